@@ -63,7 +63,8 @@ if TYPE_CHECKING:
     from bioprobe.face.watching import watch
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
-    from bioprobe.taxonomy.name_parsing import ParsedName, parse_name
+    from bioprobe.taxonomy.name_parsing import parse_name
+    from bioprobe.taxonomy.parsed_name import ParsedName
     from bioprobe.web.serving import serve
 
 __version__ = "0.1.0"
@@ -80,7 +81,7 @@ _HOMES = {
     "Detected": "content",
     "Estimates": "face.pages",
     "Evaluation": "face.evaluation",
-    "ParsedName": "taxonomy.name_parsing",
+    "ParsedName": "taxonomy.parsed_name",
     "Predictions": "task.predictions",
     "Probe": "face.probe",
     "Store": "face.store",

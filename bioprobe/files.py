@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import hashlib
 import json
 import math
 import os
 import re
 import shutil
 import sys
-import tempfile
-import textwrap
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +18,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bioprobe.access import is_absent, reading
 from bioprobe.errors import BioprobeError, SourceError, StoreError, UnreadableError
-from bioprobe.names import suggest
-from bioprobe.table_bounds import check_lines
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -138,6 +133,8 @@ def _temporary(target: Path, *, is_folder: bool = False) -> Iterator[Path]:
 
 
 def _make_temporary(target: Path, *, is_folder: bool) -> tuple[Path, int]:
+    import tempfile
+
     while True:
         target.parent.mkdir(parents=True, exist_ok=True)
         named: dict[str, Any] = {
@@ -388,6 +385,8 @@ def find_part(card: Path, path: Path) -> Path:
 
 
 def _name_waiting(path: Path, card: bytes) -> Path:
+    import hashlib
+
     return path.with_name(f".{path.name}.{hashlib.sha256(card).hexdigest()[:16]}.tmp")
 
 
@@ -424,6 +423,8 @@ def read_lines(path: Path) -> list[str]:
     SourceError
         If the file cannot be read, is not UTF-8 text, or has a line that is none.
     """
+    from bioprobe.table_bounds import check_lines
+
     try:
         with reading_source(path):
             check_lines(path)
@@ -514,6 +515,8 @@ def sync(path: Path) -> None:
 
 def hash_file(path: Path, *further: Path) -> str:
     """Return the SHA-256 of files' bytes, one after another, as 64 hexadecimal digits."""
+    import hashlib
+
     digest = hashlib.sha256()
     for one in (path, *further):
         with one.open("rb") as stream:
@@ -602,6 +605,8 @@ def find_wrong_setting(
     >>> find_wrong_setting({"template": []}, {"templates": TEXTS})
     'template is not known (did you mean templates?); it takes templates'
     """
+    from bioprobe.names import suggest
+
     if not isinstance(settings, dict):
         return f"it holds {_show(settings)}, expected settings: {', '.join(known)}"
     for name, value in settings.items():
@@ -658,6 +663,8 @@ def check_types(made: T) -> T:
 
 
 def _show(value: object) -> str:
+    import textwrap
+
     text = repr(value) if not isinstance(value, str) else f'"{value}"'
     return textwrap.shorten(text, 60, placeholder=" …")
 
@@ -749,6 +756,8 @@ def check_target(path: Path, *, is_file: bool = True) -> None:
     StoreError
         If the system refuses.
     """
+    import tempfile
+
     with explaining_refusal(path):
         if path.exists() and not (path.is_file() or path.is_dir()):
             return

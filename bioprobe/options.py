@@ -42,6 +42,10 @@ COMPARED_TO = LAST_RECORD, LAST_INDEPENDENT = ("last-record", "last-independent-
 RECORD_FORMS = PLAIN, CAMTRAPR, UNMARKED, CAMTRAP_DP = (
     "plain", "camtrapr", "unmarked", "camtrap-dp",
 )  # fmt: skip
+#: Methods that start from the texts of classes.
+TEXT_KINDS = ("prompt+probe", "adapter", "clap", "tip-adapter", "prolip")
+#: The layout in which a text head is exchanged.
+TEXT_HEAD = "treeoflife"
 TEXT_TYPE_NAMES = ("sci", "com", "taxon", "sci_com", "taxon_com", "asis")
 
 P = ParamSpec("P")

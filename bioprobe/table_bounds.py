@@ -9,11 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
-from xml.parsers import expat
 
 from bioprobe.errors import SourceError
 
@@ -192,6 +190,8 @@ def check_workbook(path: Path) -> None:
     ----------
     ECMA-376, part 1, 18.3.1: ``row``, ``c`` and their attribute ``r``, and 18.4.8: ``si``.
     """
+    import zipfile
+
     with path.open("rb") as stream:
         if not stream.read(4).startswith(b"PK"):
             return
@@ -236,6 +236,8 @@ class _SheetPart:
     @classmethod
     def read(cls, data: bytes, path: Path) -> _SheetPart:
         """Go through a part; one that is no XML holds no cells."""
+        from xml.parsers import expat
+
         made = cls(path)
         start = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
         if start.startswith((b"<", b"\xff\xfe", b"\xfe\xff")):

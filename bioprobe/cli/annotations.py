@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from bioprobe.cli.build import command
-from bioprobe.face.annotations import Corrects
+from bioprobe.cli.groups import Commands
 
 if TYPE_CHECKING:
     from bioprobe.result import Result
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Say what is on pictures, beside the labels that came with them; nothing is overwritten.",
+app = Commands(
+    "Say what is on pictures, beside the labels that came with them; nothing is overwritten."
 )
 
 
-@command(app, Corrects.annotate_rows, name="add", narrows=("where", "mask"))
+@command(app, "face.annotations:Corrects.annotate_rows", name="add", narrows=("where", "mask"))
 def add(done: Result) -> None:
     """Say of pictures what they are, or are not; the log of the store keeps it.
 
@@ -26,7 +23,7 @@ def add(done: Result) -> None:
     """
 
 
-@command(app, Corrects.annotations, name="show")
+@command(app, "face.annotations:Corrects.annotations", name="show")
 def show(found: Result) -> None:
     """List what people said, the newest first, with who took what back.
 
@@ -34,7 +31,7 @@ def show(found: Result) -> None:
     """
 
 
-@command(app, Corrects.import_annotations, name="import", narrows=())
+@command(app, "face.annotations:Corrects.import_annotations", name="import", narrows=())
 def import_(done: Result) -> None:
     """Take annotations of a table, or the labels that people gave in another program.
 
@@ -44,7 +41,7 @@ def import_(done: Result) -> None:
     """
 
 
-@command(app, Corrects.export_annotations, name="export", shows=False)
+@command(app, "face.annotations:Corrects.export_annotations", name="export", shows=False)
 def export(done: Result) -> None:
     """Write what people said into a table, for another store of the same pictures.
 
@@ -55,7 +52,7 @@ def export(done: Result) -> None:
     """
 
 
-@command(app, Corrects.agreement_between, name="agreement")
+@command(app, "face.annotations:Corrects.agreement_between", name="agreement")
 def agreement(found: Result) -> None:
     """Tell how far people agree who looked at the same pictures, with Cohen's kappa.
 
@@ -63,7 +60,7 @@ def agreement(found: Result) -> None:
     """
 
 
-@command(app, Corrects.retract, narrows=())
+@command(app, "face.annotations:Corrects.retract", narrows=())
 def retract(done: Result) -> None:
     """Take annotations back, by their ids; they stay in the log and do not count.
 

@@ -4,50 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.main import get_command
 
 from bioprobe import __version__
 from bioprobe.cli import STARTED_S
-from bioprobe.cli.annotations import app as annotations_app
-from bioprobe.cli.asking import app as asking_app
-from bioprobe.cli.counting import app as counting_app
-from bioprobe.cli.models import app as models_app
-from bioprobe.cli.probe import app as probe_app
-from bioprobe.cli.review import app as review_app
-from bioprobe.cli.serving import app as serving_app
+from bioprobe.cli.groups import PLAIN, Commands, Maker, make_group
 from bioprobe.cli.show import Clock, say
-from bioprobe.cli.sources import app as sources_app
-from bioprobe.cli.store import app as store_app
-from bioprobe.cli.taxa import app as taxa_app
-from bioprobe.cli.taxa import prompts_app
 from bioprobe.errors import BioprobeError, MisuseError
 from bioprobe.files import find_remedy
 
-app = typer.Typer(
-    name="bioprobe",
-    help="Embed every image once, then ask everything of the embeddings.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
-# What stands at the top, and what under a word of its own.
-_ALONE = (asking_app, counting_app, review_app, serving_app)
+# Which module has the commands that stand at the top, and which those under a word of their own.
+_ALONE = ("asking", "counting", "review", "serving")
 _GROUPS = {
-    "taxa": taxa_app,
-    "prompts": prompts_app,
-    "probe": probe_app,
-    "models": models_app,
-    "store": store_app,
-    "annotations": annotations_app,
-    "sources": sources_app,
+    "taxa": "taxa:app",
+    "prompts": "taxa:prompts",
+    "probe": "probe:app",
+    "models": "models:app",
+    "store": "store:app",
+    "annotations": "annotations:app",
+    "sources": "sources:app",
 }
 
 
@@ -57,7 +40,6 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _bioprobe(
     version: Annotated[
         bool,
@@ -69,53 +51,41 @@ def _bioprobe(
     """Embed every image once, then ask everything of the embeddings."""
 
 
-class _Commands(Mapping[str, Any]):
-    """Commands by name, each made when it is first asked for: all take longer than an answer."""
+class _Makers(Mapping[str, Maker]):
+    """What makes each command: of a group only the module of that group is imported."""
 
-    def __init__(self, makers: Mapping[str, Callable[[], Any]]) -> None:
-        self._makers = makers
-        self._made: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - a command of typer's own click
-        if name not in self._made:
-            self._made[name] = self._makers[name]()
-        return self._made[name]
+    def __getitem__(self, name: str) -> Maker:
+        if name in _GROUPS:
+            return _load(_GROUPS[name]).as_group(name)
+        return self._alone[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
+        return iter((*self._alone, *_GROUPS))
 
     def __len__(self) -> int:
-        return len(self._makers)
+        return len(self._alone) + len(_GROUPS)
+
+    @functools.cached_property
+    def _alone(self) -> dict[str, Maker]:
+        loaded = [_load(f"{module}:app") for module in _ALONE]
+        return {name: one for commands in loaded for name, one in commands.makers.items()}
 
 
-def _make_command(info: Any) -> Any:  # noqa: ANN401 - of typer and its own click
-    alone = typer.Typer(add_completion=False)
-    alone.registered_commands.append(info)
-    return get_command(alone)
-
-
-def _make_group(name: str, group: typer.Typer) -> Any:  # noqa: ANN401 - of typer's own click
-    around = typer.Typer(add_completion=False)
-    around.add_typer(group, name=name)
-    made: Any = get_command(around)
-    return made.commands[name]
+def _load(place: str) -> Commands:
+    module, _, name = place.partition(":")
+    found: Commands = getattr(importlib.import_module(f"bioprobe.cli.{module}"), name)
+    return found
 
 
 @functools.cache
 def get_program() -> Any:  # noqa: ANN401 - a group of typer's own click
     """Return the whole program: a group with its ``commands`` by name."""
-    program: Any = get_command(app)
-    makers: dict[str, Callable[[], Any]] = {
-        info.name or info.callback.__name__.replace("_", "-"): functools.partial(
-            _make_command, info
-        )
-        for group in _ALONE
-        for info in group.registered_commands
-        if info.callback
-    }
-    makers |= {name: functools.partial(_make_group, name, group) for name, group in _GROUPS.items()}
-    program.commands = _Commands(makers)
-    return program
+    app = typer.Typer(
+        name="bioprobe", pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100}, **PLAIN,
+    )  # fmt: skip
+    app.callback()(_bioprobe)
+    return make_group(app, _Makers())
 
 
 def run(arguments: Sequence[str], clock: Clock | None = None) -> int:

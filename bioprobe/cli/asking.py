@@ -9,33 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bioprobe.cli.build import command, write_answer
+from bioprobe.cli.groups import Commands
 from bioprobe.cli.options import AnswerPage, PageBy, PageOrder
 from bioprobe.cli.show import say, write_frame
-from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
-from bioprobe.face.annotating import Annotates
-from bioprobe.face.asking import Asks
-from bioprobe.face.clustering import Groups
-from bioprobe.face.comparing import compare as compare_answers
-from bioprobe.face.conservation import Conserves
-from bioprobe.face.estimating import Infers
-from bioprobe.face.explaining import Explains
-from bioprobe.face.exporting import AnswerExport, Exports
-from bioprobe.face.finetuning import Finetunes
-from bioprobe.face.learning import Learns
-from bioprobe.face.mapping import Maps
-from bioprobe.face.provisional import Provisionals
-from bioprobe.face.reporting import Reports
-from bioprobe.face.robustness import Tries
-from bioprobe.face.store import Store
-from bioprobe.face.store import embed as embed_sources
-from bioprobe.face.watching import Watched
-from bioprobe.face.watching import watch as watch_folder
 from bioprobe.options import PEOPLE, RANK_NAMES, Option, With, WithAny, Without
 
 if TYPE_CHECKING:
+    from bioprobe.demo import Demonstration
     from bioprobe.face.annotating import Annotation
     from bioprobe.face.evaluation import Evaluation
+    from bioprobe.face.exporting import AnswerExport
     from bioprobe.face.pages import (
         Clusters,
         Comparison,
@@ -56,14 +40,16 @@ if TYPE_CHECKING:
         StatusAnswers,
     )
     from bioprobe.face.provisional import Unknown
+    from bioprobe.face.store import Store
+    from bioprobe.face.watching import Watched
     from bioprobe.finetuning.result import Finetuned
     from bioprobe.quality.description import Description
     from bioprobe.result import Result, Table
 
-app = typer.Typer()
+app = Commands()
 
 
-@command(app, demonstrate, shows=False)
+@command(app, "demo:demonstrate", shows=False)
 def demo(done: Demonstration) -> None:
     """Draw pictures, embed them with the small model sketch, and ask; no network is used.
 
@@ -72,7 +58,7 @@ def demo(done: Demonstration) -> None:
     typer.echo(done.page.absolute().as_uri())
 
 
-@command(app, embed_sources, shows=False)
+@command(app, "face.store:embed", shows=False)
 def embed(store: Store) -> None:
     """Turn images into vectors in a store; only what is new is encoded.
 
@@ -83,7 +69,7 @@ def embed(store: Store) -> None:
         raise typer.Exit(1)
 
 
-@command(app, watch_folder, shows=False)
+@command(app, "face.watching:watch", shows=False)
 def watch(done: Watched) -> None:
     """Embed and label what arrives in a folder, as it arrives; alert of what is looked for.
 
@@ -96,7 +82,7 @@ def watch(done: Watched) -> None:
         raise typer.Exit(1)
 
 
-@command(app, Asks.zeroshot, encodes=True, sources="-", chooses=True)
+@command(app, "face.asking:Asks.zeroshot", encodes=True, sources="-", chooses=True)
 def zeroshot(
     answers: Predictions | Decisions | Contents,
     *,
@@ -137,7 +123,7 @@ _TERMS = ("image", "text", "row", "minus_image", "minus_text", "minus_row")
 
 
 @command(
-    app, Asks.search, encodes=True, sources="--in", bare=_read_terms, chooses=True,
+    app, "face.asking:Asks.search", encodes=True, sources="--in", bare=_read_terms, chooses=True,
     when={"save_mask": Without("sources")}, in_order=("weight", _TERMS), also="also",
 )  # fmt: skip
 def search(
@@ -164,7 +150,7 @@ def search(
     return f"wrote {found.write_page(html, html_order):,} pictures to {html}"
 
 
-@command(app, Asks.filter, name="filter", encodes=True, sources="-", chooses=True)
+@command(app, "face.asking:Asks.filter", name="filter", encodes=True, sources="-", chooses=True)
 def filter_images(
     found: NoiseFilter | Repeats | Flaws,
     *,
@@ -202,7 +188,7 @@ def filter_images(
     return f"wrote {found.write_page(html, **by_name):,} pictures to {html}"
 
 
-@command(app, Asks.dedupe, sources="-", chooses=True)
+@command(app, "face.asking:Asks.dedupe", sources="-", chooses=True)
 def dedupe(
     found: Duplicates | Overlap,
     *,
@@ -223,25 +209,25 @@ def dedupe(
 
 @command(
     app,
-    Groups.cluster,
+    "face.clustering:Groups.cluster",
     chooses=True,
     instead={
         "order": (
             Option("Sort the pictures along one line instead, so that neighbours are alike."),
-            Groups.order,
+            "face.clustering:Groups.order",
         ),
         "unknown": (
             Option(
                 "Group the pictures that are like no known class instead, each group as a "
                 "provisional taxon."
             ),
-            Provisionals.find_unknown,
+            "face.provisional:Provisionals.find_unknown",
         ),
         "assign": (
             Option(
                 "Only give pictures that came later the cluster that is nearest; the others stay."
             ),
-            Groups.assign,
+            "face.clustering:Groups.assign",
         ),
     },
 )
@@ -269,7 +255,7 @@ def cluster(
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 
-@command(app, compare_answers)
+@command(app, "face.comparing:compare")
 def compare(
     found: Comparison,
     *,
@@ -299,7 +285,7 @@ def compare(
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 
-@command(app, Explains.explain, encodes=True, lone=True)
+@command(app, "face.explaining:Explains.explain", encodes=True, lone=True)
 def explain(
     found: Explanations,
     *,
@@ -342,7 +328,7 @@ def explain(
     return "; ".join(said)
 
 
-@command(app, Asks.describe, sources="-")
+@command(app, "face.asking:Asks.describe", sources="-")
 def describe(found: Description) -> None:
     """Describe the images before any learning: classes, imbalance, sizes, modes, copies, holes.
 
@@ -352,10 +338,16 @@ def describe(found: Description) -> None:
 
 @command(
     app,
-    Learns.split,
+    "face.learning:Learns.split",
     instead={
-        "show": (Option("Only show the split of that name."), Learns.show_split),
-        "list_all": (Option("Only list the splits.", ("--list",)), Learns.splits),
+        "show": (
+            Option("Only show the split of that name."),
+            "face.learning:Learns.show_split",
+        ),
+        "list_all": (
+            Option("Only list the splits.", ("--list",)),
+            "face.learning:Learns.splits",
+        ),
     },
 )
 def split(counted: Result) -> None:
@@ -381,7 +373,13 @@ def _write_found(
         say(f"wrote {len(found.results)} results to {output}", quiet=quiet)
 
 
-@command(app, Learns.evaluate, narrows=("labels",), encodes=True, write=_write_found)
+@command(
+    app,
+    "face.learning:Learns.evaluate",
+    narrows=("labels",),
+    encodes=True,
+    write=_write_found,
+)
 def evaluate(
     found: Evaluation,
     *,
@@ -403,7 +401,7 @@ def evaluate(
     return f"wrote {len(frame):,} rows to {predictions}"
 
 
-@command(app, Tries.robustness, encodes=True)
+@command(app, "face.robustness:Tries.robustness", encodes=True)
 def robustness(
     found: Robustness,
     *,
@@ -424,7 +422,7 @@ def robustness(
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 
-@command(app, Maps.map, name="map")
+@command(app, "face.mapping:Maps.map", name="map")
 def lay_out(
     found: Map,
     *,
@@ -458,7 +456,7 @@ def lay_out(
     return f"drew the map into {picture}"
 
 
-@command(app, Finetunes.finetune, encodes=True)
+@command(app, "face.finetuning:Finetunes.finetune", encodes=True)
 def finetune(found: Finetuned) -> None:
     """Let the last blocks of the store's encoder learn, and write a model of one's own.
 
@@ -471,7 +469,7 @@ def finetune(found: Finetuned) -> None:
     """
 
 
-@command(app, Reports.report, narrows=("labels",), shows=False)
+@command(app, "face.reporting:Reports.report", narrows=("labels",), shows=False)
 def report(page: Result) -> None:
     """Write what an evaluation found as one page: data, methods, mistakes, what to do next.
 
@@ -481,7 +479,7 @@ def report(page: Result) -> None:
     """
 
 
-@command(app, Conserves.status, encodes=True, chooses=True)
+@command(app, "face.conservation:Conserves.status", encodes=True, chooses=True)
 def status(
     found: StatusAnswers,
     *,
@@ -500,7 +498,7 @@ def status(
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 
-@command(app, Infers.estimate)
+@command(app, "face.estimating:Infers.estimate")
 def estimate(
     found: Estimates | Table,
     *,
@@ -524,7 +522,7 @@ def estimate(
     return f"wrote {found.write_page(html):,} classes to {html}"
 
 
-@command(app, Exports.export_answers, name="export", shows=False)
+@command(app, "face.exporting:Exports.export_answers", name="export", shows=False)
 def export(done: AnswerExport) -> None:
     """Write answers in the format of another tool: predictions, or the labels in the store.
 
@@ -535,8 +533,8 @@ def export(done: AnswerExport) -> None:
 
 
 @command(
-    app, Annotates.annotate, narrows=("where", "mask", "split", "labels"), encodes=True,
-    sources="-", shows=False,
+    app, "face.annotating:Annotates.annotate", narrows=("where", "mask", "split", "labels"),
+    encodes=True, sources="-", shows=False,
 )  # fmt: skip
 def annotate(
     done: Annotation,

@@ -1,12 +1,18 @@
-"""A command made from a public question: its options are read from the question's signature."""
+"""A command made from a public question: its options are read from the question's signature.
+
+Commands are named and told in a line when their module is imported; what they ask is imported, and
+their options are read, when one of them is asked for.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import functools
+import importlib
 import inspect
 import mimetypes
+import operator
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +20,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand
+from typer.main import get_command
 
 from bioprobe.cli import options
+from bioprobe.cli.groups import Commands, Maker
+from bioprobe.cli.reading import read_plainly
 from bioprobe.cli.show import (
     Clock,
     check_output,
@@ -28,10 +37,6 @@ from bioprobe.cli.show import (
     write_paths,
 )
 from bioprobe.errors import MisuseError
-from bioprobe.face.opened import Opened
-from bioprobe.face.pictures import has_store
-from bioprobe.face.store import open as open_store
-from bioprobe.face.store import pictures as open_pictures
 from bioprobe.files import check_target
 from bioprobe.options import (
     LEAVE_OUT,
@@ -84,8 +89,8 @@ class Declared:
 
 
 def command(
-    app: typer.Typer,
-    asks: Callable[..., Any],
+    app: Commands,
+    place: str,
     *,
     name: str | None = None,
     narrows: Sequence[str] = ("where", "mask", LABELS),
@@ -93,7 +98,7 @@ def command(
     sources: str | None = None,
     bare: Bare | None = None,
     when: Mapping[str, Condition] | None = None,
-    instead: Mapping[str, tuple[Option | None, Callable[..., Any]]] | None = None,
+    instead: Mapping[str, tuple[Option | None, str]] | None = None,
     shows: bool = True,
     says: str = "",
     write: Write | None = None,
@@ -112,11 +117,12 @@ def command(
 
     Parameters
     ----------
-    app : Typer
+    app : Commands
         Where the command goes.
-    asks : callable
-        Method of :class:`bioprobe.Store`, which is opened, or a function that needs none; its
-        parameters become options.
+    place : str
+        Where the question stands, such as ``face.asking:Asks.zeroshot``: a method of
+        :class:`bioprobe.Store`, which is opened, or a function that needs none; its parameters
+        become options.
     name : str, optional
         Of the command; by default the decorated function's.
     narrows : sequence of str
@@ -132,10 +138,10 @@ def command(
         docstring is their help.
     when : mapping of str to condition, optional
         Conditions of options that stand in another signature, such as ``model``.
-    instead : mapping of str to (Option, callable), optional
-        Flags by parameter, each with the question that is asked instead where it is given; options
-        that this one has not are refused beside it, and its further ones count beside it. Without
-        an Option it is a parameter of the other question.
+    instead : mapping of str to (Option, str), optional
+        Flags by parameter, each with the place of the question that is asked instead where it is
+        given; options that this one has not are refused beside it, and its further ones count
+        beside it. Without an Option it is a parameter of the other question.
     shows : bool
         Whether the table is written, to ``--output`` in ``--format``.
     says : str
@@ -156,21 +162,14 @@ def command(
         Under which ``--output`` is no table, but a file or folder that ``write`` knows.
     """
 
-    def decorate(after: After) -> After:
+    def make(after: After) -> Any:  # noqa: ANN401 - a command of typer's own click
+        asks, others = _find_question(place), _find_others(instead)
         declared = _gather(asks, after, narrows, encodes=encodes, sources=sources, bare=bare)
         declared |= _read(bring_pictures) if chooses else {}
         shell = read_options(after).keys() | (_read(bring_pictures).keys() if chooses else set())
-        _allow_instead(declared, instead or {}, narrows, shell)
-        for one, condition in (when or {}).items():
-            declared[one] = _limit(declared[one], condition)
-        # One of that name in the signature is the store that every command has.
-        has_store = declared.pop("store", None) is not None or "self" in read_defaults(asks)
-        left_out = (() if has_store else ("store",)) + (
-            () if shows else ("output", "file_format", "safe_csv")
-        )
-        common = [
-            _declare_common(key, several=bool(also)) for key in _COMMON if key not in left_out
-        ]
+        _allow_instead(declared, others, narrows, shell)
+        declared |= {one: _limit(declared[one], said) for one, said in (when or {}).items()}
+        common = _declare_common(asks, declared, shows=shows, several=bool(also))
         parameters = [_CONTEXT, *(_declare(one, declared[one]) for one in declared), *common]
 
         def run(context: typer.Context, **given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
@@ -185,7 +184,7 @@ def command(
             _check_outputs(declared, given, shows=shows, is_table=is_table)
             if says:
                 say(says.format(**given), quiet=given["quiet"])
-            asked, given = _choose_instead(asks, instead or {}, given, context)
+            asked, given = _choose_instead(asks, others, given, context)
             quiet = given["quiet"]
             with _watch(context, quiet=quiet):
                 with show_progress(quiet=quiet) as progress:
@@ -208,10 +207,31 @@ def command(
         run.__doc__ = after.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.options = declared  # type: ignore[attr-defined]
-        app.command(name or after.__name__, cls=_InOrder if in_order else None)(run)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(name or after.__name__, cls=_InOrder if in_order else None)(run)
+        return read_plainly(get_command(alone), {one.name: one.annotation for one in parameters})
+
+    def decorate(after: After) -> After:
+        typed = name or after.__name__.replace("_", "-")
+        app.makers[typed] = Maker(after.__doc__ or "", functools.partial(make, after))
         return after
 
     return decorate
+
+
+def _find_question(place: str) -> Callable[..., Any]:
+    """Import a question by where it stands: ``module:attribute``, the module in this package."""
+    module, _, attribute = place.partition(":")
+    found: Callable[..., Any] = operator.attrgetter(attribute)(
+        importlib.import_module(f"bioprobe.{module}")
+    )
+    return found
+
+
+def _find_others(
+    instead: Mapping[str, tuple[Option | None, str]] | None,
+) -> dict[str, tuple[Option | None, Callable[..., Any]]]:
+    return {flag: (one, _find_question(place)) for flag, (one, place) in (instead or {}).items()}
 
 
 def _allow_instead(
@@ -358,6 +378,9 @@ def _gather(
     bare: Bare | None,
 ) -> dict[str, Declared]:
     """Return the options of a command: the question's, those that choose images, the shell's."""
+    from bioprobe.face.store import open as open_store
+    from bioprobe.face.store import pictures as open_pictures
+
     declared, encoder = _read(asks), _read(open_store, _ENCODER)
     if "self" in read_defaults(asks):
         declared |= _read_narrowing(asks, narrows)
@@ -504,6 +527,8 @@ def _read(question: Callable[..., Any], names: Sequence[str] | None = None) -> d
 
 def _read_narrowing(asks: Callable[..., Any], narrows: Sequence[str]) -> dict[str, Declared]:
     """Return the options that choose images and labels, beside those of a question."""
+    from bioprobe.face.opened import Opened
+
     declared = _read(Opened.where, narrows)
     if LABELS in declared:
         one = declared.pop(LABELS)
@@ -539,6 +564,10 @@ def _ask(
         asked["ask_first"] = functools.partial(confirm, yes=given["yes"])
     if "self" not in defaults:
         return asks(**asked)
+    from bioprobe.face.pictures import has_store
+    from bioprobe.face.store import open as open_store
+    from bioprobe.face.store import pictures as open_pictures
+
     encoder = {name: given[name] for name in ("model", "device") if name in given}
     is_lone = lone and not has_store(given["store"])
     if given.get("sources") and ("sources" not in asked or is_lone):
@@ -603,11 +632,22 @@ def _take_first_store(given: dict[str, Any]) -> list[Path]:
     return further
 
 
-def _declare_common(key: str, *, several: bool) -> inspect.Parameter:
-    kind, default = _COMMON[key]
-    if key == "store" and several:
-        kind, default = options.Stores, [default]
-    return inspect.Parameter(key, _KEYWORD, default=default, annotation=kind)
+def _declare_common(
+    asks: Callable[..., Any], declared: dict[str, Declared], *, shows: bool, several: bool
+) -> list[inspect.Parameter]:
+    """Return what a command has after its own options."""
+    # One of that name in the signature is the store that every command has.
+    has_store = declared.pop("store", None) is not None or "self" in read_defaults(asks)
+    left_out = (() if has_store else ("store",)) + (
+        () if shows else ("output", "file_format", "safe_csv")
+    )
+    common = {key: its for key, its in _COMMON.items() if key not in left_out}
+    if several:
+        common["store"] = (options.Stores, [options.DEFAULT_STORE])
+    return [
+        inspect.Parameter(key, _KEYWORD, default=default, annotation=kind)
+        for key, (kind, default) in common.items()
+    ]
 
 
 def _declare(name: str, declared: Declared) -> inspect.Parameter:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from bioprobe.cli.build import command, tell, write_answer
+from bioprobe.cli.groups import Commands
 from bioprobe.errors import MisuseError
-from bioprobe.face.counting import Counts
 from bioprobe.options import PLAIN, Option, Unless
 
 if TYPE_CHECKING:
     from bioprobe.face.count_pages import Activity, Records, Richness, Trends
 
-app = typer.Typer()
+app = Commands()
 
 CountPage = Annotated[
     Path | None, Option("Also write a page with the figure and the tables.", writes="file")
@@ -35,7 +33,13 @@ def _write_records(
     tell(found.write(output, safe_csv=safe_csv), quiet=quiet)
 
 
-@command(app, Counts.records, encodes=True, write=_write_records, no_table=Unless("form", (PLAIN,)))
+@command(
+    app,
+    "face.counting:Counts.records",
+    encodes=True,
+    write=_write_records,
+    no_table=Unless("form", (PLAIN,)),
+)
 def records(found: Records, *, html: CountPage = None) -> str:
     """Make independent records of what was seen, with the camera effort.
 
@@ -48,7 +52,7 @@ def records(found: Records, *, html: CountPage = None) -> str:
     return f"wrote a page of {found.write_page(html):,} records to {html}" if html else ""
 
 
-@command(app, Counts.activity, encodes=True)
+@command(app, "face.counting:Counts.activity", encodes=True)
 def activity(found: Activity, *, html: CountPage = None) -> str:
     """Tell at which hours taxa are active, with intervals, and how much they overlap.
 
@@ -57,7 +61,7 @@ def activity(found: Activity, *, html: CountPage = None) -> str:
     return f"wrote a page of {found.write_page(html):,} taxa to {html}" if html else ""
 
 
-@command(app, Counts.richness, encodes=True)
+@command(app, "face.counting:Counts.richness", encodes=True)
 def richness(found: Richness, *, html: CountPage = None) -> str:
     """Tell how many taxa there are at least, and how they come with places.
 
@@ -66,7 +70,7 @@ def richness(found: Richness, *, html: CountPage = None) -> str:
     return f"wrote a page of {found.write_page(html):,} taxa to {html}" if html else ""
 
 
-@command(app, Counts.trend, encodes=True)
+@command(app, "face.counting:Counts.trend", encodes=True)
 def trend(found: Trends, *, html: CountPage = None) -> str:
     """Tell by how much rates change from year to year, site by site, with intervals.
 

@@ -9,25 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bioprobe.cli.build import command
-from bioprobe.face import models
+from bioprobe.cli.groups import Commands
 from bioprobe.options import Option
 
 if TYPE_CHECKING:
     from bioprobe.encoders.checking import EncoderCheck
     from bioprobe.encoders.downloading import Download, Models, ModelStatus
 
-app = typer.Typer(
-    name="models",
-    help="List the encoders, download one, and check that it works here.",
-    no_args_is_help=True,
-)
+app = Commands("List the encoders, download one, and check that it works here.")
 
 OutputFormat = Annotated[
     str, Option("Form of the output.", ("--format",), ("table", "json"), fixed=True)
 ]
 
 
-@command(app, models.list, name="list", shows=False)
+@command(app, "face.models:list", name="list", shows=False)
 def list_models(found: Models, output_format: OutputFormat = "table") -> None:
     """List the models that have a short name, and whether each is on this machine.
 
@@ -51,7 +47,7 @@ def list_models(found: Models, output_format: OutputFormat = "table") -> None:
     typer.echo(_align([header, *rows]))
 
 
-@command(app, models.info, shows=False)
+@command(app, "face.models:info", shows=False)
 def info(model: ModelStatus, output_format: OutputFormat = "table") -> None:
     """Show what is known of one model without loading it.
 
@@ -65,7 +61,7 @@ def info(model: ModelStatus, output_format: OutputFormat = "table") -> None:
     typer.echo(_align([(key, _show(value)) for key, value in facts.items()]))
 
 
-@command(app, models.download, shows=False, says="Fetching {model} …")
+@command(app, "face.models:download", shows=False, says="Fetching {model} …")
 def download(found: Download) -> None:
     """Fetch a model from the hub, into the cache or into a folder.
 
@@ -74,7 +70,7 @@ def download(found: Download) -> None:
     typer.echo(str(found.folder))
 
 
-@command(app, models.check, shows=False, says="Loading {model} …")
+@command(app, "face.models:check", shows=False, says="Loading {model} …")
 def check(found: EncoderCheck) -> None:
     """Load a model and encode one drawn picture and one text with it.
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from bioprobe.cli.build import command
+from bioprobe.cli.groups import Commands
 from bioprobe.cli.options import AnswerPage, PageBy, PageOrder
-from bioprobe.face.learning import TEXT_KINDS, Learns
-from bioprobe.options import With, Without
+from bioprobe.options import TEXT_KINDS, With, Without
 
 if TYPE_CHECKING:
     from bioprobe.face.pages import Contents, Decisions, Predictions
     from bioprobe.result import Result
 
-app = typer.Typer(help="Learn from labelled images, and label others.", no_args_is_help=True)
-stacks = typer.Typer(
-    help="Combine probes of several encoders over the same images.\n\n"
-    "Example: bioprobe probe stack fit --with embeddings/other --level family",
-    no_args_is_help=True,
+app = Commands("Learn from labelled images, and label others.")
+stacks = Commands(
+    "Combine probes of several encoders over the same images.\n\n"
+    "Example: bioprobe probe stack fit --with embeddings/other --level family"
 )
 # Images of the store are chosen, or pictures named; their encoder is read for these alone.
 _OF_PICTURES: dict[str, With | Without] = {
@@ -29,7 +26,7 @@ _OF_PICTURES: dict[str, With | Without] = {
 _READING = {name: With("kind", TEXT_KINDS) for name in ("model", "device")}
 
 
-@command(app, Learns.fit, encodes=True, when=_READING, shows=False)
+@command(app, "face.learning:Learns.fit", encodes=True, when=_READING, shows=False)
 def fit(probe: Result) -> None:
     """Fit a probe on labelled images and keep it in the store.
 
@@ -37,7 +34,7 @@ def fit(probe: Result) -> None:
     """
 
 
-@command(app, Learns.tune, encodes=True)
+@command(app, "face.learning:Learns.tune", encodes=True)
 def tune(tuned: Result) -> None:
     """Choose the best kind of probe and its settings on held-out images, and keep it.
 
@@ -47,7 +44,7 @@ def tune(tuned: Result) -> None:
 
 @command(
     app,
-    Learns.predict,
+    "face.learning:Learns.predict",
     narrows=("where", "mask", "split", "labels"),
     encodes=True,
     when=_OF_PICTURES,
@@ -71,7 +68,7 @@ def predict(
     return f"wrote {answers.write_page(html, html_by, html_order):,} pictures to {html}"
 
 
-@command(app, Learns.probe, narrows=())
+@command(app, "face.learning:Learns.probe", narrows=())
 def show(probe: Result) -> None:
     """Show what a probe learnt from, how, and how it did on held-out images.
 
@@ -79,7 +76,7 @@ def show(probe: Result) -> None:
     """
 
 
-@command(app, Learns.probes, name="list", narrows=())
+@command(app, "face.learning:Learns.probes", name="list", narrows=())
 def list_all(probes: Result) -> None:
     """List the probes of a store.
 
@@ -87,7 +84,7 @@ def list_all(probes: Result) -> None:
     """
 
 
-@command(app, Learns.remove_probe, narrows=(), shows=False)
+@command(app, "face.learning:Learns.remove_probe", narrows=(), shows=False)
 def remove(gone: Result) -> None:
     """Remove a probe from a store.
 
@@ -95,7 +92,13 @@ def remove(gone: Result) -> None:
     """
 
 
-@command(stacks, Learns.fit_stack, name="fit", narrows=("where", "labels"), shows=False)
+@command(
+    stacks,
+    "face.learning:Learns.fit_stack",
+    name="fit",
+    narrows=("where", "labels"),
+    shows=False,
+)
 def fit_stack(probe: Result) -> None:
     """Fit a probe of each encoder and how to combine them, and keep this in the store.
 
@@ -104,7 +107,11 @@ def fit_stack(probe: Result) -> None:
 
 
 @command(
-    stacks, Learns.predict_stack, name="predict", narrows=("where", "split", "labels"), chooses=True
+    stacks,
+    "face.learning:Learns.predict_stack",
+    name="predict",
+    narrows=("where", "split", "labels"),
+    chooses=True,
 )
 def predict_stack(
     answers: Predictions,
@@ -122,7 +129,7 @@ def predict_stack(
     return f"wrote {answers.write_page(html, html_by, html_order):,} pictures to {html}"
 
 
-@command(stacks, Learns.compare_stack, name="compare", narrows=("labels",))
+@command(stacks, "face.learning:Learns.compare_stack", name="compare", narrows=("labels",))
 def compare_stack(compared: Result) -> None:
     """Compare the stack with each of its bases alone, on images that none learnt from.
 
@@ -130,4 +137,4 @@ def compare_stack(compared: Result) -> None:
     """
 
 
-app.add_typer(stacks, name="stack")
+app.add("stack", stacks)

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bioprobe.cli.build import command, tell, write_answer
+from bioprobe.cli.groups import Commands
 from bioprobe.cli.show import say, spell
 from bioprobe.errors import MisuseError
-from bioprobe.face.find import Find
-from bioprobe.face.finding import Finds
-from bioprobe.face.reviewing import Reviews
 from bioprobe.options import Option, With, Without
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+    from bioprobe.face.find import Find
     from bioprobe.face.review import Review
     from bioprobe.face.sitting import Shown
 
-app = typer.Typer()
+app = Commands()
 
 _KEYS = (
     "Enter: yes; 1 to 9: that answer; a name, or how it begins: that class; =NAME: a class of this "
@@ -49,8 +50,8 @@ def _write(
 
 
 @command(
-    app, Reviews.review, narrows=("where", "mask"), encodes=True, write=_write,
-    instead={"sought": (None, Finds.find)},
+    app, "face.reviewing:Reviews.review", narrows=("where", "mask"), encodes=True, write=_write,
+    instead={"sought": (None, "face.finding:Finds.find")},
 )  # fmt: skip
 def review(
     session: Review | Find,
@@ -135,7 +136,7 @@ def review(
     if answers is not None:
         notes = session.answer(answers).notes
         said = "; ".join(map(str, notes)) if propose is not None else ""
-    if isinstance(session, Find):
+    if _is_find(session):
         if status:
             session.progress()
     elif status:
@@ -154,6 +155,12 @@ def review(
     raise typer.Exit
 
 
+def _is_find(session: Review | Find) -> TypeIs[Find]:
+    from bioprobe.face.find import Find
+
+    return isinstance(session, Find)
+
+
 def ask_all(session: Review | Find, read: Callable[[str], str]) -> str:
     """Show batch after batch and ask for each picture, until there is none or a person stops.
 
@@ -169,7 +176,7 @@ def ask_all(session: Review | Find, read: Callable[[str], str]) -> str:
         What was done, for people.
     """
     n_done = 0
-    say(_FIND_KEYS if isinstance(session, Find) else _KEYS)
+    say(_FIND_KEYS if _is_find(session) else _KEYS)
     with _completing(session):
         while True:
             batch = session.next()
@@ -179,7 +186,7 @@ def ask_all(session: Review | Find, read: Callable[[str], str]) -> str:
             n_done, is_over = _ask_batch(session, batch.pictures, read, n_done)
             if is_over:
                 return _sum_up(n_done, "")
-            if isinstance(session, Find):
+            if _is_find(session):
                 tell(session.progress().notes, quiet=False)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import typer
+from typing import TYPE_CHECKING
 
 from bioprobe.cli.build import command
-from bioprobe.web.serving import Served
-from bioprobe.web.serving import serve as serve_store
+from bioprobe.cli.groups import Commands
 
-app = typer.Typer()
+if TYPE_CHECKING:
+    from bioprobe.web.serving import Served
+
+app = Commands()
 
 
-@command(app, serve_store, shows=False)
+@command(app, "web.serving:serve", shows=False)
 def serve(done: Served) -> None:
     """Open a store in the browser: look, ask and correct; and its API for programs.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import itertools
 import json
@@ -224,6 +223,8 @@ def _choose_format(output: str, file_format: str | None) -> str:
 
 
 def _write_csv(frame: pd.DataFrame, output: str, provenance: dict[str, Any] | None) -> None:
+    import csv
+
     texts = frame.select_dtypes(exclude=["number", "bool"])
     # The csv module puts no quotes around a lone carriage return, which then ends the line.
     has_return = texts.map(lambda value: isinstance(value, str) and "\r" in value).any(axis=None)
@@ -531,19 +532,20 @@ def show_progress(*, quiet: bool) -> Iterator[Progress]:
     callable
         To be told each step; a bar begins with the first of a kind.
     """
-    from tqdm import tqdm
-
-    # None: off unless standard error is a terminal.
-    disable = True if quiet else None
+    is_shown = not quiet and sys.stderr.isatty()
     bars: dict[tuple[int, str], tqdm[Any]] = {}
     paces: dict[tuple[int, str], Pace] = {}
 
     def advance(step: Step) -> None:
+        if not is_shown:
+            return
+        from tqdm import tqdm
+
         counted = (step.total, step.what)
         if counted not in bars:
             bars[counted] = tqdm(
-                total=step.total, unit=f" {step.what}", disable=disable, smoothing=0.1,
-                delay=_DELAY_S, bar_format=_WITHOUT_TIME_LEFT,
+                total=step.total, unit=f" {step.what}", smoothing=0.1, delay=_DELAY_S,
+                bar_format=_WITHOUT_TIME_LEFT,
             )  # fmt: skip
             paces[counted] = Pace()
         bar = bars[counted]

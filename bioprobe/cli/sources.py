@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from bioprobe.cli.build import command
-from bioprobe.face.sources import list_sources, show_source
+from bioprobe.cli.groups import Commands
 
 if TYPE_CHECKING:
     from bioprobe.result import Result
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="See which sources of pictures are read, and what one says, before it is embedded.",
-)
+app = Commands("See which sources of pictures are read, and what one says, before it is embedded.")
 
 
-@command(app, list_sources, name="list")
+@command(app, "face.sources:list_sources", name="list")
 def list_kinds(kinds: Result) -> None:
     """List the kinds of sources that are read, and by what each is recognised.
 
@@ -26,7 +21,7 @@ def list_kinds(kinds: Result) -> None:
     """
 
 
-@command(app, show_source)
+@command(app, "face.sources:show_source")
 def show(facts: Result) -> None:
     """Show what a source is taken for, its columns, ranks and counts, and its first rows.
 

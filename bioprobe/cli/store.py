@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bioprobe.cli.build import command
+from bioprobe.cli.groups import Commands
 from bioprobe.cli.show import spell
-from bioprobe.face.clustering import Groups
-from bioprobe.face.keeping import TEXT_HEAD, Keeps, import_vectors
-from bioprobe.face.mapping import Maps
-from bioprobe.face.removing import Removes
-from bioprobe.options import Option, Unless, With, Without
+from bioprobe.options import TEXT_HEAD, Option, Unless, With, Without
 
 if TYPE_CHECKING:
     from bioprobe.index import IndexReport
@@ -23,15 +20,13 @@ if TYPE_CHECKING:
     from bioprobe.store.health import Verification
     from bioprobe.upkeep import Compaction, Removed
 
-app = typer.Typer(
-    no_args_is_help=True, help="Look into a store, and exchange its vectors with other tools."
-)
+app = Commands("Look into a store, and exchange its vectors with other tools.")
 
 FactsFormat = Annotated[str, Option("table or json.", ("--format",), ("table", "json"), fixed=True)]
 _AS_HEAD, _AS_VECTORS = With("layout", (TEXT_HEAD,)), Unless("layout", (TEXT_HEAD,))
 
 
-@command(app, Keeps.info, narrows=("labels",), shows=False)
+@command(app, "face.keeping:Keeps.info", narrows=("labels",), shows=False)
 def info(found: StoreFacts, file_format: FactsFormat = "table") -> None:
     """Show the encoder, the counts, the labels and the failures of a store.
 
@@ -51,7 +46,7 @@ def info(found: StoreFacts, file_format: FactsFormat = "table") -> None:
         typer.echo(spell(f"{'for example':<16} {failure['path']}: {failure['reason']}"))
 
 
-@command(app, Keeps.verify, narrows=(), shows=False)
+@command(app, "face.keeping:Keeps.verify", narrows=(), shows=False)
 def verify(found: Verification) -> None:
     """Check every byte of a store against its manifest; exit 1 if something is wrong.
 
@@ -75,7 +70,7 @@ def verify(found: Verification) -> None:
         raise typer.Exit(1)
 
 
-@command(app, Keeps.masks, narrows=())
+@command(app, "face.keeping:Keeps.masks", narrows=())
 def masks(found: Result) -> None:
     """List the masks of a store, and how many images each keeps.
 
@@ -83,7 +78,7 @@ def masks(found: Result) -> None:
     """
 
 
-@command(app, Keeps.remove_mask, name="remove-mask", narrows=(), shows=False)
+@command(app, "face.keeping:Keeps.remove_mask", name="remove-mask", narrows=(), shows=False)
 def remove_mask(done: Result) -> None:
     """Forget a mask; the images are not touched.
 
@@ -91,7 +86,7 @@ def remove_mask(done: Result) -> None:
     """
 
 
-@command(app, Maps.maps, narrows=())
+@command(app, "face.mapping:Maps.maps", narrows=())
 def maps(found: Result) -> None:
     """List the maps of a store, and how far each can be trusted.
 
@@ -99,7 +94,7 @@ def maps(found: Result) -> None:
     """
 
 
-@command(app, Maps.remove_map, name="remove-map", narrows=(), shows=False)
+@command(app, "face.mapping:Maps.remove_map", name="remove-map", narrows=(), shows=False)
 def remove_map(done: Result) -> None:
     """Forget a map; the images are not touched.
 
@@ -107,7 +102,7 @@ def remove_map(done: Result) -> None:
     """
 
 
-@command(app, Groups.clusters, narrows=())
+@command(app, "face.clustering:Groups.clusters", narrows=())
 def clusters(found: Result) -> None:
     """List the columns of clusters of a store; bioprobe cluster makes one.
 
@@ -115,7 +110,13 @@ def clusters(found: Result) -> None:
     """
 
 
-@command(app, Groups.remove_clusters, name="remove-clusters", narrows=(), shows=False)
+@command(
+    app,
+    "face.clustering:Groups.remove_clusters",
+    name="remove-clusters",
+    narrows=(),
+    shows=False,
+)
 def remove_clusters(done: Result) -> None:
     """Forget a column of clusters; the images are not touched.
 
@@ -124,7 +125,7 @@ def remove_clusters(done: Result) -> None:
 
 
 @command(
-    app, Removes.remove, shows=False,
+    app, "face.removing:Removes.remove", shows=False,
     when={"where": Without("undo"), "mask": Without("undo")},
 )  # fmt: skip
 def remove(
@@ -145,7 +146,7 @@ def remove(
         raise typer.Exit(1)
 
 
-@command(app, Removes.removed, narrows=())
+@command(app, "face.removing:Removes.removed", narrows=())
 def removed(found: Result) -> None:
     """List what was removed from a store and can be brought back.
 
@@ -153,7 +154,7 @@ def removed(found: Result) -> None:
     """
 
 
-@command(app, Removes.compact, narrows=(), shows=False)
+@command(app, "face.removing:Removes.compact", narrows=(), shows=False)
 def compact(done: Compaction) -> None:
     """Join small shards, and make removed rows be gone, with all that quotes them.
 
@@ -163,7 +164,7 @@ def compact(done: Compaction) -> None:
     """
 
 
-@command(app, Keeps.index, narrows=(), shows=False)
+@command(app, "face.keeping:Keeps.index", narrows=(), shows=False)
 def index(report: IndexReport, file_format: FactsFormat = "table") -> None:
     """Build the index that search uses, as quick as a recall allows, and measure it.
 
@@ -180,7 +181,7 @@ def index(report: IndexReport, file_format: FactsFormat = "table") -> None:
         typer.echo(spell(f"{name:<18} {value}"))
 
 
-@command(app, import_vectors, name="import", shows=False)
+@command(app, "face.keeping:import_vectors", name="import", shows=False)
 def import_command(summary: ImportSummary | HeadSummary) -> None:
     """Bring vectors that another tool made into a store, or a text head into one that is there.
 
@@ -189,7 +190,7 @@ def import_command(summary: ImportSummary | HeadSummary) -> None:
 
 
 @command(
-    app, Keeps.export, encodes=True, shows=False,
+    app, "face.keeping:Keeps.export", encodes=True, shows=False,
     when={"where": _AS_VECTORS, "mask": _AS_VECTORS, "model": _AS_HEAD, "device": _AS_HEAD},
 )  # fmt: skip
 def export(summary: ExportSummary) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from bioprobe.cli import options
 from bioprobe.cli.build import command
-from bioprobe.face import taxa
-from bioprobe.face.prompts import Texts, shipped
-from bioprobe.face.provisional import Provisionals
-from bioprobe.face.taxa import Names
+from bioprobe.cli.groups import Commands
 from bioprobe.options import Ending, Option, With
 
 if TYPE_CHECKING:
@@ -26,20 +22,20 @@ if TYPE_CHECKING:
     from bioprobe.zeroshot.unseen import GeneralisedReport
 
 
-def _of_user(asks: Callable[..., Any]) -> dict[str, tuple[Option, Callable[..., Any]]]:
+def _of_user(place: str) -> dict[str, tuple[Option, str]]:
     """Return what ``--user-wide`` asks: of the user, not of a store."""
-    return {"user_wide": (options.USER_WIDE, asks)}
+    return {"user_wide": (options.USER_WIDE, place)}
 
 
-app = typer.Typer(no_args_is_help=True, help="Add taxa by name, by text or by example pictures.")
+app = Commands("Add taxa by name, by text or by example pictures.")
 
 _FOR_PICTURES = {"model": With("images"), "device": With("images")}
 _FOR_HEADS = {"model": Ending("target", ".npy"), "device": Ending("target", ".npy")}
 
 
 @command(
-    app, Names.add_taxon, narrows=(), encodes=True, when=_FOR_PICTURES, instead=_of_user(taxa.add),
-    shows=False,
+    app, "face.taxa:Names.add_taxon", narrows=(), encodes=True, when=_FOR_PICTURES,
+    instead=_of_user("face.taxa:add"), shows=False,
 )  # fmt: skip
 def add(added: Added) -> None:
     """Add a taxon to a store; the next question has it among its classes.
@@ -54,9 +50,9 @@ def add(added: Added) -> None:
 
 @command(
     app,
-    Names.remove_taxon,
+    "face.taxa:Names.remove_taxon",
     narrows=(),
-    instead=_of_user(taxa.remove),
+    instead=_of_user("face.taxa:remove"),
     shows=False,
 )
 def remove(removed: KnownTaxa) -> None:
@@ -66,7 +62,7 @@ def remove(removed: KnownTaxa) -> None:
     """
 
 
-@command(app, Names.resolve_taxa, name="resolve")
+@command(app, "face.taxa:Names.resolve_taxa", name="resolve")
 def resolve(found: ResolvedLabels) -> None:
     """Find the taxa of labels in a list, by scientific name, synonym or common name.
 
@@ -78,10 +74,10 @@ def resolve(found: ResolvedLabels) -> None:
 
 @command(
     app,
-    Names.import_taxa,
+    "face.taxa:Names.import_taxa",
     name="import",
     narrows=(),
-    instead=_of_user(taxa.import_list),
+    instead=_of_user("face.taxa:import_list"),
     shows=False,
 )
 def import_list(imported: KnownTaxa) -> None:
@@ -92,8 +88,8 @@ def import_list(imported: KnownTaxa) -> None:
 
 
 @command(
-    app, Names.export_taxa, name="export", narrows=(), encodes=True, when=_FOR_HEADS,
-    instead=_of_user(taxa.export), shows=False,
+    app, "face.taxa:Names.export_taxa", name="export", narrows=(), encodes=True, when=_FOR_HEADS,
+    instead=_of_user("face.taxa:export"), shows=False,
 )  # fmt: skip
 def export_list(written: KnownTaxa) -> None:
     """Write the added taxa, the store's and the user's, for another store or tool.
@@ -104,7 +100,7 @@ def export_list(written: KnownTaxa) -> None:
     """
 
 
-@command(app, Provisionals.merge_taxa, name="merge", narrows=())
+@command(app, "face.provisional:Provisionals.merge_taxa", name="merge", narrows=())
 def merge(found: Table) -> None:
     """Make several added taxa one, with the example pictures of all.
 
@@ -112,7 +108,7 @@ def merge(found: Table) -> None:
     """
 
 
-@command(app, Provisionals.rename_taxon, name="rename", narrows=())
+@command(app, "face.provisional:Provisionals.rename_taxon", name="rename", narrows=())
 def rename(found: Table) -> None:
     """Give an added taxon another name, such as the real one of a provisional species.
 
@@ -120,7 +116,7 @@ def rename(found: Table) -> None:
     """
 
 
-@command(app, Provisionals.taxa_history, name="history", narrows=())
+@command(app, "face.provisional:Provisionals.taxa_history", name="history", narrows=())
 def history(found: Table) -> None:
     """List what became of the added taxa: when they were added, merged and renamed.
 
@@ -128,7 +124,7 @@ def history(found: Table) -> None:
     """
 
 
-@command(app, Names.taxa, name="list", narrows=("labels",))
+@command(app, "face.taxa:Names.taxa", name="list", narrows=("labels",))
 def list_taxa(known: KnownTaxa | Table) -> None:
     """List the taxa of a store: those of its labels, and those that were added; or of a text head.
 
@@ -136,7 +132,7 @@ def list_taxa(known: KnownTaxa | Table) -> None:
     """
 
 
-@command(app, taxa.download, shows=False, says="Fetching {what} …")
+@command(app, "face.taxa:download", shows=False, says="Fetching {what} …")
 def download(found: HeadDownload) -> None:
     """Fetch the published text head of a model, into the cache or into a folder.
 
@@ -145,7 +141,7 @@ def download(found: HeadDownload) -> None:
     typer.echo(str(found.file))
 
 
-@command(app, Names.check_taxon, narrows=("labels",), encodes=True)
+@command(app, "face.taxa:Names.check_taxon", narrows=("labels",), encodes=True)
 def check(found: Likeness) -> None:
     """Show the classes nearest to a taxon; warn of confusion, and of a head of another model.
 
@@ -153,7 +149,7 @@ def check(found: Likeness) -> None:
     """
 
 
-@command(app, Names.measure_unseen, narrows=("labels",), encodes=True)
+@command(app, "face.taxa:Names.measure_unseen", narrows=("labels",), encodes=True)
 def measure(report: GeneralisedReport) -> None:
     """Measure generalised zero-shot, and keep an offset for zeroshot --offset auto.
 
@@ -161,12 +157,10 @@ def measure(report: GeneralisedReport) -> None:
     """
 
 
-prompts_app = typer.Typer(
-    no_args_is_help=True, help="Compare and list the texts that classes are asked by."
-)
+prompts = Commands("Compare and list the texts that classes are asked by.")
 
 
-@command(prompts_app, Texts.prompts, encodes=True)
+@command(prompts, "face.prompts:Texts.prompts", encodes=True)
 def compare(compared: ComparedPrompts) -> None:
     """Measure text types and template sets on labelled images, and recommend one.
 
@@ -174,7 +168,7 @@ def compare(compared: ComparedPrompts) -> None:
     """
 
 
-@command(prompts_app, shipped, name="list")
+@command(prompts, "face.prompts:shipped", name="list")
 def list_sets(sets: Shipped) -> None:
     """List the template sets and taxon lists that ship with bioprobe.
 

@@ -42,7 +42,7 @@ from bioprobe.files import parse_json, write_text
 from bioprobe.progress import Progress, Step
 from bioprobe.result import WARNING, Note
 from bioprobe.taxonomy import Rank
-from bioprobe.taxonomy.name_parsing import ParsedName
+from bioprobe.taxonomy.parsed_name import ParsedName
 from bioprobe.taxonomy.scientific_names import read_name
 from bioprobe.taxonomy.synonyms import accept_names
 

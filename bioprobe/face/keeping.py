@@ -10,6 +10,7 @@ from bioprobe.errors import MisuseError, SelectionError, StoreError
 from bioprobe.face.opened import Opened, tell_emptied, tell_placeholders
 from bioprobe.face.taxa import read_rank_columns
 from bioprobe.options import (
+    TEXT_HEAD,
     Level,
     NoLabel,
     Option,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 # The store keeps the parts of splits beside its masks, under names that begin so.
 SPLITS = "splits/"
-TEXT_HEAD = "treeoflife"
 INDEX_KINDS = ("flat", "hnsw", "ivf", "ivfpq", "sq8", "ivfsq8", "ivfpqfs", "ivfrabitq")
 _LAYOUT_NAMES = (*EXPORTERS.places, TEXT_HEAD)
 

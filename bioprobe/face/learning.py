@@ -22,6 +22,7 @@ from bioprobe.face.opened import Opened
 from bioprobe.face.taxa import open_list
 from bioprobe.options import (
     RANK_NAMES,
+    TEXT_KINDS,
     AllowOutside,
     Beside,
     ContentThresholds,
@@ -75,8 +76,6 @@ if TYPE_CHECKING:
 
 # Pairs and files that are named of what another collection has too.
 _NAMED = 5
-#: Kinds that start from the texts of classes.
-TEXT_KINDS = ("prompt+probe", "adapter", "clap", "tip-adapter", "prolip")
 KINDS = (
     "linear", "lda", "ridge", "knn", "centroid", *TEXT_KINDS, "hierarchical", "attentive", "stack",
 )  # fmt: skip

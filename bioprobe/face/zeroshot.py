@@ -55,9 +55,11 @@ class Adapter:
     @classmethod
     def of(cls, store: EmbeddingStore, name: str | None) -> Adapter | None:
         """Read one by its name; None where none is named."""
+        if name is None:
+            return None
         from bioprobe.learning.keeping import read_adapter
 
-        return None if name is None else cls(name, *read_adapter(store, name))
+        return cls(name, *read_adapter(store, name))
 
     @property
     def key(self) -> str:

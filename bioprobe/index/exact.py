@@ -101,6 +101,8 @@ class StoredVectors:
 _MARGIN = 16
 # Single-precision products of unit vectors are this close to the exact ones, with room.
 _ROUNDING = np.float32(1e-5)
+# Products of so few queries numpy makes as quickly; faiss takes longer to load than they do.
+_FEW = 4
 # Queries whose candidates are compared at once: few, so that these stay in the cache.
 _BATCH = 8
 # Numbers of candidates that are held at once, however many there are: 32 MB in double precision.
@@ -240,15 +242,12 @@ def _collect(
     vectors: StoredVectors, queries: Vectors, n_candidates: int, allowed: Mask
 ) -> tuple[Rows, Vectors]:
     """Return the nearest by single-precision products, in no order."""
-    import faiss
-
+    find = _find_by_numpy if len(queries) <= _FEW else _find_by_faiss
     best_rows = np.zeros((len(queries), 0), dtype=np.int64)
     best = np.zeros((len(queries), 0), dtype=np.float32)
     for rows, chunk in vectors.iter_chunks(allowed):
         n_here = min(n_candidates, len(rows))
-        similarities, positions = faiss.knn(
-            queries, chunk, n_here, metric=faiss.METRIC_INNER_PRODUCT
-        )
+        similarities, positions = find(queries, chunk, n_here)
         best_rows = np.concatenate([best_rows, rows[positions]], axis=1)
         best = np.concatenate([best, similarities], axis=1)
         if best.shape[1] > n_candidates:
@@ -256,6 +255,19 @@ def _collect(
             best_rows = np.take_along_axis(best_rows, kept, axis=1)
             best = np.take_along_axis(best, kept, axis=1)
     return best_rows, best
+
+
+def _find_by_faiss(queries: Vectors, chunk: Vectors, n: int) -> tuple[Vectors, Rows]:
+    import faiss
+
+    found: tuple[Vectors, Rows] = faiss.knn(queries, chunk, n, metric=faiss.METRIC_INNER_PRODUCT)
+    return found
+
+
+def _find_by_numpy(queries: Vectors, chunk: Vectors, n: int) -> tuple[Vectors, Rows]:
+    products = np.stack([chunk @ query for query in queries])
+    nearest = np.argpartition(-products, n - 1, axis=1)[:, :n]
+    return np.take_along_axis(products, nearest, axis=1), nearest
 
 
 def _find_from(

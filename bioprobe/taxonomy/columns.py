@@ -13,7 +13,7 @@ import numpy as np
 from bioprobe.content import CONTENT, PRECEDENCE, Content, join_contents, read_content
 from bioprobe.errors import TaxonomyError
 from bioprobe.names import unify
-from bioprobe.taxonomy.name_parsing import TIMES, ParsedName
+from bioprobe.taxonomy.parsed_name import TIMES, ParsedName
 from bioprobe.taxonomy.scientific_names import (
     Kind,
     is_plain,

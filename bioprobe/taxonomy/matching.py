@@ -22,7 +22,7 @@ from bioprobe.taxonomy.columns import (
     LABELS_FROM,
     SUBSPECIES,
 )
-from bioprobe.taxonomy.name_parsing import TIMES
+from bioprobe.taxonomy.parsed_name import TIMES
 from bioprobe.taxonomy.scientific_names import read_name
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy

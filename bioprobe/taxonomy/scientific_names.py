@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from bioprobe.names import unify
 from bioprobe.taxonomy.common_words import has_common_words
-from bioprobe.taxonomy.name_parsing import TIMES, ParsedName, parse_name
+from bioprobe.taxonomy.parsed_name import TIMES, ParsedName
 
 # What most names are: told without taking them apart.
 _PLAIN = re.compile(
@@ -64,6 +64,9 @@ def read_name(text: str) -> ParsedName | None:
                 text, name, rank, genus=genus, epithets=tuple(epithets),
                 cardinality=1 + len(epithets), certain=name,
             )  # fmt: skip
+    # Most names are plain, and the forms of all others take longer to make than most questions.
+    from bioprobe.taxonomy.name_parsing import parse_name
+
     name = name.replace("_", " ").strip(" '\"\u2026")
     parsed = parse_name(name)
     if not parsed.parsed or parsed.is_virus or parsed.genus.endswith("."):

@@ -50,12 +50,14 @@ def test_no_command_shows_a_warning(drawn: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_warning_of_a_library_is_seen_with_debug_alone() -> None:
     noisy = (
-        "import warnings, bioprobe.cli.app as a, bioprobe.cli.asking as asking\n"
-        "@asking.app.command()\n"
-        "def noise(debug: bool = False): warnings.warn('of a library')\n"
-        "a.main()"
+        "import functools, warnings, bioprobe.cli.app as app, bioprobe.face.prompts as prompts\n"
+        "shipped = prompts.shipped\n"
+        "@functools.wraps(shipped)\n"
+        "def warn(): return warnings.warn('of a library') or shipped()\n"
+        "prompts.shipped = warn\n"
+        "app.main()"
     )
-    for given, is_seen in ((["noise"], False), (["noise", "--debug"], True)):
-        command = [sys.executable, "-c", noisy, *given]
+    for given, is_seen in (([], False), (["--debug"], True)):
+        command = [sys.executable, "-c", noisy, "prompts", "list", *given]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ("of a library" in done.stderr) == is_seen

@@ -1,0 +1,109 @@
+"""Commands by name, of which only what is asked for is made.
+
+To make a command its question is imported and all its options are read, which takes longer than
+most answers. A list of commands needs their names and what is said of each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from bioprobe.cli.reading import read_plainly
+
+
+@dataclasses.dataclass(frozen=True)
+class Maker:
+    """What is said of a command or a group, and what makes it."""
+
+    help: str
+    make: Callable[[], Any]
+
+
+class Commands:
+    """Commands that stand together, in their order.
+
+    Parameters
+    ----------
+    help : str
+        What is said of them where they stand under a word of their own.
+    """
+
+    def __init__(self, help: str = "") -> None:
+        self.help = help
+        self.makers: dict[str, Maker] = {}
+
+    def add(self, name: str, commands: Commands) -> None:
+        """Have further commands under a word of their own."""
+        self.makers[name] = commands.as_group(name)
+
+    def as_group(self, name: str) -> Maker:
+        """Return what makes a group of these."""
+        app = typer.Typer(name=name, help=self.help, add_completion=False, **PLAIN)
+        # Without a callback typer takes a group for one command.
+        app.callback()(lambda: None)
+        return Maker(self.help, functools.partial(make_group, app, self.makers))
+
+
+class Made(Mapping[str, Any]):
+    """Commands by name, each made when it is first asked for."""
+
+    def __init__(self, makers: Mapping[str, Maker]) -> None:
+        self.makers = makers
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - a command of typer's own click
+        if name not in self._made:
+            self._made[name] = self.makers[name].make()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.makers)
+
+    def __len__(self) -> int:
+        return len(self.makers)
+
+
+class _Group(TyperGroup):
+    """Lists its commands without making them."""
+
+    commands: Made
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - typer's own click
+        """Return the names of the commands."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002
+        """Write a line for each command: the first paragraph of its help."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, " ".join(one.help.partition("\n\n")[0].split()))
+                    for name, one in self.commands.makers.items()
+                ]
+            )
+
+
+def make_group(app: typer.Typer, makers: Mapping[str, Maker]) -> Any:  # noqa: ANN401 - of typer's own click
+    """Return a group of typer's, with commands that are made when they are asked for.
+
+    Parameters
+    ----------
+    app : Typer
+        Without commands.
+    makers : mapping of str to Maker
+        What makes each command.
+    """
+    group = read_plainly(get_command(app), {})
+    group.commands = Made(makers)
+    return group
+
+
+#: Of each group. The library that would draw frames around a help takes longer than all else.
+PLAIN: dict[str, Any] = {"cls": _Group, "no_args_is_help": True, "rich_markup_mode": None}
