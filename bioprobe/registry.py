@@ -134,6 +134,21 @@ ENCODERS = Registry(
     },
 )
 
+#: By the name given to ``--backend``: a :class:`bioprobe.encoders.families.backends.Backend`, which
+#: runs the whole batches of a model that PyTorch loads. ``torch`` is PyTorch as it is, and ``auto``
+#: the fastest of them; they are tried in this order.
+BACKENDS = Registry(
+    "bioprobe.backends",
+    "backend",
+    {
+        "traced": "bioprobe.encoders.families.backends:TRACED",
+        "onnx": "bioprobe.encoders.families.backends:ONNX",
+        "openvino": "bioprobe.encoders.families.backends:OPENVINO",
+        "zentorch": "bioprobe.encoders.families.backends:ZENTORCH",
+        "compile": "bioprobe.encoders.families.backends:COMPILE",
+    },
+)
+
 #: By what the source is: the ending of its name without the dot, or the prefix before a colon; a
 #: folder, data set or ``-`` is known by :func:`bioprobe.sources.source.recognise_source`. Each is a
 #: function of a path and :class:`bioprobe.sources.files.SourceOptions` that returns a frame of

@@ -85,6 +85,8 @@ def check(found: EncoderCheck) -> None:
         ("text norm", "no text tower" if found.text_norm is None else f"{found.text_norm:.6f}"),
         ("load", f"{found.load_s:.1f} s"),
         ("speed", f"{found.images_per_s:.1f} images/s"),
+        ("backend", found.backend),
+        *((f"  {one.backend}", one.describe()) for one in found.trials),
         ("ok", "yes"),
     ]
     typer.echo(_align(rows))

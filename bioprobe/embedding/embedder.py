@@ -242,6 +242,7 @@ def embed_images(
     """
     source = _bind(encoder, store)
     start_s = time.monotonic()
+    computed = collections.Counter(source.count_rows())
     with store.lock(), ignore_pillow_warnings(), allow_pixels(max_pixels_px):
         known = [card.kind for card in list_kept(store.folder)]
         wanted = {*(() if only_named else known), *(keep or ())}
@@ -288,6 +289,7 @@ def embed_images(
         camera=run.camera.count() if reads_camera else None,
         n_filled=run.buffer.n_filled,
         kept=count_kept(run.buffer.store) if kinds else (),
+        computed_by=collections.Counter(source.count_rows()) - computed,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.catalog import DEFAULT_MODEL, parse_name
-from bioprobe.encoders.encoder import Encoder
+from bioprobe.encoders.encoder import Encoder, count_rows
 from bioprobe.store import EmbeddingStore
 
 
@@ -20,6 +20,7 @@ def load_encoder_for(
     precision: str | None = None,
     batch_size: int | None = None,
     decoding: str | None = None,
+    backend: str = "auto",
 ) -> Encoder:
     """Load the encoder of a store as it ran before, so that new vectors are made like the old.
 
@@ -36,6 +37,9 @@ def load_encoder_for(
         ``auto`` and ``fast`` for a new one.
     batch_size : int or None
         Images in one forward pass; None chooses by device.
+    backend : str
+        As for :func:`bioprobe.encoders.load_encoder`; it may be another in every run, as vectors
+        agree.
     """
     choice = choose_encoder(folder, model=model, precision=precision, decoding=decoding)
     return load_encoder(
@@ -44,6 +48,7 @@ def load_encoder_for(
         precision=choice.precision,
         batch_size=batch_size,
         decoding=choice.decoding,
+        backend=backend,
     )
 
 
@@ -102,6 +107,10 @@ class OnDemandEncoder:
     def is_loaded(self) -> bool:
         """Whether the encoder is there already."""
         return self._encoder is not None
+
+    def count_rows(self) -> dict[str, int]:
+        """Return how many images each of its backends has computed."""
+        return {} if self._encoder is None else count_rows(self._encoder)
 
     def get(self) -> Encoder:
         """Return the encoder.

@@ -151,6 +151,8 @@ class EmbedSummary:
         Known images that were read again, for what is kept beside their vectors.
     kept : tuple of KeptCount
         Of each kind that is kept, how many rows have it.
+    computed_by : mapping of str to int
+        How many of the pictures each backend computed, where there is more than one.
     """
 
     n_embedded: int
@@ -172,6 +174,7 @@ class EmbedSummary:
     camera: CameraCounts | None = None
     n_filled: int = 0
     kept: tuple[KeptCount, ...] = ()
+    computed_by: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def n_images(self) -> int:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from bioprobe.encoders.encoder import Encoder, Fingerprint
 from bioprobe.encoders.loading import load_encoder
+from bioprobe.encoders.trials import Trial
 from bioprobe.errors import BioprobeError
 from bioprobe.result import Notes, Record
 
@@ -36,6 +37,11 @@ class EncoderCheck(Record):
         Speed on drawn pictures, preprocessing included, decoding not.
     load_s : float
         Time to load it, 0 where it was there.
+    backend : str
+        What ran the pictures.
+    trials : tuple of Trial
+        What each backend did when they were measured for these pictures and this machine; empty
+        where one was named, or the model runs in nothing else.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -46,6 +52,8 @@ class EncoderCheck(Record):
     text_norm: float | None
     images_per_s: float
     load_s: float = 0.0
+    backend: str = "torch"
+    trials: tuple[Trial, ...] = ()
     notes: Notes = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,33 +66,34 @@ class EncoderCheck(Record):
         return encoder | {k: v for k, v in super().to_dict().items() if k != "encoder"}
 
 
-def check_model(name: str, *, device: str = "auto", precision: str = "fp32") -> EncoderCheck:
+def check_model(
+    name: str, *, device: str = "auto", precision: str = "fp32", backend: str = "auto"
+) -> EncoderCheck:
     """Load an encoder, time that, and check it.
 
     Parameters
     ----------
-    name, device, precision : str
-        As for :func:`bioprobe.encoders.load_encoder`.
+    name, device, precision, backend : str
+        As for :func:`bioprobe.encoders.load_encoder`; what ``auto`` chooses is measured if it never
+        was.
 
     See Also
     --------
     check_encoder : what is checked.
     """
     started = time.perf_counter()
-    encoder = load_encoder(name, device=device, precision=precision)
+    encoder = load_encoder(name, device=device, precision=precision, backend=backend)
     load_s = time.perf_counter() - started
     return dataclasses.replace(check_encoder(encoder), load_s=load_s)
 
 
-def check_encoder(encoder: Encoder, *, n_images: int = 16) -> EncoderCheck:
+def check_encoder(encoder: Encoder) -> EncoderCheck:
     """Encode a drawn picture and a text, and time a few pictures.
 
     Parameters
     ----------
     encoder : Encoder
         Encoder to try.
-    n_images : int
-        Pictures to time, 1 or more.
 
     Returns
     -------
@@ -100,14 +109,19 @@ def check_encoder(encoder: Encoder, *, n_images: int = 16) -> EncoderCheck:
     text_norm = None
     if encoder.has_text_tower:
         text_norm = _measure_norm(encoder, encoder.encode_text([_TEXT]))
+    pictures = draw_pictures(encoder.batch_size)
+    settle = getattr(encoder, "settle_backend", None)
+    choice = None if settle is None else settle(pictures)
     started = time.perf_counter()
-    encoder.encode_image([picture] * n_images)
+    encoder.encode_image(pictures)
     return EncoderCheck(
         encoder=encoder.fingerprint,
         dim=encoder.dim,
         image_norm=image_norm,
         text_norm=text_norm,
-        images_per_s=n_images / (time.perf_counter() - started),
+        images_per_s=len(pictures) / (time.perf_counter() - started),
+        backend=encoder.fingerprint.backend if choice is None else choice.backend,
+        trials=() if choice is None else choice.trials,
     )
 
 
@@ -121,6 +135,16 @@ def draw_picture() -> Image.Image:
     canvas.ellipse((175, 65, 210, 95), fill="saddlebrown")
     canvas.polygon([(208, 76), (226, 82), (208, 88)], fill="orange")
     return picture
+
+
+def draw_pictures(n_pictures: int) -> list[Image.Image]:
+    """Return that bird in other colours, so that no two pictures are alike."""
+    whole = np.asarray(draw_picture(), dtype=np.int16)
+    random = np.random.default_rng(0)
+    return [
+        Image.fromarray(np.clip(whole + shift, 0, 255).astype(np.uint8))
+        for shift in random.integers(-60, 60, (n_pictures, 1, 1, 3))
+    ]
 
 
 def _measure_norm(encoder: Encoder, vectors: np.ndarray) -> float:

@@ -145,12 +145,15 @@ class LoadOptions:
         Images or texts in one forward pass, 1 or more; None is for the family to choose.
     decoding : str
         ``exact`` or ``fast``.
+    backend : str
+        ``auto``, ``torch``, or a name of :data:`bioprobe.registry.BACKENDS`.
     """
 
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
     decoding: str = "exact"
+    backend: str = "torch"
 
 
 @runtime_checkable
@@ -253,6 +256,12 @@ class Encoder(Protocol):
             If a text is longer than the context; names the text and the limit.
         """
         ...
+
+
+def count_rows(encoder: Encoder) -> dict[str, int]:
+    """Return how many images each backend of an encoder has computed, empty where it has one."""
+    count = getattr(encoder, "count_rows", None)
+    return {} if count is None else dict(count())
 
 
 def explain_no_text_tower(name: str) -> str:

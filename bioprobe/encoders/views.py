@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.encoders.encoder import Encoder, Fingerprint, hash_description, normalise_rows
+from bioprobe.encoders.encoder import (
+    Encoder,
+    Fingerprint,
+    count_rows,
+    hash_description,
+    normalise_rows,
+)
 from bioprobe.errors import ModelUnavailableError
 
 if TYPE_CHECKING:
@@ -173,6 +179,10 @@ class ViewsEncoder:
             for at in range(0, len(images), size)
         ]
         return np.concatenate(parts)
+
+    def count_rows(self) -> dict[str, int]:
+        """Return how many views each backend has computed the vectors of."""
+        return count_rows(self._encoder)
 
     def encode_text(self, texts: Sequence[str]) -> Vectors:
         """Encode texts as the encoder itself does."""

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from bioprobe.errors import ImageReadError, SourceError
-from bioprobe.options import Device, Model, NumberOfAnswers, Precision, list_given, question
+from bioprobe.options import (
+    Backend,
+    Device,
+    Model,
+    NumberOfAnswers,
+    Precision,
+    list_given,
+    question,
+)
 from bioprobe.progress import Progress, Step
 
 if TYPE_CHECKING:
@@ -277,6 +285,7 @@ def encoder(
     *,
     device: Device = "auto",
     precision: Precision = None,
+    backend: Backend = "auto",
     decoding: str | None = None,
     batch_size: int | None = None,
 ) -> Encoder:
@@ -290,6 +299,8 @@ def encoder(
         Where it runs.
     precision, decoding : str, optional
         As for :func:`bioprobe.embed`: ``auto`` and ``fast`` by default.
+    backend : str
+        What runs whole batches, as for :func:`bioprobe.embed`.
     batch_size : int, optional
         Images that it sees at once; by default by device.
 
@@ -318,7 +329,7 @@ def encoder(
 
     loaded = load_encoder(
         model or DEFAULT_MODEL, device=device, precision=precision or "auto",
-        decoding=decoding or "fast", batch_size=batch_size,
+        decoding=decoding or "fast", batch_size=batch_size, backend=backend,
     )  # fmt: skip
     return Encoder(loaded)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bioprobe.options import Device, Option, Precision, question
+from bioprobe.options import Backend, Device, Option, Precision, question
 
 if TYPE_CHECKING:
     from bioprobe.encoders.checking import EncoderCheck
@@ -100,7 +100,11 @@ def download(
 
 @question
 def check(
-    model: ModelName, *, device: Device = "auto", precision: Precision = "fp32"
+    model: ModelName,
+    *,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    backend: Backend = "auto",
 ) -> EncoderCheck:
     """Load a model, and encode a drawn picture and a text with it.
 
@@ -112,6 +116,8 @@ def check(
         Where it runs.
     precision : str
         What its weights are cast to.
+    backend : str
+        What runs whole batches; what ``auto`` chooses is measured here if it never was, and kept.
 
     Raises
     ------
@@ -122,7 +128,7 @@ def check(
     """
     from bioprobe.encoders.checking import check_model
 
-    return check_model(model, device=device, precision=precision or "fp32")
+    return check_model(model, device=device, precision=precision or "fp32", backend=backend)
 
 
 def __dir__() -> Sequence[str]:

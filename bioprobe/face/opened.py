@@ -270,7 +270,8 @@ def find_texts(
 
         with turn:
             if not loaded:
-                loaded.append(load_encoder(model or store.manifest.encoder.model, device=device))
+                name = model or store.manifest.encoder.model
+                loaded.append(load_encoder(name, device=device, backend="auto"))
             return loaded[0]
 
     return TextFinder(store, load, progress)

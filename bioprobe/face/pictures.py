@@ -241,7 +241,7 @@ class _Reader:
 
         return load_encoder(
             self.choice.model, device=self.device, precision=self.choice.precision,
-            decoding=self.choice.decoding,
+            decoding=self.choice.decoding, backend="auto",
         )  # fmt: skip
 
     def load_for_text(self) -> Encoder:
@@ -271,7 +271,7 @@ def _load_for_text(loaded: Encoder | None, model: str, device: str) -> Encoder:
 
     if loaded is not None and loaded.fingerprint.precision == "fp32":
         return loaded
-    return load_encoder(model, device=device)
+    return load_encoder(model, device=device, backend="auto")
 
 
 def _read_cached(

@@ -36,6 +36,7 @@ from bioprobe.options import (
     BOTH,
     RANK_NAMES,
     AllowOutside,
+    Backend,
     Device,
     Exclude,
     Include,
@@ -173,6 +174,7 @@ def embed(
     model: Model = None,
     device: Device = "auto",
     precision: Precision = None,
+    backend: Backend = "auto",
     views: Annotated[
         int | None,
         Option(
@@ -377,6 +379,9 @@ def embed(
         Where it runs.
     precision, decoding : str, optional
         By default as the store was begun, a new one ``auto`` and ``fast``.
+    backend : str
+        What runs whole batches: ``torch``, ``traced``, ``onnx``, ``openvino``, ``zentorch``,
+        ``compile`` or ``auto``. It may be another in every run, as vectors agree; what ran is said.
     views : int, optional
         Times that each picture is seen, whole, mirrored and cropped: 2, 4 or 10. Vectors of several
         views are never mixed with those of one; texts are the same.
@@ -518,7 +523,7 @@ def embed(
     def load() -> Encoder:
         encoder = load_encoder_for(
             store, model=model, device=device, precision=precision, batch_size=batch_size,
-            decoding=decoding,
+            decoding=decoding, backend=backend,
         )  # fmt: skip
         # Before a store is made that would keep nothing.
         return need_keeping(encoder, kinds) if kinds else encoder
@@ -650,6 +655,9 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: in
             f"({summary.images_per_s:.1f} images/s) -> {store}"
         )
     ]
+    by = sorted(summary.computed_by.items(), key=lambda one: -one[1])
+    if any(name != "torch" for name, _ in by):
+        said.append(Note(f"run by {', '.join(f'{name} ({n:,})' for name, n in by)}"))
     if summary.n_damaged:
         text = (
             f"{summary.n_damaged:,} of the new pictures are damaged and were taken: their columns "

@@ -762,7 +762,8 @@ def export(
         from bioprobe.store.view import View
 
         if model is not None:
-            return prompts.embed(load_encoder(model, device=device).encode_text)
+            encoder = load_encoder(model, device=device, backend="auto")
+            return prompts.embed(encoder.encode_text)
         if store is not None:
             return prompts.embed(Names(View.all(_open(store)), device=device)._texts.encode_text)
         msg = f"text embeddings need an encoder; name one to write {target}: model='bioclip-2'"

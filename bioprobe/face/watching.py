@@ -662,7 +662,8 @@ class _Asker:
         encoder = self._load()
         if encoder.fingerprint.precision == "fp32":
             return encoder
-        return load_encoder(self._model or encoder.fingerprint.model, device=self._device)
+        name = self._model or encoder.fingerprint.model
+        return load_encoder(name, device=self._device, backend="auto")
 
 
 def _make_one(store: EmbeddingStore, folder: Path) -> EmbeddingStore:

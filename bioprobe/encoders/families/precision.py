@@ -34,7 +34,9 @@ def runs_in_torch(
     @functools.wraps(load)
     def load_by_options(source: ModelSource, options: LoadOptions) -> TorchEncoder:
         first = "fp32" if options.precision == "auto" else options.precision
-        runtime = choose_runtime(options.device, first, options.batch_size, options.decoding)
+        runtime = choose_runtime(
+            options.device, first, options.batch_size, options.decoding, options.backend
+        )
         encoder = load(source, runtime)
         if options.precision == "auto":
             settle_precision(encoder)

@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from bioprobe.errors import BioprobeError
+from bioprobe.registry import BACKENDS
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Eager ViT-B/16 on CPU cores is fastest at 8-16 images; an accelerator wants more at once.
@@ -28,12 +29,16 @@ class Runtime:
         Images or texts in one forward pass.
     decoding : str
         ``exact`` or ``fast``: how images are read.
+    backend : str
+        ``auto``, ``torch``, or a name of :data:`bioprobe.registry.BACKENDS`: what runs whole
+        batches.
     """
 
     device: torch.device
     precision: str
     batch_size: int
     decoding: str
+    backend: str = "torch"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -45,7 +50,13 @@ class Runtime:
         return module.to(device=self.device, dtype=self.dtype).eval().requires_grad_(False)
 
 
-def choose_runtime(device: str, precision: str, batch_size: int | None, decoding: str) -> Runtime:
+def choose_runtime(
+    device: str,
+    precision: str,
+    batch_size: int | None,
+    decoding: str,
+    backend: str = "torch",
+) -> Runtime:
     """Resolve the options given by a user.
 
     Parameters
@@ -58,6 +69,8 @@ def choose_runtime(device: str, precision: str, batch_size: int | None, decoding
         Images in one forward pass; None chooses by device.
     decoding : str
         ``exact`` or ``fast``.
+    backend : str
+        ``auto``, ``torch``, or a name of :data:`bioprobe.registry.BACKENDS`.
 
     Returns
     -------
@@ -71,6 +84,10 @@ def choose_runtime(device: str, precision: str, batch_size: int | None, decoding
     if precision not in _DTYPES:
         msg = f'precision "{precision}" is not known; choose one of {", ".join(_DTYPES)}'
         raise BioprobeError(msg)
+    backends = ("auto", "torch", *BACKENDS.names)
+    if backend not in backends:
+        msg = f'backend "{backend}" is not known; choose one of {", ".join(backends)}'
+        raise BioprobeError(msg)
     chosen = _choose_device(device)
     default = _CPU_BATCH_SIZE if chosen.type == "cpu" else _ACCELERATOR_BATCH_SIZE
     return Runtime(
@@ -78,6 +95,7 @@ def choose_runtime(device: str, precision: str, batch_size: int | None, decoding
         precision=precision,
         batch_size=batch_size or default,
         decoding=decoding,
+        backend=backend,
     )
 
 

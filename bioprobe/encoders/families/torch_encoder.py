@@ -27,11 +27,14 @@ from bioprobe.encoders.encoder import (
     hash_description,
     normalise_rows,
 )
+from bioprobe.encoders.families.backends import Tower
+from bioprobe.encoders.families.batch_runner import BatchRunner
 from bioprobe.encoders.families.projection import Projection, find_projection
 from bioprobe.encoders.families.runtime import Runtime
 from bioprobe.encoders.families.towers import MapTower, TokenTower, read_tower
 from bioprobe.encoders.hub import Snapshot
 from bioprobe.encoders.keeping import PROJECTION_INPUT, TOKENS, KeptForm
+from bioprobe.encoders.trials import TORCH, Choice
 from bioprobe.errors import BioprobeError, LongTextError, ModelUnavailableError, NoTextTowerError
 from bioprobe.files import hash_file
 from bioprobe.names import shorten
@@ -289,6 +292,7 @@ class TorchEncoder:
         self._image_tower = image_tower
         self._text_tower = text_tower
         self._no_text = no_text or explain_no_text_tower(name)
+        self._text_runners: dict[tuple[str, ...], BatchRunner] = {}
 
     @property
     def device(self) -> str:
@@ -310,7 +314,9 @@ class TorchEncoder:
         self.runtime = dataclasses.replace(self.runtime, precision=precision)
         self.fingerprint = dataclasses.replace(self.fingerprint, precision=precision)
         self.runtime.place(self.module)
-        self.__dict__.pop("_inner", None)
+        for made in ("_inner", "image_runner"):
+            self.__dict__.pop(made, None)
+        self._text_runners.clear()
 
     def preprocess(self, image: Image) -> Pixels:
         """Apply the checkpoint's own preprocessing to one upright RGB image.
@@ -424,6 +430,7 @@ class TorchEncoder:
         for part in _split(len(pixels), self.runtime.batch_size):
             with torch.inference_mode():
                 batch = torch.tensor(pixels[part]).to(self.runtime.device, self.runtime.dtype)
+                self.image_runner.n_rows[TORCH] += len(batch)
                 embeddings, seen = self._inner.run(batch, kinds)
                 vectors.append(self._finish(embeddings))
                 for kind, values in seen.items():
@@ -441,16 +448,70 @@ class TorchEncoder:
         pixels = torch.tensor((grey + noise)[None]).to(self.runtime.device, self.runtime.dtype)
         return _InnerTower(self.name, module, self._image_tower.embed, pixels)
 
+    def count_rows(self) -> dict[str, int]:
+        """Return how many images each backend has computed the vectors of."""
+        return dict(self.image_runner.n_rows)
+
+    def settle_backend(self, images: Sequence[Image]) -> Choice:
+        """Choose what runs whole batches of images now, and return what was found.
+
+        Parameters
+        ----------
+        images : sequence of PIL.Image.Image
+            A whole batch, upright, RGB.
+
+        Raises
+        ------
+        BioprobeError
+            If a backend was asked for that cannot run this model here.
+        """
+        pixels = np.stack([self.preprocess(image) for image in images])
+        with torch.inference_mode():
+            batch = torch.tensor(pixels).to(self.runtime.device, self.runtime.dtype)
+            return self.image_runner.settle(batch)
+
+    @functools.cached_property
+    def image_runner(self) -> BatchRunner:
+        """What runs the image tower, and by which backend."""
+        embed = functools.partial(self._image_tower.embed, self.module)
+        return self._make_runner(embed, "images", self.fingerprint.image_sha256)
+
+    def _find_text_runner(self, tower: TextTower, keys: tuple[str, ...]) -> BatchRunner:
+        if keys not in self._text_runners:
+
+            def embed(*values: torch.Tensor) -> torch.Tensor:
+                return tower.embed(dict(zip(keys, values, strict=True)))
+
+            runner = self._make_runner(embed, "texts", self.fingerprint.text_sha256)
+            self._text_runners[keys] = runner
+        return self._text_runners[keys]
+
+    def _make_runner(
+        self, embed: Callable[..., torch.Tensor], what: str, sha256: str
+    ) -> BatchRunner:
+        return BatchRunner(
+            Tower(self.module, embed),
+            asked=self.runtime.backend,
+            batch_size=self.runtime.batch_size,
+            model={
+                "fingerprint": self.fingerprint.key,
+                "settings": sha256,
+                "precision": self.runtime.precision,
+                "batch size": str(self.runtime.batch_size),
+            },
+            what=what,
+        )
+
     def _embed_pixels(self, pixels: Pixels) -> Vectors:
         with torch.inference_mode():
             batch = torch.tensor(pixels).to(self.runtime.device, self.runtime.dtype)
-            return self._finish(self._image_tower.embed(self.module, batch))
+            return self._finish(self.image_runner(batch))
 
     def _embed_texts(self, tower: TextTower, texts: Sequence[str]) -> Vectors:
         tokens = tower.tokenise(texts)
         with torch.inference_mode():
             on_device = {key: value.to(self.runtime.device) for key, value in tokens.items()}
-            return self._finish(tower.embed(on_device))
+            return self._finish(self._find_text_runner(tower, tuple(tokens))(*on_device.values()))
 
     def _refuse_long_texts(self, tower: TextTower, parts: Sequence[Sequence[str]]) -> None:
         # Counting costs as much as tokenising, so only rows without visible padding are counted.

@@ -1,0 +1,270 @@
+"""What can run the whole batches of a model: each takes a tower and returns what computes the same.
+
+Which is fastest differs by processor and by model, so that none is assumed:
+:mod:`bioprobe.encoders.families.batch_runner` measures them. Another package adds its own as an
+entry point ``bioprobe.backends``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import torch
+
+#: From the inputs of a part, of a whole batch, to its embeddings.
+Run: TypeAlias = Callable[..., torch.Tensor]
+
+
+class Tower(torch.nn.Module):
+    """One side of a model, of tensors alone.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The whole model, whose weights are shared.
+    embed : callable
+        From tensors to embeddings, by this model.
+    """
+
+    def __init__(self, model: torch.nn.Module, embed: Run) -> None:
+        super().__init__()
+        self.model = model
+        self._embed = embed
+        self.eval()
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:  # noqa: D102 -- as torch calls it
+        return self._embed(*inputs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """What a backend is to run.
+
+    Parameters
+    ----------
+    tower : Tower
+        In evaluation mode; to be left as it is.
+    example : tuple of Tensor
+        Inputs of a few pictures or texts.
+    n_threads : int
+        Threads that it may take.
+    folder : Path
+        Where an export of this very model may be kept; there or not.
+    """
+
+    tower: Tower
+    example: tuple[torch.Tensor, ...]
+    n_threads: int
+    folder: Path
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.example[0].device
+
+    @property
+    def is_fp32(self) -> bool:
+        """Whether the weights are in full precision."""
+        return next(self.tower.parameters()).dtype == torch.float32
+
+
+class Backend(Protocol):
+    """What runs a part of a model.
+
+    Attributes
+    ----------
+    is_quick : bool
+        Whether it is ready within seconds; what is not is taken by choice only.
+    """
+
+    is_quick: bool
+
+    def find_obstacle(self, part: Part) -> str:
+        """Return why it cannot run this here, ``""`` where nothing is known to be in its way."""
+        ...
+
+    def prepare(self, part: Part) -> Run:
+        """Return what runs the part on inputs of any number of rows, in inference mode.
+
+        Whatever it raises is told, and another backend is taken. What it computes is compared with
+        PyTorch's own before it is used.
+        """
+        ...
+
+
+class Traced:
+    """PyTorch's own graph: traced, frozen, and its products packed for oneDNN."""
+
+    is_quick = True
+
+    def find_obstacle(self, part: Part) -> str:
+        """Return why it cannot run this here."""
+        return "" if part.device.type == "cpu" else "it packs weights for processors only"
+
+    def prepare(self, part: Part) -> Run:
+        """Trace, freeze and pack."""
+        with _in_plain_steps():
+            traced = torch.jit.trace(part.tower, part.example, check_trace=False)
+            run: Run = torch.jit.optimize_for_inference(traced)
+        return run
+
+
+class Onnx:
+    """ONNX Runtime, over an export that is kept."""
+
+    is_quick = True
+
+    def find_obstacle(self, part: Part) -> str:
+        """Return why it cannot run this here."""
+        return _find_absent("onnx", "onnxruntime") or _find_unlike(part)
+
+    def prepare(self, part: Part) -> Run:
+        """Export once, and open a session."""
+        import onnxruntime
+
+        names = [f"input{place}" for place in range(len(part.example))]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = part.n_threads
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(
+            self._export(part, names), options, providers=["CPUExecutionProvider"]
+        )
+
+        def run(*inputs: torch.Tensor) -> torch.Tensor:
+            given = {
+                name: one.contiguous().numpy() for name, one in zip(names, inputs, strict=True)
+            }
+            return torch.from_numpy(session.run(["embeddings"], given)[0])
+
+        return run
+
+    def _export(self, part: Part, names: list[str]) -> Path:
+        from bioprobe.files import replacing
+
+        path = part.folder / "model.onnx"
+        if path.exists():
+            return path
+        part.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, _in_plain_steps():
+            torch.onnx.export(
+                part.tower,
+                part.example,
+                str(temporary),
+                dynamo=False,
+                input_names=names,
+                output_names=["embeddings"],
+                dynamic_axes={name: {0: "rows"} for name in (*names, "embeddings")},
+            )
+        return path
+
+
+class OpenVino:
+    """OpenVINO, over a conversion that is kept."""
+
+    is_quick = True
+
+    def find_obstacle(self, part: Part) -> str:
+        """Return why it cannot run this here."""
+        return _find_absent("openvino") or _find_unlike(part)
+
+    def prepare(self, part: Part) -> Run:
+        """Convert once, and compile."""
+        # Absent from most environments, where mypy knows nothing of it.
+        openvino: Any = importlib.import_module("openvino")
+        path = part.folder / "model.xml"
+        if not path.exists():
+            part.folder.mkdir(parents=True, exist_ok=True)
+            with _in_plain_steps():
+                traced = torch.jit.trace(part.tower, part.example, check_trace=False)
+                converted = openvino.convert_model(traced, example_input=part.example)
+            openvino.save_model(converted, path, compress_to_fp16=False)
+        compiled = openvino.Core().compile_model(
+            path,
+            "CPU",
+            {
+                "INFERENCE_NUM_THREADS": part.n_threads,
+                "INFERENCE_PRECISION_HINT": "f32",
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+        )
+
+        def run(*inputs: torch.Tensor) -> torch.Tensor:
+            found = compiled([one.contiguous().numpy() for one in inputs])
+            return torch.from_numpy(found[0].copy())
+
+        return run
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """``torch.compile``, which takes minutes and, on a processor, a C++ compiler.
+
+    Parameters
+    ----------
+    engine : str
+        Of ``torch._dynamo.list_backends``.
+    package : str
+        What registers it, ``""`` for PyTorch's own.
+    """
+
+    engine: str
+    package: str = ""
+    is_quick: bool = False
+
+    def find_obstacle(self, part: Part) -> str:
+        """Return why it cannot run this here."""
+        if not self.package:
+            return ""
+        if part.device.type != "cpu":
+            return "it is for processors only"
+        return _find_absent(self.package)
+
+    def prepare(self, part: Part) -> Run:
+        """Compile, at the first run."""
+        if self.package:
+            importlib.import_module(self.package)
+        run: Run = torch.compile(part.tower, backend=self.engine, dynamic=False)
+        return run
+
+
+TRACED = Traced()
+ONNX = Onnx()
+OPENVINO = OpenVino()
+COMPILE = Compiled("inductor")
+ZENTORCH = Compiled("zentorch", "zentorch", is_quick=True)
+
+
+def _find_absent(*packages: str) -> str:
+    absent = [name for name in packages if importlib.util.find_spec(name) is None]
+    return f"{' and '.join(absent)} not installed" if absent else ""
+
+
+def _find_unlike(part: Part) -> str:
+    if part.device.type != "cpu":
+        return "it is asked on processors only"
+    return "" if part.is_fp32 else "it is asked for fp32 only"
+
+
+@contextlib.contextmanager
+def _in_plain_steps() -> Iterator[None]:
+    """Let attention be traced as products and a softmax, which exporters know and oneDNN packs.
+
+    Yields
+    ------
+    None
+    """
+    was_fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_fused)

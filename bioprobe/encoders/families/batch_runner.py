@@ -1,0 +1,367 @@
+"""Which backend runs whole batches here: measured once, kept, and checked in every run."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import functools
+import importlib.metadata
+import json
+import logging
+import math
+import platform
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+import torch
+
+from bioprobe.cache import find_cache
+from bioprobe.encoders.encoder import hash_description
+from bioprobe.encoders.families.backends import Backend, Part, Run, Tower
+from bioprobe.encoders.trials import TORCH, Choice, Trial
+from bioprobe.errors import BioprobeError, StoreError
+from bioprobe.files import read_json, remove_folder, write_text
+from bioprobe.registry import BACKENDS
+
+#: Told at the level INFO what was chosen, as of loading.
+LOGGER = logging.getLogger("bioprobe.loading")
+
+AUTO = "auto"
+#: The least cosine similarity of any picture or text with its vector by PyTorch.
+LEAST_COSINE = 0.9999
+# What is hardly faster is not worth a second copy of the weights.
+_LEAST_GAIN = 1.05
+# Few rows tell the speed of many on a processor, and the trial stays one of seconds.
+_N_TRIED = 4
+_N_ROUNDS = 3
+# What is measured or prepared begins once PyTorch has taken as long: whoever encodes little waits
+# for nothing, and nobody waits twice as long as need be.
+_MEASURED_AFTER_S = 20.0
+# No further backend is begun after this.
+_LONGEST_S = 120.0
+_LIBRARIES = ("bioprobe", "torch", "onnxruntime", "openvino", "zentorch")
+
+
+def describe_machine(device: torch.device, n_threads: int) -> dict[str, str]:
+    """Return what decides how fast a backend is here, beside the model."""
+    said = {
+        "processor": _find_processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": str(n_threads),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+    for library in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            said[library] = importlib.metadata.version(library)
+    return said
+
+
+class BatchRunner:
+    """Run a part of a model: whole batches by the backend of choice, all else by PyTorch.
+
+    A backend is prepared for one shape; a batch that is not whole costs nothing but its rows in
+    PyTorch. The first batch is always computed by both, and compared.
+
+    Parameters
+    ----------
+    tower : Tower
+        What is run.
+    asked : str
+        ``auto``, or the name of a backend.
+    batch_size : int
+        Rows of a whole batch.
+    model : mapping of str to str
+        What tells this part of this model from any other, JSON-ready.
+    what : str
+        ``images`` or ``texts``, for messages.
+    """
+
+    def __init__(
+        self, tower: Tower, *, asked: str, batch_size: int, model: Mapping[str, str], what: str
+    ) -> None:
+        self._tower = tower
+        self._asked = asked
+        self._batch_size = batch_size
+        self._model = dict(model)
+        self._what = what
+        self._lock = threading.Lock()
+        self._run: Run | None = None
+        self._is_settled = asked == TORCH
+        # What PyTorch has taken so far, and what it may take before something is tried.
+        self._spent_s = self._patience_s = 0.0
+        self.backend = TORCH
+        self.choice: Choice | None = None
+        #: How many rows each backend has computed.
+        self.n_rows: collections.Counter[str] = collections.Counter()
+
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings of inputs of any number of rows; in inference mode."""
+        is_whole = len(inputs[0]) == self._batch_size
+        if is_whole and self._run is not None:
+            found = self._by_choice(self._run, inputs)
+            self.n_rows[self.backend] += len(found)
+            return found
+        self.n_rows[TORCH] += len(inputs[0])
+        # Who comes while another thread measures goes on as before.
+        if not is_whole or self._is_settled or not self._lock.acquire(blocking=False):
+            return self._exactly(*inputs)
+        try:
+            exact, seconds_s = _clock(self._exactly, inputs)
+            self._spent_s += seconds_s
+            self._settle(inputs, exact)
+        finally:
+            self._lock.release()
+        return exact
+
+    def settle(self, *inputs: torch.Tensor) -> Choice:
+        """Choose now, on a whole batch, however little was computed before."""
+        with self._lock:
+            self._spent_s = math.inf
+            if not self._is_settled:
+                self._settle(inputs, self._exactly(*inputs))
+        return self.choice or Choice(backend=self.backend)
+
+    def _exactly(self, *inputs: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self._tower(*inputs)
+        return found
+
+    def _by_choice(self, run: Run, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        try:
+            return run(*inputs)
+        except Exception as error:
+            if self._asked != AUTO:
+                raise BioprobeError(self._explain(self.backend, _tell(error))) from error
+            LOGGER.info("%s: %s failed (%s); torch goes on", self._what, self.backend, _tell(error))
+            self._run, self.backend = None, TORCH
+        return self._exactly(*inputs)
+
+    def _settle(self, inputs: tuple[torch.Tensor, ...], exact: torch.Tensor) -> None:
+        """Choose if it is time to, on a whole batch of which the embeddings are known."""
+        if self._asked != AUTO:
+            trial, self._run = self._take(self._asked, self._make_part(inputs), inputs, exact)
+            if self._run is None:
+                raise BioprobeError(self._explain(self._asked, trial.refused))
+            self.backend, self._is_settled = self._asked, True
+            LOGGER.info("%s: run by %s", self._what, self.backend)
+        elif self._spent_s >= self._patience_s:
+            part = self._make_part(inputs)
+            file = part.folder.with_suffix(".json")
+            # Where another process measures, its choice is there a batch or two later.
+            with contextlib.suppress(filelock.Timeout), _hold(file):
+                self._choose(file, part, inputs, exact)
+
+    def _choose(
+        self, file: Path, part: Part, inputs: tuple[torch.Tensor, ...], exact: torch.Tensor
+    ) -> None:
+        choice, run = _read_choice(file), None
+        if choice is None:
+            self._patience_s = _MEASURED_AFTER_S
+            if self._spent_s < self._patience_s:
+                return
+            LOGGER.info("%s: measuring which backend is fastest …", self._what)
+            choice, run = self._measure(file, part)
+            _keep_choice(file, choice)
+        elif self._spent_s < choice.prepare_s:
+            self._patience_s = choice.prepare_s
+            return
+        if choice.backend != TORCH:
+            with _marking(file, choice.backend):
+                trial, self._run = self._take(choice.backend, part, inputs, exact, run)
+            if self._run is None:
+                refused = dataclasses.replace(trial, backend=choice.backend)
+                others = (one for one in choice.trials if one.backend != choice.backend)
+                choice = dataclasses.replace(choice, backend=TORCH, trials=(*others, refused))
+                _keep_choice(file, choice)
+        self.choice, self.backend, self._is_settled = choice, choice.backend, True
+        LOGGER.info("%s", f"{self._what}: run by {self.backend}, {choice.gain:.2f} x torch")
+
+    def _measure(self, file: Path, part: Part) -> tuple[Choice, Run | None]:
+        """Try every backend on a few rows, in turn with PyTorch; return also what runs the best."""
+        exact = self._exactly(*part.example)
+        ended = _find_marked(file)
+        trials: list[Trial] = []
+        best, best_run = Trial(backend=TORCH, gain=_LEAST_GAIN), None
+        started_s = time.monotonic()
+        for name in BACKENDS.names:
+            if name in ended:
+                trials.append(Trial(backend=name, refused="it ended the process that tried it"))
+                continue
+            if time.monotonic() - started_s > _LONGEST_S:
+                trials.append(Trial(backend=name, refused="not tried: the others took long"))
+                continue
+            with _marking(file, name):
+                trial, run = self._try(name, part, exact)
+            trials.append(trial)
+            if run is not None and trial.gain >= best.gain:
+                best, best_run = trial, run
+        exports = part.folder.parent.glob(f"{part.folder.name}-*")
+        for export in exports:
+            if not export.name.endswith(f"-{best.backend}"):
+                remove_folder(export)
+        choice = Choice(
+            backend=best.backend,
+            trials=tuple(trials),
+            machine=self._machine,
+            model=self._model,
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        return choice, best_run
+
+    def _try(self, name: str, part: Part, exact: torch.Tensor) -> tuple[Trial, Run | None]:
+        trial, run = self._take(name, part, part.example, exact, is_trial=True)
+        if run is None:
+            return trial, None
+        gains = []
+        for _ in range(_N_ROUNDS):
+            _, exact_s = _clock(self._exactly, part.example)
+            gains.append(exact_s / _clock(run, part.example)[1])
+        trial = dataclasses.replace(trial, gain=statistics.median(gains))
+        if trial.gain < _LEAST_GAIN:
+            return dataclasses.replace(trial, refused="not faster by enough"), None
+        return trial, run
+
+    def _take(
+        self,
+        name: str,
+        part: Part,
+        inputs: tuple[torch.Tensor, ...],
+        exact: torch.Tensor,
+        run: Run | None = None,
+        *,
+        is_trial: bool = False,
+    ) -> tuple[Trial, Run | None]:
+        """Prepare a backend if it is not yet, and compare it with PyTorch; None if it is no good."""
+        started_s = time.monotonic()
+        try:
+            backend: Backend = BACKENDS.load(name)
+            part = dataclasses.replace(part, folder=Path(f"{part.folder}-{name}"))
+            if obstacle := backend.find_obstacle(part):
+                return Trial(backend=name, refused=obstacle), None
+            if is_trial and not backend.is_quick:
+                return Trial(backend=name, refused="takes minutes to prepare: by choice only"), None
+            run = run or backend.prepare(part)
+            found = run(*inputs)
+            if is_trial:
+                # The first runs choose kernels.
+                found = run(*inputs)
+            cosine = _compare(found, exact)
+        except Exception as error:  # noqa: BLE001 - whatever a library raises, the work goes on
+            return Trial(backend=name, refused=_tell(error)), None
+        prepare_s = time.monotonic() - started_s
+        trial = Trial(backend=name, cosine=cosine, prepare_s=prepare_s)
+        if not cosine >= LEAST_COSINE:
+            refused = f"least cosine to torch {cosine:.6f}, wanted {LEAST_COSINE}"
+            return dataclasses.replace(trial, refused=refused), None
+        return trial, run
+
+    def _make_part(self, inputs: tuple[torch.Tensor, ...]) -> Part:
+        shapes = [list(one.shape[1:]) for one in inputs]
+        said = {"machine": self._machine, "model": self._model, "shapes": shapes}
+        key = hash_description({**said, "part": self._what, "batch_size": self._batch_size})
+        return Part(
+            tower=self._tower,
+            example=tuple(one[:_N_TRIED] for one in inputs),
+            n_threads=torch.get_num_threads(),
+            folder=find_cache("backends") / key[:32],
+        )
+
+    @functools.cached_property
+    def _machine(self) -> dict[str, str]:
+        return describe_machine(next(self._tower.parameters()).device, torch.get_num_threads())
+
+    def _explain(self, name: str, refused: str) -> str:
+        return (
+            f"the backend {name} cannot run the {self._what} of this model here: {refused}; use "
+            "--backend auto, or torch"
+        )
+
+
+def _hold(file: Path) -> contextlib.AbstractContextManager[object]:
+    """Return what keeps other processes from measuring the same; `filelock.Timeout` if one does."""
+    lock = filelock.FileLock(file.with_suffix(".lock"))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise
+    except OSError:
+        # Where nothing can be kept, nobody else reads it either.
+        return contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _marking(file: Path, name: str) -> Iterator[None]:
+    """Leave a mark while a backend is tried, which stays if it ends the process.
+
+    Yields
+    ------
+    None
+    """
+    mark = file.with_suffix(f".{name}.tried")
+    with contextlib.suppress(OSError):
+        mark.touch()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            mark.unlink()
+
+
+def _find_marked(file: Path) -> set[str]:
+    """Return the backends that ended the process which tried them; what is known once is enough."""
+    marks = list(file.parent.glob(f"{file.stem}.*.tried"))
+    return {mark.name.split(".")[1] for mark in marks}
+
+
+def _read_choice(file: Path) -> Choice | None:
+    """Return the choice that is kept, None where there is none that can be read."""
+    try:
+        choice = Choice.from_dict(read_json(file, dict))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return None if choice.backend in _find_marked(file) else choice
+
+
+def _keep_choice(file: Path, choice: Choice) -> None:
+    try:
+        write_text(file, json.dumps(choice.to_dict(), indent=2))
+    except (OSError, StoreError) as error:
+        LOGGER.info("the choice of a backend cannot be kept: %s", _tell(error))
+
+
+def _clock(run: Run, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, float]:
+    """Run, and return what came of it and the seconds it took."""
+    device = inputs[0].device
+    started_s = time.perf_counter()
+    found = run(*inputs)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return found, time.perf_counter() - started_s
+
+
+def _compare(found: torch.Tensor, exact: torch.Tensor) -> float:
+    """Return the least cosine similarity of two rows; NaN where one is not finite."""
+    if found.shape != exact.shape:
+        return math.nan
+    cosines = torch.nn.functional.cosine_similarity(found.double(), exact.double(), dim=1)
+    return float(cosines.min())
+
+
+def _tell(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:200]
+
+
+def _find_processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"

@@ -1,0 +1,90 @@
+"""What was found when backends were tried on a model: kept, and shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+#: PyTorch as the model's own library calls it: what every other backend is compared with.
+TORCH = "torch"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a backend did when it was tried.
+
+    Parameters
+    ----------
+    backend : str
+        Its name.
+    gain : float
+        Its speed by that of PyTorch; 0 where it did not run.
+    cosine : float
+        The least cosine similarity of a row with that of PyTorch.
+    prepare_s : float
+        Seconds until it could run.
+    refused : str
+        Why it is not taken, ``""`` where it may be.
+    """
+
+    backend: str
+    gain: float = 0.0
+    cosine: float = 0.0
+    prepare_s: float = 0.0
+    refused: str = ""
+
+    def describe(self) -> str:
+        """Return it in words."""
+        if self.gain:
+            said = f"{self.gain:.2f} x the speed of torch, least cosine {self.cosine:.7f}"
+            return f"{said}: {self.refused}" if self.refused else said
+        return self.refused
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which backend was found fastest for a part of a model on this machine.
+
+    Parameters
+    ----------
+    backend : str
+        Its name; ``torch`` where nothing is faster by enough.
+    trials : tuple of Trial
+        All that were tried, or could not be.
+    machine, model : dict of str to str
+        What was measured where; of any other it says nothing.
+    time : str
+        ISO 8601, UTC.
+    """
+
+    backend: str
+    trials: tuple[Trial, ...] = ()
+    machine: dict[str, str] = dataclasses.field(default_factory=dict)
+    model: dict[str, str] = dataclasses.field(default_factory=dict)
+    time: str = ""
+
+    @property
+    def gain(self) -> float:
+        """Speed by that of PyTorch."""
+        return self._taken.gain
+
+    @property
+    def prepare_s(self) -> float:
+        """Seconds until it could run."""
+        return self._taken.prepare_s
+
+    @property
+    def _taken(self) -> Trial:
+        plain = Trial(backend=TORCH, gain=1.0, cosine=1.0)
+        return next((one for one in self.trials if one.backend == self.backend), plain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a JSON-ready mapping."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Choice:
+        """Build a choice from what :meth:`to_dict` returned."""
+        trials = tuple(Trial(**one) for one in fields["trials"])
+        return cls(**{**fields, "trials": trials})

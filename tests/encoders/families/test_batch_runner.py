@@ -1,0 +1,287 @@
+"""Backends on small saved models: what each computes, which is taken, and what of a bad one."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bioprobe.encoders import load_encoder
+from bioprobe.encoders.families import batch_runner, runtime
+from bioprobe.encoders.families.backends import Part, Run
+from bioprobe.encoders.families.torch_encoder import TorchEncoder
+from bioprobe.errors import BioprobeError
+from bioprobe.registry import BACKENDS
+
+NAMES = {
+    "open_clip_dir": "local-dir:{}",
+    "siglip_dir": "transformers:{}",
+    "timm_dir": "timm:local-dir:{}",
+}
+# Of those that need a package: the package.
+PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "zentorch": "zentorch"}
+INSTALLED = [
+    name
+    for name in BACKENDS.places
+    if name != "compile" and (name not in PACKAGES or importlib.util.find_spec(PACKAGES[name]))
+]
+BATCH = 3
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "cache"))
+
+
+def load(folder: Path, backend: str, name: str = "local-dir:{}") -> TorchEncoder:
+    encoder = load_encoder(name.format(folder), device="cpu", batch_size=BATCH, backend=backend)
+    assert isinstance(encoder, TorchEncoder)
+    return encoder
+
+
+@pytest.mark.parametrize("fixture", NAMES)
+@pytest.mark.parametrize("backend", INSTALLED)
+def test_every_backend_computes_the_vectors_of_torch(
+    request: pytest.FixtureRequest,
+    backend: str,
+    fixture: str,
+    pictures: list[Image.Image],
+    texts: list[str],
+) -> None:
+    place = request.getfixturevalue(fixture)
+    exact, other = (load(place, name, NAMES[fixture]) for name in ("torch", backend))
+    vectors = other.encode_image(pictures)
+    # Two whole batches, of which the first is by torch too, and one picture more.
+    assert other.count_rows() == {"torch": BATCH + 1, backend: BATCH}
+    cosines = (vectors * exact.encode_image(pictures)).sum(axis=1)
+    assert cosines.min() >= batch_runner.LEAST_COSINE
+    if exact.has_text_tower:
+        many = [*texts, *texts]
+        same = (other.encode_text(many) * exact.encode_text(many)).sum(axis=1)
+        assert same.min() >= batch_runner.LEAST_COSINE
+        assert [runner.backend for runner in other._text_runners.values()] == [backend]
+
+
+@pytest.mark.long
+def test_so_does_what_is_compiled(open_clip_dir: Path, pictures: list[Image.Image]) -> None:
+    exact, other = load(open_clip_dir, "torch"), load(open_clip_dir, "compile")
+    cosines = (other.encode_image(pictures) * exact.encode_image(pictures)).sum(axis=1)
+    assert cosines.min() >= batch_runner.LEAST_COSINE
+    assert other.count_rows()["compile"] == BATCH
+
+
+class Fake:
+    """A backend that is the tower itself, without what slows PyTorch down in these tests."""
+
+    is_quick = True
+    obstacle = ""
+
+    def __init__(self, *, noise: float = 0.0, fails: str = "", fails_late: bool = False) -> None:
+        self.noise = noise
+        self.fails = fails
+        self.fails_late = fails_late
+        self.n_prepared = self.n_run = 0
+
+    def find_obstacle(self, part: Part) -> str:
+        del part
+        return self.obstacle
+
+    def prepare(self, part: Part) -> Run:
+        self.n_prepared += 1
+        if self.fails:
+            raise RuntimeError(self.fails)
+
+        def run(*inputs: torch.Tensor) -> torch.Tensor:
+            self.n_run += 1
+            if self.fails_late and len(inputs[0]) == BATCH and self.n_run > 1:
+                msg = "out of registers"
+                raise RuntimeError(msg)
+            found = part.tower._embed(*inputs)
+            random = torch.Generator().manual_seed(0)
+            off = torch.randn(found.shape, generator=random)
+            unit = torch.nn.functional.normalize(off, dim=1) * found.norm(dim=1, keepdim=True)
+            return found + self.noise * unit
+
+        return run
+
+
+class Fakes:
+    """Stands for the registry of backends."""
+
+    def __init__(self, places: Mapping[str, Fake | None]) -> None:
+        self._places = places
+        self.names = tuple(places)
+
+    def load(self, name: str) -> Fake:
+        found = self._places[name]
+        if found is None:
+            msg = f"the backend {name!r} cannot be loaded: its wheel is for another torch"
+            raise BioprobeError(msg)
+        return found
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have other backends than ours, measure them at once, and let PyTorch be slow."""
+
+    def have(**places: Fake | None) -> None:
+        slow = batch_runner.BatchRunner._exactly
+
+        def wait(self: batch_runner.BatchRunner, *inputs: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.05)
+            return slow(self, *inputs)
+
+        for module in (
+            batch_runner,
+            runtime,
+        ):
+            monkeypatch.setattr(module, "BACKENDS", Fakes(places))
+        monkeypatch.setattr(batch_runner.BatchRunner, "_exactly", wait)
+        monkeypatch.setattr(batch_runner, "_MEASURED_AFTER_S", 0.0)
+
+    return have
+
+
+def find_trials(encoder: TorchEncoder) -> dict[str, str]:
+    choice = encoder.image_runner.choice
+    assert choice is not None
+    return {one.backend: one.refused for one in choice.trials}
+
+
+def test_the_fastest_that_agrees_is_taken_and_what_is_wrong_with_the_others_is_said(
+    open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None]
+) -> None:
+    fine = Fake()
+    pretend(
+        absent=None, broken=Fake(fails="no kernel"), perturbed=Fake(noise=0.02), fine=fine,
+    )  # fmt: skip
+    encoder = load(open_clip_dir, "auto")
+    vectors = encoder.encode_image(pictures)
+    said = find_trials(encoder)
+    assert encoder.image_runner.backend == "fine"
+    assert said["fine"] == ""
+    assert "for another torch" in said["absent"]
+    assert said["broken"] == "RuntimeError: no kernel"
+    # 1 / sqrt(1 + .02²) is .9998: the vectors themselves were compared.
+    assert said["perturbed"].startswith("least cosine to torch 0.999")
+    exact = load(open_clip_dir, "torch").encode_image(pictures)
+    np.testing.assert_allclose(vectors, exact, atol=1e-6)
+
+
+def test_a_little_less_perturbed_it_would_be_taken(
+    open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None]
+) -> None:
+    pretend(perturbed=Fake(noise=0.005))
+    encoder = load(open_clip_dir, "auto")
+    encoder.encode_image(pictures)
+    assert encoder.image_runner.backend == "perturbed"
+
+
+def test_what_is_no_faster_is_not_taken(
+    open_clip_dir: Path, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch,
+    pretend: Callable[..., None],
+) -> None:  # fmt: skip
+    pretend(same=Fake())
+    monkeypatch.setattr(batch_runner, "_LEAST_GAIN", 1e9)
+    encoder = load(open_clip_dir, "auto")
+    encoder.encode_image(pictures)
+    assert encoder.image_runner.backend == "torch"
+    assert find_trials(encoder) == {"same": "not faster by enough"}
+
+
+def test_the_choice_is_kept_for_this_machine_and_this_model(
+    open_clip_dir: Path, open_clip_resnet_dir: Path, pictures: list[Image.Image],
+    monkeypatch: pytest.MonkeyPatch, pretend: Callable[..., None], tmp_path: Path,
+) -> None:  # fmt: skip
+    fine = Fake()
+    pretend(fine=fine)
+    load(open_clip_dir, "auto").encode_image(pictures)
+    assert fine.n_prepared == 1
+    (file,) = (tmp_path / "cache" / "backends").glob("*.json")
+    kept = json.loads(file.read_text())
+    assert kept["backend"] == "fine"
+    assert kept["model"]["precision"] == "fp32"
+    assert {"processor", "threads", "torch"} <= set(kept["machine"])
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_runner.BatchRunner, "_measure", pytest.fail)
+        again = load(open_clip_dir, "auto")
+        again.encode_image(pictures)
+    assert again.image_runner.backend == "fine"
+    assert fine.n_prepared == 2
+    files = file.parent
+    load(open_clip_resnet_dir, "auto").encode_image(pictures)
+    assert len(list(files.glob("*.json"))) == 2
+    monkeypatch.setattr(batch_runner, "_find_processor", lambda: "another")
+    load(open_clip_dir, "auto").encode_image(pictures)
+    assert len(list(files.glob("*.json"))) == 3
+
+
+def test_what_ended_a_process_is_not_tried_again(
+    open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None], tmp_path: Path
+) -> None:
+    deadly = Fake()
+    pretend(deadly=deadly)
+    load(open_clip_dir, "auto").encode_image(pictures)
+    (file,) = (tmp_path / "cache" / "backends").glob("*.json")
+    # As it stands after a process that died in it, also of a choice that was kept.
+    trial = batch_runner._marking(file, "deadly")
+    trial.__enter__()
+    n_prepared = deadly.n_prepared
+    encoder = load(open_clip_dir, "auto")
+    encoder.encode_image(pictures)
+    assert encoder.image_runner.backend == "torch"
+    assert "ended the process" in find_trials(encoder)["deadly"]
+    assert deadly.n_prepared == n_prepared
+
+
+def test_what_fails_later_is_given_up_and_nothing_is_lost(
+    open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None]
+) -> None:
+    # Too few runs in a trial of fewer rows than a batch to fail there.
+    late = Fake()
+    pretend(late=late)
+    encoder = load(open_clip_dir, "auto")
+    first = encoder.encode_image(pictures)
+    late.fails_late = True
+    np.testing.assert_allclose(encoder.encode_image(pictures), first, atol=1e-6)
+    assert encoder.image_runner.backend == "torch"
+
+
+def test_one_that_was_named_and_cannot_run_is_an_error(
+    open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None]
+) -> None:
+    pretend(broken=Fake(fails="no kernel"), perturbed=Fake(noise=0.02))
+    with pytest.raises(BioprobeError, match=r"broken cannot run the images.*no kernel"):
+        load(open_clip_dir, "broken").encode_image(pictures)
+    with pytest.raises(BioprobeError, match=r"least cosine to torch 0\.999"):
+        load(open_clip_dir, "perturbed").encode_image(pictures)
+    with pytest.raises(BioprobeError, match="choose one of auto, torch, broken, perturbed"):
+        load(open_clip_dir, "fastest")
+
+
+def test_little_work_is_done_by_torch_alone(
+    open_clip_dir: Path, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_runner.BatchRunner, "_measure", pytest.fail)
+    encoder = load(open_clip_dir, "auto")
+    encoder.encode_image(pictures)
+    assert encoder.count_rows() == {"torch": len(pictures)}
+
+
+def test_where_nothing_can_be_kept_it_is_measured_all_the_same(
+    open_clip_dir: Path, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch,
+    pretend: Callable[..., None], tmp_path: Path,
+) -> None:  # fmt: skip
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "file"))
+    pretend(fine=Fake())
+    encoder = load(open_clip_dir, "auto")
+    encoder.encode_image(pictures)
+    assert encoder.image_runner.backend == "fine"
