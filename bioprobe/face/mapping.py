@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.errors import MisuseError, StoreError, UnreadableError
@@ -14,7 +16,11 @@ if TYPE_CHECKING:
     from bioprobe.mapping.classes import MapClasses
     from bioprobe.progress import Progress
     from bioprobe.store.maps import KeptMap
+    from bioprobe.store.view import View
+    from bioprobe.types import Names
 
+#: Begins what colours a map by the answers of a probe that the store keeps.
+PROBE = "probe:"
 MapName = Annotated[str, Option("Name of the map in the store.", ("--name",))]
 # Of fewer the figures of trust say little.
 _FEW = 50
@@ -177,8 +183,8 @@ class Maps(Opened):
         Parameters
         ----------
         level : str, optional
-            Rank or column; by default the lowest rank of which every class can have a look of its
-            own.
+            Rank or column, or ``probe:NAME`` for what a probe of the store answers; by default the
+            lowest rank of which every class can have a look of its own.
         name : str
             Of the map.
 
@@ -187,11 +193,12 @@ class Maps(Opened):
         SelectionError
             If there is no such rank or column.
         StoreError
-            If there is no such map.
+            If there is no such map or probe.
+        MismatchError
+            If the probe cannot be asked of these vectors.
         """
         import numpy as np
 
-        from bioprobe.images.image_table import read_level
         from bioprobe.mapping.classes import choose_level, code_classes, list_levels
         from bioprobe.store.maps import read_map
 
@@ -200,19 +207,57 @@ class Maps(Opened):
         named = level or choose_level(list_levels(view.images, view.rows))
         if not named:
             return code_classes("", view.rows, np.full(len(view.rows), "", dtype=object))
-        labels = view.labels(read_level(named, view.images))
-        return code_classes(named, view.rows, labels)
+        target, labels = self._label(named, view)
+        return dataclasses.replace(code_classes(named, view.rows, labels), target=target)
+
+    def map_labels(self, level: str) -> list[str]:
+        """Return what colours each picture that is asked, as :meth:`map_classes` names it.
+
+        Parameters
+        ----------
+        level : str
+            As there.
+        """
+        return [str(one) for one in self._label(level, self._view)[1]]
+
+    def _label(self, level: str, view: View) -> tuple[str, Names]:
+        """Return the rank or column that labels are of, and the label of each image."""
+        from bioprobe.images.image_table import read_level
+
+        if not level.startswith(PROBE):
+            target = read_level(level, view.images)
+            return target, view.labels(target)
+        from bioprobe.learning.keeping import find_folder, read_probe
+        from bioprobe.store.catalogue import Catalogue
+
+        store, name = view.store, level.removeprefix(PROBE)
+        probe = read_probe(store, name)
+        stamp = find_folder(store, name).stat().st_mtime_ns
+        answers = Catalogue.of(store).keep(
+            (level, stamp, view.rows.tobytes()), lambda: probe.ask(view, 1).names[:, 0]
+        )
+        return probe.level, answers
 
     def map_levels(self) -> Table:
-        """List the ranks and columns by which a map can be coloured, and how many classes each has.
+        """List the ranks and columns, and the probes, by which a map can be coloured.
 
-        See :meth:`map_classes`.
+        Returns
+        -------
+        Table
+            ``name``, as :meth:`map_classes` takes it, and ``n_classes``.
         """
         import pandas as pd
 
+        from bioprobe.errors import BioprobeError
+        from bioprobe.learning.keeping import list_probes, read_probe
         from bioprobe.mapping.classes import list_levels
 
+        store = self._view.store
         levels = list_levels(self._view.images, self._view.rows)
+        for name in list_probes(store):
+            # One that is damaged is told of by probes.
+            with contextlib.suppress(BioprobeError):
+                levels[f"{PROBE}{name}"] = len(read_probe(store, name).classes)
         return Table(pd.DataFrame(list(levels.items()), columns=["name", "n_classes"]))
 
     def maps(self) -> Table:

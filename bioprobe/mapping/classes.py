@@ -32,7 +32,7 @@ class MapClasses(Result):
     Parameters
     ----------
     level : str
-        Rank or column.
+        Rank or column, or ``probe:NAME`` for what a probe answers.
     rows : ndarray of int64, shape (n_images,)
         Rows on the map.
     names : tuple of str
@@ -43,6 +43,8 @@ class MapClasses(Result):
         Place in the names, :data:`OTHERS` or :data:`UNKNOWN`.
     n_classes : int
         Of all on the map.
+    target : str
+        Rank or column that the classes are of.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -53,6 +55,7 @@ class MapClasses(Result):
     counts: tuple[int, ...]
     codes: npt.NDArray[np.uint8]
     n_classes: int
+    target: str = ""
     notes: Notes = ()
 
     def to_frame(self) -> pd.DataFrame:
@@ -90,7 +93,7 @@ def code_classes(level: str, rows: Rows, labels: Names, most: int = MOST_CLASSES
     codes[order[:most]] = np.arange(len(order[:most]))
     return MapClasses(
         level, rows, tuple(str(names[one]) for one in order[:most]),
-        tuple(int(counts[one]) for one in order[:most]), codes[places], len(order),
+        tuple(int(counts[one]) for one in order[:most]), codes[places], len(order), level,
     )  # fmt: skip
 
 

@@ -16,7 +16,13 @@ from bioprobe.errors import BioprobeError
 from bioprobe.face.store import open as open_store
 from bioprobe.web.batching import Batcher
 from bioprobe.web.jobs import Jobs
-from bioprobe.web.problems import Refusal, refuse_writing
+from bioprobe.web.problems import (
+    Refusal,
+    describe_error,
+    find_status,
+    refuse_writing,
+    write_plainly,
+)
 from bioprobe.web.reviews import Reviews
 from bioprobe.web.uploads import Uploads
 
@@ -122,6 +128,7 @@ class Desk:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.filters["plainly"] = write_plainly
         self.links = links
 
     @property
@@ -233,6 +240,12 @@ class Desk:
             page.render(desk=self, here=here, links=self.links, csrf=csrf, **content)
         )
 
+    def tell(self, request: Request, error: BioprobeError) -> HTMLResponse:
+        """Return, as a part of a page, what went wrong where something was to be written."""
+        answer = self.show(request, "said.html.j2", said=[{"text": explain(error)}])
+        answer.status_code = find_status(error)
+        return answer
+
     @staticmethod
     def name_thumbnail(store: Store, row: int, size_px: int = 320, *, whole: bool = False) -> str:
         """Return the address of a thumbnail, which browsers keep as it names what it is of."""
@@ -245,6 +258,11 @@ def find_desk(request: Request) -> Desk:
     """Return what a request sees."""
     desk: Desk = request.app.state.desk
     return desk
+
+
+def explain(error: BioprobeError) -> str:
+    """Say what went wrong, as problems say it: in words of the page, not of the shell."""
+    return str(describe_error(error, "")["detail"])
 
 
 def check_writable(request: Request) -> None:

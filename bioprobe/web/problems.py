@@ -156,8 +156,19 @@ def describe_error(error: BioprobeError, path: str) -> dict[str, Any]:
     name = type(error).__name__
     if is_full(error):
         return _describe_full(str(error), path)
-    detail = _FLAG.sub(lambda found: found[1].replace("-", "_"), str(error))
+    detail = write_plainly(str(error))
     return _describe(find_status(error), name, _TITLES.get(name, name), detail, path)
+
+
+def write_plainly(text: str) -> str:
+    """Return what is said in words of the shell as bodies and pages name it.
+
+    Examples
+    --------
+    >>> write_plainly("give --max-memory or --seed")
+    'give max_memory or seed'
+    """
+    return _FLAG.sub(lambda found: found[1].replace("-", "_"), text)
 
 
 def describe_fault(error: Exception, path: str) -> dict[str, Any]:
@@ -362,8 +373,11 @@ def _say_wrong(wrong: Mapping[str, Any]) -> str:
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · bioprobe</title><link rel="stylesheet" href="/static/page.css"></head>
-<body><main id="main"><h1>{title}</h1><p>{detail}</p><p><a href="/">To the start</a></p></main>
+<meta name="color-scheme" content="light dark">
+<title>{title} · bioprobe</title><link rel="icon" href="/static/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/static/page.css"><link rel="stylesheet" href="/static/app.css"></head>
+<body><main id="main"><h1>{title}</h1><p>{detail}</p>
+<p class="buttons"><a class="button" href="/">To the start</a></p></main>
 </body></html>
 """
 

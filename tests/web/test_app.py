@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from bioprobe.store import EmbeddingStore
-from bioprobe.web.app import build_app
+from bioprobe.web.app import PAGES, build_app
 from bioprobe.web.desk import Settings
 
 Ask = Callable[..., TestClient]
@@ -157,6 +158,32 @@ def test_a_page_of_another_server_writes_nothing(
     ours = {"X-CSRF-Token": csrf, "Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}
     assert asks.post("/api/v1/search", json=body, headers=ours).status_code == 200
     assert asks.post("/api/v1/search", json=body, headers=headers).status_code == 403
+
+
+def test_a_server_that_only_reads_refuses_whatever_a_page_writes(
+    ask_server: Ask, station: EmbeddingStore
+) -> None:
+    asks = ask_server(station, read_only=True)
+    before = sorted((one, one.stat().st_mtime_ns) for one in station.folder.rglob("*"))
+    asked = []
+    for name in PAGES:
+        for route in importlib.import_module(name).router.routes:
+            if "POST" in route.methods and route.path != "/enter":
+                path = route.path.format(row=0, id="0" * 32)
+                answer = asks.post(path, data={"by": "anna", "name": "x", "level": "family"})
+                assert (answer.status_code, answer.json()["type"]) == (
+                    403, "/api/v1/problems#read-only",
+                )  # fmt: skip
+                asked.append(route.path)
+    assert len(asked) >= 12
+    # Nor is anything offered that would be refused.
+    for path in ("/ask", "/pictures/0", "/review", "/map", "/report", "/store"):
+        page = asks.get(path)
+        assert page.status_code == 200
+        assert "hx-post" not in page.text
+    # What is taken along is read.
+    assert asks.get("/store/export/images.csv").status_code == 200
+    assert sorted((one, one.stat().st_mtime_ns) for one in station.folder.rglob("*")) == before
 
 
 def test_a_page_of_another_server_loads_no_picture(

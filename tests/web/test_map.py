@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +18,10 @@ import bioprobe as bp
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.app import build_app
-from tests.browsing import open_browser
+from tests.web.conftest import serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
     from tests.conftest import PlainEncoder
 
@@ -117,6 +114,11 @@ def test_what_is_chosen_is_kept_as_a_mask_or_named_at_once(asks: TestClient, fol
     frame = bp.open(folder).annotations().to_frame()
     assert sorted(frame["row"]) == [2, 5]
     assert set(frame["value"]) == {"dog"}
+    ids = b"".join(bytes.fromhex(one) for one in done.json()["ids"])
+    back = asks.post("/map/annotations/retracted", params={"by": "anna"}, content=ids)
+    assert "2 annotations" in back.json()["said"][0]
+    assert len(bp.open(folder).annotations(standing=True).to_frame()) == 0
+    assert asks.post("/map/masks/removed", params={"name": "map/none"}).status_code == 409
     # A page of somebody else cannot have a browser do it.
     foreign = asks.post(
         "/map/annotations", params=said, content=_mark([3]), headers={"origin": "http://elsewhere"}
@@ -128,38 +130,62 @@ def test_what_is_chosen_is_kept_as_a_mask_or_named_at_once(asks: TestClient, fol
     assert "3 pictures" in asks.get("/browse", params={"mask": "map/mine"}).text
 
 
-@contextmanager
-def _serve(folder: Path) -> Iterator[str]:
-    uvicorn = pytest.importorskip("uvicorn")
-    config = uvicorn.Config(build_app(folder), host="127.0.0.1", port=0, log_level="error")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start a browser that draws WebGL by the processor.
-
-    Yields
-    ------
-    Browser
-    """
-    further = ("--enable-unsafe-swiftshader", "--use-angle=swiftshader", "--ignore-gpu-blocklist")
-    with open_browser(*further) as started:
-        yield started
-
-
-# A browser that has no WebGL says so by this.
-_WITHOUT = """const own = HTMLCanvasElement.prototype.getContext;
-HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
-  return kind.startsWith("webgl") ? null : own.call(this, kind, ...more); };"""
 _AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
+# How many pixels there are of each colour, in sixteenths.
+_COLOURS = """() => { const canvas = document.querySelector('#map-points');
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  const found = {};
+  for (let i = 0; i < data.length; i += 4) {
+    if (data[i + 3] < 255) continue;
+    const name = [0, 1, 2].map((at) => Math.round(data[i + at] / 16)).join();
+    found[name] = (found[name] || 0) + 1;
+  }
+  return found; }"""
+
+
+def _name_colour(colour: str) -> str:
+    return ",".join(str(round(int(colour[at : at + 2], 16) / 16)) for at in (1, 3, 5))
+
+
+def _pinch(page: Page) -> None:
+    """Move two fingers apart: what is between them comes nearer and stays where it is."""
+    box = page.locator("#map-points").bounding_box()
+    assert box is not None
+    x, y = box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"]
+    read = "([x, y]) => { const { plot } = document.querySelector('#map');"
+    read += " return [plot.view.zoom, ...plot.toMap(x, y)]; }"
+    place = [x - box["x"], y - box["y"]]
+    zoom, *middle = page.evaluate(read, place)
+    touch = page.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 20), ("touchMove", 40), ("touchMove", 60), ("touchEnd", 0)):
+        points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+        sent = {"type": kind, "touchPoints": points if apart else []}
+        touch.send("Input.dispatchTouchEvent", sent)
+    nearer, *after = page.evaluate(read, place)
+    assert nearer == pytest.approx(3 * zoom, rel=0.1)
+    assert after == pytest.approx(middle, abs=0.02)
+    assert page.locator("#map-chosen").is_hidden()
+
+
+def test_a_map_is_coloured_by_what_a_command_or_a_probe_has_found(
+    asks: TestClient, folder: Path
+) -> None:
+    store = bp.open(folder)
+    store.cluster(n_clusters=3, draws=0)
+    store.split("kind", fractions=(0.6, 0.2, 0.2))
+    store.fit("centroid", "kind", name="mine")
+    page = asks.get("/map", params={"level": "probe:mine"}).text
+    assert '<option value="cluster">cluster (3)' in page
+    assert 'value="probe:mine" selected' in page
+    assert 'data-target="kind"' in page
+    data = asks.get("/map/classes", params={"level": "probe:mine"}).content
+    codes = np.frombuffer(data[-N:], dtype=np.uint8)
+    # It answers those of which nothing is said too.
+    assert set(codes.tolist()) == {0, 1}
+    assert set(codes[0::3].tolist()) == {0}
+    part = asks.get("/map/pictures", params={"rows": "0,2", "level": "probe:mine"}).text
+    assert "no label" not in part
+    assert asks.get("/map", params={"level": "probe:none"}).status_code == 409
 
 
 def test_a_person_finds_pictures_with_the_keyboard_and_around_a_line(
@@ -167,15 +193,19 @@ def test_a_person_finds_pictures_with_the_keyboard_and_around_a_line(
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    with _serve(folder) as address:
-        page = browser.new_page(viewport={"width": 360, "height": 800}, color_scheme="dark")
+    with serving(folder) as address:
+        page = browser.new_page(
+            viewport={"width": 360, "height": 800}, color_scheme="dark", has_touch=True
+        )
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.add_init_script(_WITHOUT)
         page.goto(f"{address}/map?level=kind")
-        page.wait_for_selector("#map[data-ready=canvas]")
-        page.wait_for_selector("#map-said:has-text('draws without WebGL')")
+        page.wait_for_selector(f"#map-said:has-text('{N} of {N} pictures in view')")
         assert page.evaluate("document.documentElement.scrollWidth") == 360
+        # All points are drawn in the colours of their classes.
+        colours = page.evaluate(_COLOURS)
+        for colour in ("#e69f00", "#56b4e9", "#b9bdba"):
+            assert colours.get(_name_colour(colour), 0) > 20, (colour, colours)
         # All that is in view, without a pointer; then nothing.
         page.focus("#map-points")
         page.keyboard.press("v")
@@ -189,6 +219,7 @@ def test_a_person_finds_pictures_with_the_keyboard_and_around_a_line(
         page.keyboard.press("+")
         page.keyboard.press("ArrowLeft")
         page.wait_for_url(re.compile("#at="))
+        _pinch(page)
         # One class alone, then around all of them: only that class is chosen.
         page.keyboard.press("0")
         page.click("#map-classes button:has-text('dog')")
@@ -205,44 +236,22 @@ def test_a_person_finds_pictures_with_the_keyboard_and_around_a_line(
         assert page.inner_text("#map-chosen-title") == "13 pictures chosen"
         page.wait_for_url(re.compile("lasso="))
         # What is chosen is kept, and the address shows it again.
-        page.fill("#map-mask input", "map/dogs")
-        page.click("#map-mask button")
-        page.wait_for_selector("#map-kept a[href='/browse?mask=map%2Fdogs']")
-        assert len(bp.open(folder).where(mask="map/dogs")) == 13
+        for _ in range(2):
+            page.fill("#map-mask input", "map/dogs")
+            page.click("#map-mask > button")
+            page.wait_for_selector("#map-kept a[href='/browse?mask=map%2Fdogs']")
+            assert len(bp.open(folder).where(mask="map/dogs")) == 13
+            # A mistake is taken back; then the name is free again.
+            page.click("#map-kept button")
+            page.wait_for_selector("#map-kept:has-text('map/dogs'):not(:has(button))")
         page.fill("#map-annotate [name=value]", "wolf")
         page.fill("#map-annotate [name=by]", "anna")
-        page.click("#map-annotate button")
+        page.click("#map-annotate > button")
         page.wait_for_selector("#map-done:has-text('13 annotations by anna')")
+        page.click("#map-done button")
+        page.wait_for_selector("#map-done:has-text('13 annotations')>>text=taken back")
+        assert len(bp.open(folder).annotations(standing=True).to_frame()) == 0
         page.reload()
         page.wait_for_selector("#map-chosen:not([hidden])")
         assert page.inner_text("#map-chosen-title") == f"{N} pictures chosen"
         assert errors == []
-
-
-def test_with_webgl_all_points_are_drawn_in_the_colours_of_their_classes(
-    folder: Path, browser: Browser
-) -> None:
-    with _serve(folder) as address:
-        page = browser.new_page(viewport={"width": 500, "height": 800})
-        page.goto(f"{address}/map?level=kind")
-        page.wait_for_selector("#map[data-ready]")
-        if page.get_attribute("#map", "data-ready") != "webgl":
-            pytest.skip("this Chromium draws no WebGL")
-        colours = page.evaluate(
-            """() => { const plot = document.querySelector('#map').plot;
-            plot.isMoving = false; plot.drawNow();
-            const gl = plot.drawing.gl, { width, height } = plot.drawing.canvas;
-            const data = new Uint8Array(4 * width * height);
-            gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
-            const found = {};
-            for (let i = 0; i < data.length; i += 4) {
-              if (data[i + 3] < 200) continue;
-              const name = [0, 1, 2].map((at) => Math.round(data[i + at] / 0.9 / 16)).join();
-              found[name] = (found[name] || 0) + 1;
-            }
-            return found; }"""
-        )
-        named = ["#e69f00", "#56b4e9", "#b9bdba"]
-        for colour in named:
-            wanted = ",".join(str(round(int(colour[at : at + 2], 16) / 16)) for at in (1, 3, 5))
-            assert colours.get(wanted, 0) > 20, (colour, colours)

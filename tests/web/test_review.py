@@ -1,7 +1,8 @@
-"""Pictures are reviewed one by one and by the sheet, by keys and buttons."""
+"""Pictures are reviewed one by one and by the sheet, by keys, buttons and swipes."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 import bioprobe as bp
+from bioprobe.face.reviewing import Shown
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.app import build_app
 from bioprobe.web.desk import Settings
+from bioprobe.web.reviews import _sort
 from tests.browsing import find_faults
 from tests.web.conftest import serving
 
@@ -118,11 +121,21 @@ def test_an_answer_is_of_its_picture_though_the_store_was_compacted(
     (said,) = bp.open(half).annotations().to_frame().to_dict("records")
     assert said["file_name"] == one["file"]
     assert said["row"] == before.index(one["file"]) - 1
+    # What the store does not have is said, and what was to be looked at stays.
+    for file in (before[0], "nothing.jpg"):
+        shown = _read(client.get(f"/review?{ADDRESS}").text)
+        other = {**one, "id": "0" * 32, "file": file, "say": "not"}
+        gone = client.post(f"/review/answers?{ADDRESS}", data=other)
+        assert gone.status_code == 200
+        assert f"has no picture &#39;{file}&#39;" in gone.text.partition('role="alert"')[2]
+        assert _read(gone.text)["file"] == shown["file"]
+    assert len(bp.open(half).annotations().to_frame()) == 1
 
 
 def test_a_server_that_only_reads_asks_nobody(half: Path) -> None:
     reads = TestClient(build_app(half, Settings(read_only=True)), base_url="http://127.0.0.1")
     assert "This server writes nothing" in reads.get(f"/review?{ADDRESS}").text
+    assert reads.get(f"/review/classes?{ADDRESS}&start=tig").status_code == 403
     assert not (half / "annotations").exists()
 
 
@@ -136,12 +149,17 @@ def test_two_people_are_not_shown_the_same_picture(client: TestClient) -> None:
 
 
 def test_a_sheet_is_confirmed_but_for_what_is_marked(client: TestClient, half: Path) -> None:
+    bp.open(half).order()
     address = f"{ADDRESS}&way=sheet&show=chance"
     found = HIDDEN.findall(client.get(f"/review?{address}").text)
     given: dict[str, list[str]] = {}
     for name, value in found:
         given.setdefault(name, []).append(value)
     assert len(given["file"]) == 4
+    # Along the line on which the store keeps its pictures.
+    frame = bp.open(half).images
+    places = dict(zip(frame["path"], frame["alike"].astype(float), strict=True))
+    assert [places[one] for one in given["file"]] == sorted(places[one] for one in given["file"])
     form = {**given, "wrong": given["id"][:1]}
     assert client.post(f"/review/sheets?{address}", data=form).status_code == 200
     said = {file: (value, verdict) for file, _, value, verdict, _ in _said(half)}
@@ -150,6 +168,16 @@ def test_a_sheet_is_confirmed_but_for_what_is_marked(client: TestClient, half: P
         for at, (file, name) in enumerate(zip(given["file"], given["suggestion"], strict=True))
     }
     assert said == expected
+
+
+def test_a_sheet_has_classes_together_and_within_each_what_is_alike() -> None:
+    names = {0: "b", 1: "a", 2: "a", 3: "b", 4: "c"}
+    shown = [
+        Shown(row, f"{row}.jpg", "", "", name, 0.5, (), "", "", "", math.nan, "0" * 32)
+        for row, name in names.items()
+    ]
+    places = {0: 7.0, 1: 9.0, 2: 3.0, 3: 1.0, 4: math.nan}
+    assert [one.row for one in _sort(shown, places)] == [3, 0, 2, 1, 4]
 
 
 def test_names_are_completed_and_escaped(client: TestClient, half: Path) -> None:
@@ -172,8 +200,20 @@ def _wait(page: Page, row: str) -> None:
     page.wait_for_function("() => document.activeElement.matches('[data-focus]')")
 
 
+def _swipe(page: Page, right: int, down: int) -> None:
+    """Move a finger over the picture, as a touch screen tells of it."""
+    box = page.locator("[data-swipe]").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = page.context.new_cdp_session(page)
+    for kind, part in (("touchStart", 0), ("touchMove", 0.5), ("touchMove", 1), ("touchEnd", 0)):
+        points = [{"x": x + part * right, "y": y + part * down}]
+        sent = {"type": kind, "touchPoints": [] if kind == "touchEnd" else points}
+        touch.send("Input.dispatchTouchEvent", sent)
+
+
 @pytest.mark.slow
-def test_a_person_reviews_by_keys_alone(browser: Browser, half: Path) -> None:
+def test_a_person_reviews_by_keys_and_by_swipes(browser: Browser, half: Path) -> None:
     with serving(half) as at:
         page = browser.new_page(
             viewport={"width": 360, "height": 780}, has_touch=True, is_mobile=True
@@ -200,6 +240,14 @@ def test_a_person_reviews_by_keys_alone(browser: Browser, half: Path) -> None:
         _wait(page, rows[1])
         said = [(row, verdict) for row, _, _, verdict, _ in _said(half)]
         assert said == [(rows[0], "is"), (rows[1], "is")]
+        # Up and down it scrolls, a little to the side is nothing; to the left it is not.
+        rows.append(_row(page))
+        for way in ((0, -120), (-40, 0)):
+            _swipe(page, *way)
+        assert _row(page) == rows[-1]
+        _swipe(page, -120, 10)
+        _wait(page, rows[-1])
+        assert _said(half)[-1][0::3] == (rows[-1], "is not")
         page.close()
         pages = [f"{at}/review?by={way}&level=species&way={way}" for way in ("one", "sheet")]
         assert find_faults(browser, [f"{at}/review", *pages]) == []

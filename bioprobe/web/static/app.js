@@ -17,6 +17,19 @@ if (box) {
   });
 }
 
+// Who one is, is asked once in this browser; what one said oneself can be taken back.
+const PERSON = "bioprobe.person";
+let person = "";
+try { person = localStorage.getItem(PERSON) ?? ""; } catch { /* it is asked each time */ }
+for (const form of document.querySelectorAll("form[data-person]")) {
+  const field = form.elements.by;
+  field.value ||= person;
+  form.addEventListener("submit", () => {
+    try { localStorage.setItem(PERSON, field.value.trim()); } catch { /* it is asked again */ }
+  });
+}
+for (const form of document.querySelectorAll("form[data-own]")) form.hidden = form.dataset.own !== person;
+
 const isTyping = (one) => one.closest?.("input, select, textarea, [contenteditable]");
 
 function move(from, key) {

@@ -1,5 +1,5 @@
-// The map: points that pan, zoom and are drawn around, by WebGL where the browser has it.
-import { makeDrawing } from "./map-drawing.js";
+// The map: points that pan, zoom and are drawn around.
+import { Drawing, makeSwatch, mix } from "./map-drawing.js";
 
 const root = document.querySelector("#map");
 const points = document.querySelector("#map-points");
@@ -12,9 +12,10 @@ const asked = new URLSearchParams({
   name: root.dataset.name, where: root.dataset.where, level: root.dataset.level,
 });
 const AT_ONCE = 60;
-const PERSON = "bioprobe.person";
 const NEAR_PX = 14;
 const MOST_CORNERS = 80;
+// Of one request, whose body is a megabyte at most.
+const MOST_IDS = 50000;
 const show = (number) => number.toLocaleString("en");
 
 async function fetchData(path) {
@@ -47,21 +48,29 @@ function readClasses(data) {
 }
 
 class Plot {
-  constructor({ n, at, rows }, classes) {
-    Object.assign(this, { n, at, rows, classes });
+  // Mixed, so that no class lies above all others.
+  constructor(places, classes) {
+    const { n } = places, order = mix(n);
+    this.n = n;
+    this.at = new Float32Array(2 * n);
+    order.forEach((one, i) => this.at.set(places.at.subarray(2 * one, 2 * one + 2), 2 * i));
+    this.rows = order.map((one) => places.rows[one]);
+    this.codes = Uint8Array.from(order, (one) => classes.codes[one]);
+    this.classes = classes;
     this.view = { x: 0, y: 0, zoom: 1 };
     this.chosen = new Uint8Array(n);
     this.picked = [];
     this.lasso = [];
     this.alone = -1;
     this.names = new Map(classes.legend.map((one) => [one.code, one.name]));
-    this.drawing = makeDrawing(points, { n, at, codes: classes.codes, chosen: this.chosen });
+    this.drawing = new Drawing(points, this);
     this.waits = 0;
+    this.measure();
   }
 
-  get size() {
+  measure() {
     const { width, height } = points.getBoundingClientRect();
-    return { width, height, unit: 0.48 * Math.min(width, height) };
+    this.size = { width, height, unit: 0.48 * Math.min(width, height) };
   }
 
   toScreen(x, y) {
@@ -78,27 +87,24 @@ class Plot {
 
   // What is moved is drawn at once; what is counted, when it rests.
   draw() {
-    this.isMoving = true;
     if (!this.waits) this.waits = requestAnimationFrame(() => { this.waits = 0; this.drawNow(); });
     clearTimeout(this.rests);
+    this.rests = setTimeout(() => this.rest(), 200);
   }
 
   drawNow() {
     const { width, height, unit } = this.size;
     const isAny = this.picked.length > 0;
-    const { alone, isMoving } = this;
-    this.drawing.draw({ ...this.view, width, height, unit, alone, isAny, isMoving });
-    clearTimeout(this.rests);
-    // After a frame, which may take long, and not after what asked for it.
-    if (isMoving) this.rests = setTimeout(() => this.rest(), 200);
+    this.drawing.draw({ ...this.view, width, height, unit, alone: this.alone, isAny });
     this.drawLasso(width, height);
   }
 
   drawLasso(width, height) {
+    above.hidden = this.lasso.length < 2;
+    if (above.hidden) return;
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     above.width = width * ratio;
     above.height = height * ratio;
-    if (this.lasso.length < 2) return;
     const pen = above.getContext("2d");
     pen.scale(ratio, ratio);
     pen.strokeStyle = getComputedStyle(root).getPropertyValue("color");
@@ -110,30 +116,41 @@ class Plot {
     pen.stroke();
   }
 
-  listInView() {
+  get corners() {
     const { width, height } = this.size;
-    const [left, top] = this.toMap(0, 0);
-    const [right, bottom] = this.toMap(width, height);
-    return this.find((x, y) => x >= left && x <= right && y <= top && y >= bottom);
+    return [...this.toMap(0, height), ...this.toMap(width, 0)];
   }
 
-  find(isInside) {
-    const found = [];
+  isIn(i, [left, bottom, right, top]) {
+    const x = this.at[2 * i], y = this.at[2 * i + 1];
+    return x >= left && x <= right && y >= bottom && y <= top
+      && (this.alone < 0 || this.codes[i] === this.alone);
+  }
+
+  listInView() {
+    const found = [], { corners } = this;
+    for (let i = 0; i < this.n; i += 1) if (this.isIn(i, corners)) found.push(i);
+    return found;
+  }
+
+  listInside(line) {
+    const found = [], edges = [Infinity, Infinity, -Infinity, -Infinity];
+    for (const [x, y] of line) {
+      edges[0] = Math.min(edges[0], x); edges[1] = Math.min(edges[1], y);
+      edges[2] = Math.max(edges[2], x); edges[3] = Math.max(edges[3], y);
+    }
     for (let i = 0; i < this.n; i += 1) {
-      if (this.alone >= 0 && this.classes.codes[i] !== this.alone) continue;
-      if (isInside(this.at[2 * i], this.at[2 * i + 1])) found.push(i);
+      if (this.isIn(i, edges) && isInside(line, this.at[2 * i], this.at[2 * i + 1])) found.push(i);
     }
     return found;
   }
 
   findNearest(left, top) {
-    const [x, y] = this.toMap(left, top);
-    const { unit } = this.size;
-    let best = -1, least = (NEAR_PX / (unit * this.view.zoom)) ** 2;
-    for (let i = 0; i < this.n; i += 1) {
-      if (this.alone >= 0 && this.classes.codes[i] !== this.alone) continue;
-      const gap = (this.at[2 * i] - x) ** 2 + (this.at[2 * i + 1] - y) ** 2;
-      if (gap < least) { best = i; least = gap; }
+    const [x, y] = this.toMap(left, top), { n, at, codes, alone } = this;
+    let best = -1, least = (NEAR_PX / (this.size.unit * this.view.zoom)) ** 2;
+    for (let i = 0; i < n; i += 1) {
+      const dx = at[2 * i] - x, dy = at[2 * i + 1] - y, gap = dx * dx + dy * dy;
+      if (gap < least && (alone < 0 || codes[i] === alone)) { best = i; least = gap; }
     }
     return best;
   }
@@ -159,12 +176,11 @@ class Plot {
     this.draw();
   }
 
-  choose(places, { focus = true } = {}) {
-    this.sortFromMiddle(places);
+  choose(found, { focus = true } = {}) {
+    const places = this.sortFromMiddle(found);
     for (const one of this.picked) this.chosen[one] = 0;
     for (const one of places) this.chosen[one] = 1;
     this.picked = places;
-    this.drawing.renew();
     this.draw();
     showChosen(this, focus);
   }
@@ -172,15 +188,20 @@ class Plot {
   // What lies in the middle is shown first.
   sortFromMiddle(places) {
     const n = places.length || 1;
-    const sum = (side) => places.reduce((total, one) => total + this.at[2 * one + side], 0) / n;
-    const [x, y] = [sum(0), sum(1)];
-    const gap = (one) => (this.at[2 * one] - x) ** 2 + (this.at[2 * one + 1] - y) ** 2;
-    places.sort((one, other) => gap(one) - gap(other));
+    let x = 0, y = 0;
+    for (const one of places) { x += this.at[2 * one] / n; y += this.at[2 * one + 1] / n; }
+    const gaps = Float64Array.from(
+      places, (one) => (this.at[2 * one] - x) ** 2 + (this.at[2 * one + 1] - y) ** 2,
+    );
+    const farthest = gaps.reduce((most, one) => Math.max(most, one), 1e-30);
+    // How far and which in one number: numbers are sorted at once.
+    const keys = gaps.map((gap, i) => Math.floor((gap / farthest) * 2 ** 28) * 2 ** 24 + i);
+    return Array.from(keys.sort(), (key) => places[key % 2 ** 24]);
   }
 
   chooseInside(corners, options) {
     this.lasso = corners;
-    this.choose(corners.length > 2 ? this.find((x, y) => isInside(corners, x, y)) : [], options);
+    this.choose(corners.length > 2 ? this.listInside(corners) : [], options);
   }
 
   setAlone(code) {
@@ -193,18 +214,13 @@ class Plot {
 
   // The counts and the address follow.
   rest() {
-    this.isMoving = false;
-    this.drawNow();
-    const counts = new Map();
-    const here = this.listInView();
-    for (const one of here) {
-      const code = this.classes.codes[one];
-      counts.set(code, (counts.get(code) || 0) + 1);
-    }
+    const counts = new Uint32Array(256), { corners } = this;
+    for (let i = 0; i < this.n; i += 1) if (this.isIn(i, corners)) counts[this.codes[i]] += 1;
     for (const cell of document.querySelectorAll("#map-classes [data-count]")) {
-      cell.textContent = show(counts.get(Number(cell.dataset.count)) || 0);
+      cell.textContent = show(counts[Number(cell.dataset.count)]);
     }
-    said.textContent = `${show(here.length)} of ${show(this.n)} pictures in view. ${this.drawing.said}`;
+    const n = counts.reduce((sum, one) => sum + one, 0);
+    said.textContent = `${show(n)} of ${show(this.n)} pictures in view.`;
     const { x, y, zoom } = this.view;
     const state = new URLSearchParams({ at: [x, y, zoom].map((one) => one.toFixed(4)).join(",") });
     if (this.lasso.length) {
@@ -255,7 +271,7 @@ function showLegend(plot) {
     button.type = "button";
     button.dataset.code = code;
     button.setAttribute("aria-pressed", "false");
-    button.append(plot.drawing.makeSwatch(code), document.createTextNode(name));
+    button.append(makeSwatch(code), document.createTextNode(name));
     button.addEventListener("click", () => plot.setAlone(plot.alone === code ? -1 : code));
     head.append(button);
     const here = document.createElement("td");
@@ -289,16 +305,14 @@ function showChosen(plot, focus) {
   place.hidden = !picked.length;
   if (!picked.length && focus) said.textContent = "Nothing is chosen.";
   list.replaceChildren();
-  document.querySelector("#map-kept").textContent = "";
-  const done = document.querySelector("#map-done");
-  if (done) done.textContent = "";
+  for (const one of document.querySelectorAll("#map-kept, #map-done")) one.textContent = "";
   shown = 0;
   if (!picked.length) return;
   const title = document.querySelector("#map-chosen-title");
   title.textContent = `${show(picked.length)} picture${picked.length === 1 ? "" : "s"} chosen`;
   const counts = new Map();
   for (const one of picked) {
-    const code = plot.classes.codes[one];
+    const code = plot.codes[one];
     counts.set(code, (counts.get(code) || 0) + 1);
   }
   const lines = [...counts].sort((one, other) => other[1] - one[1]).map(([code, n]) => {
@@ -404,15 +418,14 @@ function listen(plot) {
     keys[event.key]();
   });
   more.addEventListener("click", () => showMore(plot));
-  new ResizeObserver(() => plot.draw()).observe(points);
+  new ResizeObserver(() => { plot.measure(); plot.draw(); }).observe(points);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.draw());
-  document.querySelector("#map-mask").addEventListener("submit", (event) => {
+  document.querySelector("#map-mask")?.addEventListener("submit", (event) => {
     event.preventDefault();
     keepMask(plot, new FormData(event.target).get("mask"));
   });
   const form = document.querySelector("#map-annotate");
   if (!form) return;
-  try { form.elements.by.value = localStorage.getItem(PERSON) || ""; } catch { /* it is asked */ }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     annotate(plot, form.elements.value.value.trim(), form.elements.by.value.trim());
@@ -427,7 +440,7 @@ function hover(plot, here) {
     hovers = 0;
     const found = plot.findNearest(...here);
     tip.hidden = found < 0;
-    if (found >= 0) tip.textContent = plot.names.get(plot.classes.codes[found]);
+    if (found >= 0) tip.textContent = plot.names.get(plot.codes[found]);
   });
 }
 
@@ -451,13 +464,43 @@ async function send(path, fields, body) {
   return found;
 }
 
+// What was just done, and a button that takes it back.
+function tell(place, text, undo) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Take it back";
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try { place.textContent = await undo(); } catch (error) {
+      place.replaceChildren(`It was not taken back: ${error.message} `, button);
+      button.disabled = false;
+    }
+  });
+  place.replaceChildren(`${text} `, button);
+}
+
+// Ids as bytes: sixteen for each.
+function writeIds(ids) {
+  const bytes = new Uint8Array(16 * ids.length);
+  ids.forEach((id, i) => {
+    for (let k = 0; k < 16; k += 1) bytes[16 * i + k] = parseInt(id.slice(2 * k, 2 * k + 2), 16);
+  });
+  return bytes;
+}
+
 async function annotate(plot, value, by) {
   const done = document.querySelector("#map-done");
   try {
-    const fields = { level: root.dataset.level, value, by };
-    const found = await send("/map/annotations", fields, writeChosen(plot));
-    done.textContent = found.said.join(" ");
-    try { localStorage.setItem(PERSON, by); } catch { /* it is asked again */ }
+    const fields = { level: root.dataset.target, value, by };
+    const { said: text, ids } = await send("/map/annotations", fields, writeChosen(plot));
+    tell(done, text.join(" "), async () => {
+      const told = [];
+      for (let at = 0; at < ids.length; at += MOST_IDS) {
+        const part = writeIds(ids.slice(at, at + MOST_IDS));
+        told.push(...(await send("/map/annotations/retracted", { by }, part)).said);
+      }
+      return told.join(" ");
+    });
   } catch (error) { done.textContent = `Nothing was said of them: ${error.message}`; }
 }
 
@@ -468,15 +511,15 @@ async function keepMask(plot, name) {
     kept.textContent = `They were not kept: ${error.message}`;
     return;
   }
-  const pages = [["Browse", "/browse"], ["Review", root.dataset.review]].filter(([, path]) => path);
-  const links = pages.map(([text, path]) => {
+  tell(kept, found.said.join(" "), async () =>
+    (await send("/map/masks/removed", { name })).said.join(" "));
+  for (const [text, path] of [["Browse", "/browse"], ["Review", "/review"]]) {
     const link = document.createElement("a");
-    const level = path === "/browse" ? {} : { level: root.dataset.level };
+    const level = path === "/browse" ? {} : { level: root.dataset.target };
     link.href = `${path}?${new URLSearchParams({ mask: name, ...level })}`;
     link.textContent = `${text} them`;
-    return link;
-  });
-  kept.replaceChildren(found.said.join(" "), ...links.flatMap((link) => [" ", link]));
+    kept.append(" ", link);
+  }
 }
 
 async function start() {
@@ -487,7 +530,7 @@ async function start() {
   showLegend(plot);
   listen(plot);
   plot.restore();
-  root.dataset.ready = plot.drawing.kind;
+  root.dataset.ready = "yes";
   // Whoever measures how long a frame takes asks for one here.
   root.plot = plot;
 }

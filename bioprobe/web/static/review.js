@@ -1,16 +1,7 @@
 // The review: keys and swipes press the buttons that are there, names are completed as one types.
-const PERSON = "bioprobe.person";
 const work = () => document.querySelector("#work");
 const isTyping = (one) => Boolean(one?.closest?.("input:not([type=checkbox]), select, textarea"));
 const hasKeys = () => !document.querySelector("#keys-off")?.checked;
-
-for (const form of document.querySelectorAll("form[data-person]")) {
-  const field = form.elements.by;
-  try { field.value ||= localStorage.getItem(PERSON) ?? ""; } catch { /* nothing is remembered */ }
-  form.addEventListener("submit", () => {
-    try { localStorage.setItem(PERSON, field.value); } catch { /* nothing is remembered */ }
-  });
-}
 
 let isWaiting = false;
 function press(button) {

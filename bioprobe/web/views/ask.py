@@ -11,8 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from bioprobe.errors import BioprobeError
 from bioprobe.options import RANK_NAMES
-from bioprobe.web.desk import find_desk, find_store
-from bioprobe.web.problems import describe_error, find_status
+from bioprobe.web.desk import check_writable, explain, find_desk, find_store
 from bioprobe.web.views.browse import list_shown
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def ask(request: Request, asked: Question) -> HTMLResponse:
         try:
             check = store.check_taxon(asked.added)
         except BioprobeError as error:
-            problem = problem or _explain(error)
+            problem = problem or explain(error)
     added = store.added_taxa().to_frame()
     return desk.show(
         request, "ask.html.j2", asked=asked, cards=cards, found=found, missing=missing,
@@ -139,7 +138,7 @@ def _identify(store: Store, asked: Asked, sent: list[Upload]) -> tuple[list[dict
         found = held.identify(asked.level or None, sure=asked.sure, probe=asked.probe or None)
         known = list(found.found)
     except BioprobeError as error:
-        problem = _explain(error)
+        problem = explain(error)
     k = _NEAR if len(sent) == 1 else _NEAR_EACH
     cards = []
     for one, what in zip(sent, known, strict=True):
@@ -163,7 +162,7 @@ def _search(
             k=_FOUND,
         )  # fmt: skip
     except BioprobeError as error:
-        return None, problem or _explain(error)
+        return None, problem or explain(error)
     return found, problem
 
 
@@ -177,13 +176,14 @@ def add_taxon(
     back: Annotated[str, Form(max_length=8000)] = "",
 ) -> Response:
     """Add a species by its names, or by a text, and ask again with it."""
+    check_writable(request)
     texts = (prompt.strip(),) if prompt.strip() else ()
     try:
         find_store(request).add_taxon(
             name.strip(), common=common.strip(), parent=parent.strip(), prompts=texts
         )
     except BioprobeError as error:
-        return _say(request, error)
+        return find_desk(request).tell(request, error)
     return _go_back(back, name.strip())
 
 
@@ -194,19 +194,12 @@ def remove_taxon(
     back: Annotated[str, Form(max_length=8000)] = "",
 ) -> Response:
     """Remove a species that was added, and ask again without it."""
+    check_writable(request)
     try:
         find_store(request).remove_taxon(name)
     except BioprobeError as error:
-        return _say(request, error)
+        return find_desk(request).tell(request, error)
     return _go_back(back, "")
-
-
-def _say(request: Request, error: BioprobeError) -> Response:
-    """Say on the page what went wrong, where something was to be written."""
-    said = [{"text": _explain(error)}]
-    answer = find_desk(request).show(request, "said.html.j2", said=said)
-    answer.status_code = find_status(error)
-    return answer
 
 
 def _go_back(query: str, added: str) -> Response:
@@ -217,11 +210,6 @@ def _go_back(query: str, added: str) -> Response:
     if added:
         said.append(("added", added))
     return Response(status_code=204, headers={"HX-Redirect": f"/ask?{urlencode(said)}"})
-
-
-def _explain(error: BioprobeError) -> str:
-    """Say what went wrong, as problems say it."""
-    return str(describe_error(error, "/ask")["detail"])
 
 
 def _keep_words(given: list[str] | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from bioprobe.options import RANK_NAMES
-from bioprobe.web.desk import Desk, find_desk, find_store
+from bioprobe.web.desk import Desk, check_writable, find_desk, find_store
 from bioprobe.web.jobs import DONE, ENDED
 from bioprobe.web.problems import Refusal
 
@@ -56,6 +56,7 @@ def send_page(request: Request, name: str) -> FileResponse:
 @router.post("/report")
 def make(request: Request, level: Annotated[str, Form(max_length=200)] = "") -> Response:
     """Begin to make a report: of the newest evaluation, or at a level of what zero-shot finds."""
+    check_writable(request)
     desk = find_desk(request)
     name = f"report-{level}.html" if level in RANK_NAMES else "report-evaluation.html"
     target = _find_folder(desk.folder) / name

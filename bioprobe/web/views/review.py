@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import threading
-import uuid
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
@@ -16,28 +12,28 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from bioprobe.errors import BioprobeError, MisuseError, StoreError
-from bioprobe.web.desk import find_desk, find_store
+from bioprobe.web.desk import check_writable, find_desk, find_store
+from bioprobe.web.reviews import Session
+from bioprobe.web.views.browse import list_levels
 
 if TYPE_CHECKING:
-    from bioprobe.face.review import Review
-    from bioprobe.face.sitting import Shown
     from bioprobe.face.store import Store
 
 router = APIRouter(include_in_schema=False)
 LINK = ("/review", "Review")
 #: What may be shown, by the name of the choice: shares of strategies, and what is said of it.
 MIXES = {
-    "unsure": ("doubt=.8,audit=.2", "those that are least certain, and some by chance"),
+    "unsure": ("doubt=.8,audit=.2", "the least certain, some by chance"),
     "wrong": ("suspected=1", "labels that may be wrong"),
     "sure": ("confident=1", "the surest, to confirm many at once"),
-    "new": ("coverage=1", "those most unlike what has a label"),
-    "chance": ("audit=1", "by chance, to tell how good all of them are"),
+    "new": ("coverage=1", "most unlike what has a label"),
+    "chance": ("audit=1", "by chance, to tell how good all are"),
 }
 _ONE, _SHEET = "one", "sheet"
-# Pictures of a sheet, reviews that are kept open, classes that a name is completed from.
-_SHEET_SIZE, _MOST_OPEN, _COMPLETED = 24, 64, 12
-# Alternatives that have a key.
-_BESIDE = 5
+# Classes that a name is completed from, and alternatives that have a key.
+_COMPLETED, _BESIDE = 12, 5
+# Pictures after the one that is shown which a browser fetches before.
+_AHEAD = 3
 
 _Name = Annotated[str, Query(max_length=200)]
 _Text = Annotated[str, Form(max_length=1000)]
@@ -88,102 +84,12 @@ class Asked:
         """Return the address of this review, or of a part of it."""
         return f"{path}?{urlencode(dataclasses.asdict(self))}"
 
-
-class Session:
-    """A review of one person, and the pictures that they are to look at.
-
-    Parameters
-    ----------
-    review : Review
-    way : str
-        ``one`` or ``sheet``.
-    """
-
-    def __init__(self, review: Review, way: str) -> None:
-        self.review = review
-        self.n_images = len(review)
-        self._way = way
-        self._waiting: list[Shown] = []
-        self._past: list[list[Shown]] = []
-        self._lock = threading.RLock()
-
     @property
-    def can_undo(self) -> bool:
-        """Whether there is an answer of this session to take back."""
-        return bool(self._past)
-
-    def look(self) -> list[Shown]:
-        """Return the pictures to look at: the next, or a sheet of those that are alike."""
-        with self._lock:
-            if not self._waiting:
-                self._waiting = list(
-                    self.review.next(_SHEET_SIZE if self._way == _SHEET else None).pictures
-                )
-                if self._way == _SHEET:
-                    self._waiting.sort(key=lambda one: (one.suggestion, -one.score))
-            return self._waiting[:] if self._way == _SHEET else self._waiting[:1]
-
-    def look_ahead(self) -> list[Shown]:
-        """Return what comes after it, so that a browser can fetch it before."""
-        with self._lock:
-            return [] if self._way == _SHEET else self._waiting[1:4]
-
-    def answer(self, said: Sequence[dict[str, Any]]) -> None:
-        """Write what is said, and go on; what is there already is not written again."""
-        with self._lock:
-            self.review.answer([one for one in said if one])
-            if done := self._take({(one["file_name"], one["image_region"]) for one in said}):
-                self._past.append(done)
-
-    def skip(self, names: Collection[tuple[str, str]]) -> None:
-        """Pass over pictures, by their files and regions."""
-        with self._lock:
-            self.review.skip([one.row for one in self._take(names)])
-
-    def _take(self, names: Collection[tuple[str, str]]) -> list[Shown]:
-        """Take pictures out of those that wait, and return them."""
-        taken = [one for one in self._waiting if (one.file_name, one.image_region) in names]
-        self._waiting = [one for one in self._waiting if one not in taken]
-        return taken
-
-    def undo(self) -> None:
-        """Take the last answer back, and show its pictures again."""
-        with self._lock:
-            if self._past:
-                self.review.undo()
-                # What is answered now is another annotation than what was taken back.
-                again = [dataclasses.replace(one, id=uuid.uuid4().hex) for one in self._past.pop()]
-                self._waiting = [*again, *self._waiting]
+    def settings(self) -> dict[str, object]:
+        """What tells this review from others."""
+        return {"page": "review", **dataclasses.asdict(self)}
 
 
-class Sessions:
-    """Reviews that are open, by person and address."""
-
-    def __init__(self) -> None:
-        self._open: OrderedDict[tuple[Path, Asked], Session] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def find(self, store: Store, asked: Asked) -> Session:
-        """Return the session of an address; a new one where there is none, or rows have changed."""
-        with self._lock:
-            session = self._open.pop((store.folder, asked), None)
-            if session is None or session.n_images != len(store):
-                mix, _ = MIXES[asked.show]
-                # What is said counts in this object alone until it is opened again.
-                review = copy.copy(store).review(asked.level, by=asked.by, mix=mix, k=_BESIDE + 1)
-                session = Session(review, asked.way)
-            self._open[store.folder, asked] = session
-            while len(self._open) > _MOST_OPEN:
-                self._open.popitem(last=False)
-            return session
-
-    def forget(self, folder: Path, asked: Asked) -> None:
-        """Close a review, as where the store has become another."""
-        with self._lock:
-            self._open.pop((folder, asked), None)
-
-
-_sessions = Sessions()
 Chosen = Annotated[Asked, Depends(Asked.read)]
 
 
@@ -191,11 +97,8 @@ Chosen = Annotated[Asked, Depends(Asked.read)]
 def show(request: Request, asked: Chosen) -> HTMLResponse:
     """Show what is to be looked at; or ask who looks, and for what."""
     desk, store = find_desk(request), find_store(request)
-    columns = store.columns().to_frame()
-    levels = columns["name"][columns["kind"].isin(["rank", "column"])].tolist()[::-1]
-    ranks = [one for one in levels if one in set(columns["name"][columns["kind"] == "rank"])]
     content = {
-        "asked": asked, "levels": list(dict.fromkeys(["species", *ranks, *levels])),
+        "asked": asked, "levels": list_levels(store),
         "mixes": {name: said for name, (_, said) in MIXES.items()},
     }  # fmt: skip
     # Who chooses pictures writes down which, so that nobody else is shown them.
@@ -207,7 +110,8 @@ def show(request: Request, asked: Chosen) -> HTMLResponse:
 @router.get("/review/classes")
 def complete(request: Request, asked: Chosen, start: _Name = "") -> JSONResponse:
     """Send the classes that begin so."""
-    session = _sessions.find(_narrow(request, asked), asked)
+    check_writable(request)
+    session = _open(request, _narrow(request, asked), asked)
     return JSONResponse({"classes": session.review.find_classes(start)[:_COMPLETED]})
 
 
@@ -298,15 +202,28 @@ def _narrow(request: Request, asked: Asked) -> Store:
     return find_store(request).narrow(asked.where or None, mask=asked.mask or None)
 
 
+def _open(request: Request, store: Store, asked: Asked) -> Session:
+    """Return the session of an address; a new one where there is none, or rows have changed."""
+    mix, _ = MIXES[asked.show]
+    return find_desk(request).reviews.open(
+        asked.settings,
+        # What is said counts in this object alone until it is opened again.
+        lambda: copy.copy(store).review(asked.level, by=asked.by, mix=mix, k=_BESIDE + 1),
+        len(store),
+    )
+
+
 def _work(request: Request, asked: Asked, problem: str = "") -> dict[str, Any]:
     """Return what the work area shows."""
     store = _narrow(request, asked)
-    session = _sessions.find(store, asked)
-    shown = session.look()
+    session = _open(request, store, asked)
+    # A sheet is answered at once, of the others the first.
+    waiting = session.look_at_sheet() if asked.way == _SHEET else session.look()
+    shown = waiting if asked.way == _SHEET else waiting[:1]
     figures = session.review.progress()
     numbers = {one["figure"]: one for one in figures.to_frame().to_dict("records")}
     return {
-        "asked": asked, "session": session, "shown": shown, "ahead": session.look_ahead(),
+        "asked": asked, "session": session, "shown": shown, "ahead": waiting[len(shown) :][:_AHEAD],
         "figures": numbers, "notes": figures.notes, "problem": problem, "beside": _BESIDE,
         "store": store,
     }  # fmt: skip
@@ -314,13 +231,14 @@ def _work(request: Request, asked: Asked, problem: str = "") -> dict[str, Any]:
 
 def _act(request: Request, asked: Asked, act: Callable[[Session], None]) -> HTMLResponse:
     """Do something in a session, and show what comes next; what is refused is said there."""
+    check_writable(request)
     problem = ""
     try:
-        act(_sessions.find(_narrow(request, asked), asked))
+        act(_open(request, _narrow(request, asked), asked))
     except BioprobeError as error:
         problem = str(error)
         if isinstance(error, StoreError):
             # What is shown next is of the store as it is then.
-            _sessions.forget(find_desk(request).folder, asked)
+            find_desk(request).reviews.close(asked.settings)
     work = _work(request, asked, problem)
     return find_desk(request).show(request, "review_work.html.j2", **work)
