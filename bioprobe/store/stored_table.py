@@ -296,12 +296,12 @@ class StoredTable(ImageTable):
         return len(self.stored)
 
     @cached_property
-    def frame(self) -> pd.DataFrame:  # type: ignore[override]
+    def frame(self) -> pd.DataFrame:
         """All columns of all rows."""
         return self.select(self.columns)
 
     @cached_property
-    def columns(self) -> list[str]:  # type: ignore[override]
+    def columns(self) -> list[str]:
         """Names of the columns, in their order."""
         names = self.stored.names
         return [*names, *(name for name in self._changed if name not in names)]
@@ -349,7 +349,7 @@ class StoredTable(ImageTable):
         if level in LABEL_COLUMNS and level not in self._changed:
             codes = self.stored.number(level)
             if codes is not None:
-                return codes[1][codes[0]]  # type: ignore[no-any-return]
+                return codes[1][codes[0]]
         return super().labels(level)
 
     def number_labels(self, level: str) -> tuple[npt.NDArray[np.int32], Names]:
