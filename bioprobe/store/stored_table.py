@@ -344,14 +344,6 @@ class StoredTable(ImageTable):
         table.__dict__.update(derived=self.derived, not_derived=self.not_derived)
         return table
 
-    def labels(self, level: str) -> Names:
-        """Return the label of every row at a rank, or its value in any column, as text."""
-        if level in LABEL_COLUMNS and level not in self._changed:
-            codes = self.stored.number(level)
-            if codes is not None:
-                return codes[1][codes[0]]
-        return super().labels(level)
-
     def number_labels(self, level: str) -> tuple[npt.NDArray[np.int32], Names]:
         """Return the distinct labels at a rank or in a column, and which of them each row has."""
         codes = None
