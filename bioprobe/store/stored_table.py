@@ -74,7 +74,9 @@ class Columns:
             self._old = _Known(dict(before._read), dict(before._codes), contents)
         self._read: dict[str, pd.Series[Any]] = {}
         self._codes: dict[str, tuple[npt.NDArray[np.int32], Names]] = {}
-        # Of how many shards a column was read in part.
+        # Whether some rows of a column have the type of the whole, and of how many shards it was
+        # read in part.
+        self._alike: dict[str, bool] = {}
         self._n_parts: dict[str, int] = {}
         #: What was worked out of columns that never change, by name.
         self.kept: dict[str, Any] = {}
@@ -160,7 +162,11 @@ class Columns:
 
     def _is_read_in_part(self, name: str, n_shards: int) -> bool:
         """Tell whether rows of a column are read alone: until all might have been read instead."""
-        if name in self._read or not n_shards or not self._is_alike(name):
+        if name in self._read or not n_shards:
+            return False
+        if name not in self._alike:
+            self._alike[name] = self._is_alike(name)
+        if not self._alike[name]:
             return False
         self._n_parts[name] = self._n_parts.get(name, 0) + n_shards
         return self._n_parts[name] <= len(self._shards)
@@ -290,12 +296,12 @@ class StoredTable(ImageTable):
         return len(self.stored)
 
     @cached_property
-    def frame(self) -> pd.DataFrame:  # type: ignore[override]
+    def frame(self) -> pd.DataFrame:
         """All columns of all rows."""
         return self.select(self.columns)
 
     @cached_property
-    def columns(self) -> list[str]:  # type: ignore[override]
+    def columns(self) -> list[str]:
         """Names of the columns, in their order."""
         names = self.stored.names
         return [*names, *(name for name in self._changed if name not in names)]
@@ -337,14 +343,6 @@ class StoredTable(ImageTable):
         table = StoredTable(self.stored, {**self._changed, **columns})
         table.__dict__.update(derived=self.derived, not_derived=self.not_derived)
         return table
-
-    def labels(self, level: str) -> Names:
-        """Return the label of every row at a rank, or its value in any column, as text."""
-        if level in LABEL_COLUMNS and level not in self._changed:
-            codes = self.stored.number(level)
-            if codes is not None:
-                return codes[1][codes[0]]  # type: ignore[no-any-return]
-        return super().labels(level)
 
     def number_labels(self, level: str) -> tuple[npt.NDArray[np.int32], Names]:
         """Return the distinct labels at a rank or in a column, and which of them each row has."""
