@@ -237,7 +237,7 @@ class BatchRunner:
         *,
         is_trial: bool = False,
     ) -> tuple[Trial, Run | None]:
-        """Prepare a backend if it is not yet, and compare it with PyTorch; None if it is no good."""
+        """Prepare a backend if it is not yet, and compare it with PyTorch; None if it fails."""
         started_s = time.monotonic()
         try:
             backend: Backend = BACKENDS.load(name)
