@@ -7,6 +7,7 @@ import sys
 
 BENCHMARKS = (
     "embed_speed",
+    "backend_speed",
     "embed_memory",
     "fuzz_images",
     "dedupe",
