@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from bioprobe.cli.models import app
 from bioprobe.errors import ModelUnavailableError
+from bioprobe.registry import BACKENDS
 
 runner = CliRunner()
 
@@ -46,14 +47,28 @@ def test_info_says_what_the_model_has_seen(hub_cache: Path) -> None:
 
 
 def test_check_loads_and_encodes(open_clip_dir: Path) -> None:
-    result = runner.invoke(app, ["check", f"local-dir:{open_clip_dir}", "--device", "cpu"])
+    named = ["check", f"local-dir:{open_clip_dir}", "--backend", "torch"]
+    result = runner.invoke(app, [*named, "--device", "cpu"])
     assert result.exit_code == 0
     facts = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
     assert facts["dim"] == "24"
     assert facts["ok"] == "yes"
     assert len(facts["fingerprint"]) == 64
-    rough = runner.invoke(app, ["check", f"local-dir:{open_clip_dir}", "--precision", "bf16"])
+    assert facts["backend"] == "torch"
+    rough = runner.invoke(app, [*named, "--precision", "bf16"])
     assert "bf16" in rough.stdout
+
+
+def test_check_measures_what_runs_it_and_shows_each(
+    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path))
+    result = runner.invoke(app, ["check", f"local-dir:{open_clip_dir}", "--device", "cpu"])
+    facts = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert {"torch", *BACKENDS.places} >= {facts["backend"]}
+    assert set(BACKENDS.places) <= set(facts)
+    assert "least cosine" in facts["traced"]
+    assert "by choice only" in facts["compile"]
 
 
 def test_download_that_cannot_be_raises_one_message(hub_cache: Path, tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ class Tower(torch.nn.Module):
         super().__init__()
         self.model = model
         self._embed = embed
-        self.eval()
+        # A model in evaluation mode is one here too; its parts are left as they are.
+        self.training = model.training
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:  # noqa: D102 -- as torch calls it
         return self._embed(*inputs)
