@@ -112,8 +112,7 @@ class Traced:
     def prepare(self, part: Part) -> Run:
         """Trace, freeze and pack; attention that PyTorch fuses stays so, which is twice as fast."""
         with _quietly():
-            traced = torch.jit.trace(part.tower, part.example, check_trace=False)
-            run: Run = torch.jit.optimize_for_inference(traced)
+            run: Run = torch.jit.optimize_for_inference(_trace(part))
         return run
 
 
@@ -183,8 +182,7 @@ class OpenVino:
         if not path.exists():
             part.folder.mkdir(parents=True, exist_ok=True)
             with _in_plain_steps():
-                traced = torch.jit.trace(part.tower, part.example, check_trace=False)
-                converted = openvino.convert_model(traced, example_input=part.example)
+                converted = openvino.convert_model(_trace(part), example_input=part.example)
             openvino.save_model(converted, path, compress_to_fp16=False)
         compiled = openvino.Core().compile_model(
             path,
@@ -240,6 +238,11 @@ ONNX = Onnx()
 OPENVINO = OpenVino()
 COMPILE = Compiled("inductor")
 ZENTORCH = Compiled("zentorch", "zentorch", is_quick=True)
+
+
+def _trace(part: Part) -> Any:  # noqa: ANN401 -- torch.jit says no types
+    trace: Any = torch.jit.trace
+    return trace(part.tower, part.example, check_trace=False)
 
 
 def _find_absent(*packages: str) -> str:
