@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 BENCHMARKS = (
     "embed_speed",
+    "backend_speed",
     "embed_memory",
     "fuzz_images",
     "dedupe",

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from bioprobe.encoders.encoder import Encoder, Fingerprint
 from bioprobe.encoders.loading import load_encoder
-from bioprobe.encoders.trials import Trial
+from bioprobe.encoders.trials import ChoosingEncoder, Trial
 from bioprobe.errors import BioprobeError
 from bioprobe.result import Notes, Record
 
@@ -110,8 +110,7 @@ def check_encoder(encoder: Encoder) -> EncoderCheck:
     if encoder.has_text_tower:
         text_norm = _measure_norm(encoder, encoder.encode_text([_TEXT]))
     pictures = draw_pictures(encoder.batch_size)
-    settle = getattr(encoder, "settle_backend", None)
-    choice = None if settle is None else settle(pictures)
+    choice = encoder.settle_backend(pictures) if isinstance(encoder, ChoosingEncoder) else None
     started = time.perf_counter()
     encoder.encode_image(pictures)
     return EncoderCheck(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 #: PyTorch as the model's own library calls it: what every other backend is compared with.
 TORCH = "torch"
@@ -88,3 +91,23 @@ class Choice:
         """Build a choice from what :meth:`to_dict` returned."""
         trials = tuple(Trial(**one) for one in fields["trials"])
         return cls(**{**fields, "trials": trials})
+
+
+@runtime_checkable
+class ChoosingEncoder(Protocol):
+    """An encoder whose whole batches several backends can run."""
+
+    def settle_backend(self, images: Sequence[Image]) -> Choice:
+        """Choose what runs whole batches of images now, and return what was found.
+
+        Parameters
+        ----------
+        images : sequence of PIL.Image.Image
+            A whole batch, upright, RGB.
+
+        Raises
+        ------
+        BioprobeError
+            If a backend was asked for that cannot run this model here.
+        """
+        ...

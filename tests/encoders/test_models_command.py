@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bioprobe.cli.app import run
+from bioprobe.registry import BACKENDS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -50,13 +51,27 @@ def test_info_says_what_the_model_has_seen(hub_cache: Path, capsys: Capture) -> 
 
 
 def test_check_loads_and_encodes(open_clip_dir: Path, capsys: Capture) -> None:
-    written, _ = _ask(capsys, "check", f"local-dir:{open_clip_dir}", "--device", "cpu")
+    named = ["check", f"local-dir:{open_clip_dir}", "--backend", "torch"]
+    written, _ = _ask(capsys, *named, "--device", "cpu")
     facts = dict(line.split(maxsplit=1) for line in written.splitlines())
     assert facts["dim"] == "24"
     assert facts["ok"] == "yes"
     assert len(facts["fingerprint"]) == 64
-    rough, _ = _ask(capsys, "check", f"local-dir:{open_clip_dir}", "--precision", "bf16")
+    assert facts["backend"] == "torch"
+    rough, _ = _ask(capsys, *named, "--precision", "bf16")
     assert "bf16" in rough
+
+
+def test_check_measures_what_runs_it_and_shows_each(
+    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
+) -> None:
+    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path))
+    written, _ = _ask(capsys, "check", f"local-dir:{open_clip_dir}", "--device", "cpu")
+    facts = dict(line.split(maxsplit=1) for line in written.splitlines())
+    assert {"torch", *BACKENDS.places} >= {facts["backend"]}
+    assert set(BACKENDS.places) <= set(facts)
+    assert "least cosine" in facts["traced"]
+    assert "by choice only" in facts["compile"]
 
 
 def test_download_that_cannot_be_says_so_in_one_message(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import time
@@ -13,12 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
+import bioprobe as bp
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.families import batch_runner, runtime
 from bioprobe.encoders.families.backends import Part, Run
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.errors import BioprobeError
 from bioprobe.registry import BACKENDS
+from bioprobe.store import EmbeddingStore
 
 NAMES = {
     "open_clip_dir": "local-dir:{}",
@@ -285,3 +288,26 @@ def test_where_nothing_can_be_kept_it_is_measured_all_the_same(
     encoder = load(open_clip_dir, "auto")
     encoder.encode_image(pictures)
     assert encoder.image_runner.backend == "fine"
+
+
+def test_a_store_says_what_ran_and_takes_vectors_of_any(
+    open_clip_dir: Path, pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for place, picture in enumerate(pictures[:4]):
+        picture.save(photos / f"{place}.png")
+    model = f"local-dir:{open_clip_dir}"
+    embed = functools.partial(bp.embed, photos, model=model, batch_size=2, device="cpu")
+    whole, mixed = tmp_path / "torch", tmp_path / "mixed"
+    embed(store=whole, backend="torch")
+    traced = embed(store=mixed, backend="traced")
+    assert "run by torch (2), traced (2)" in [str(one) for one in traced.notes]
+    for place, picture in enumerate(pictures[4:]):
+        picture.save(photos / f"more{place}.png")
+    # A later run of the same store by another backend: the encoder is the same.
+    embed(store=mixed, backend="torch")
+    embed(store=whole, backend="torch")
+    by_torch, by_both = (EmbeddingStore.open(one).read_vectors() for one in (whole, mixed))
+    assert len(by_both) == len(pictures)
+    np.testing.assert_allclose(by_both, by_torch, atol=1e-5)
