@@ -400,12 +400,12 @@ class Corrects(Opened):
         import pandas as pd
 
         from bioprobe.interchange.annotations import read_entries
-        from bioprobe.store.annotations import append, check_same
+        from bioprobe.store.annotations import append, check_same, read_log
 
         store = self._view.store
         entries, problems, notes = read_entries(Path(file), level)
         reader = AnnotationReader(store, by, is_new=new_column)
-        log = store.annotations
+        log = read_log(self.folder)
         known = {one.id: one for one in log.annotations}
         # Other programs keep neither ids nor parts of a second.
         alike = {_name_said(one): one for one in log.annotations}
@@ -544,7 +544,8 @@ class Corrects(Opened):
         Parameters
         ----------
         level : str
-            Rank or column. At a rank, who says that there is no animal says another class.
+            Rank or column. At a rank, who says that there is no animal says another class, and who
+            says a lower rank says this one too: at the family a species of it agrees with it.
         disagreements : bool
             Whether the images that people disagree on are listed instead, one row for each person.
 
@@ -567,10 +568,13 @@ class Corrects(Opened):
         >>> store.agreement_between("species").to_frame()  # doctest: +SKIP
         """
         from bioprobe.agreement.people import compare_people
+        from bioprobe.store.labels import Lineages
 
         images = self._view.images
         rows = {unit: row for unit, row in self._list_said().items() if row >= 0}
-        found, lines = compare_people(self._view.store.annotations.standing, level, rows)
+        store = self._view.store
+        lineages = store.labels.lineages or Lineages(store.given)
+        found, lines = compare_people(store.annotations.standing, level, rows, lineages)
         if disagreements:
             names = images.name_rows(lines["row"].to_numpy(dtype="int64"))
             for place, (name, values) in enumerate(names.items(), start=1):

@@ -58,4 +58,5 @@ def test_every_shipped_template_set_is_completed() -> None:
 
 def test_help_shows_what_stands_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["annotations", "add", "--help"]) == 0
-    assert "[default: $BIOPROBE_PERSON" in " ".join(capsys.readouterr().out.replace("│", "").split())
+    said = " ".join(capsys.readouterr().out.replace("│", "").split())
+    assert "[default: $BIOPROBE_PERSON" in said
