@@ -286,7 +286,7 @@ def test_people_who_looked_at_the_same_pictures_are_compared(store: Store) -> No
         ["1.jpg", "anna", LION, LYNX, "resolved"], ["1.jpg", "ben", LYNX, LYNX, "resolved"]
     ]  # fmt: skip
     with pytest.raises(bp.SelectionError, match="no two people said of the same image"):
-        store.agreement_between("family")
+        store.agreement_between("content")
 
 
 def test_labels_go_to_other_programs_with_who_gave_them(opened: bp.Store, tmp_path: Path) -> None:
