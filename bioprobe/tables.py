@@ -16,10 +16,12 @@ What is not a plain UTF-8 table of its ending is said. Cells are data: a separat
 
 from __future__ import annotations
 
+import array
 import codecs
 import contextlib
 import csv
 import dataclasses
+import functools
 import gzip
 import io
 import itertools
@@ -355,11 +357,16 @@ class _Text:
 
     def place(self, row: int) -> str:
         """Say in which line a row begins; cells with line breaks take several."""
+        is_known = row + 1 < len(self._firsts)
+        return f"line {self._firsts[row + 1] if is_known else row + 2 + self.n_skipped}"
+
+    @functools.cached_property
+    def _firsts(self) -> array.array[int]:
+        """Line in which each row begins, the header first, as far as they can be read."""
+        lines = array.array("q")
         with contextlib.suppress(csv.Error):
-            for number, (first, _, _) in enumerate(self.iter_records()):
-                if number == row + 1:
-                    return f"line {first}"
-        return f"line {row + 2 + self.n_skipped}"
+            lines.extend(first for first, _, _ in self.iter_records())
+        return lines
 
 
 @contextlib.contextmanager

@@ -15,19 +15,19 @@ from bioprobe.errors import SelectionError
 from bioprobe.intervals import Resamples
 from bioprobe.result import Note, Table
 from bioprobe.store.annotations import Annotation, Unit
-from bioprobe.store.labels import collect_answers, resolve
-from bioprobe.taxonomy import RANKS
+from bioprobe.store.labels import Lineages, collect_answers, resolve
+from bioprobe.taxonomy import RANKS, Rank
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = ("first", "second", "n", "agreement", "kappa", "kappa_low", "kappa_high")
-_RANK_NAMES = frozenset(rank.value for rank in RANKS)
+_RANK_NAMES = tuple(rank.value for rank in RANKS)
 _NO_ANIMAL = frozenset({Content.BLANK, Content.HUMAN, Content.VEHICLE})
 
 
 def compare_people(
-    standing: Sequence[Annotation], level: str, rows: Mapping[Unit, int]
+    standing: Sequence[Annotation], level: str, rows: Mapping[Unit, int], lineages: Lineages
 ) -> tuple[Table, pd.DataFrame]:
     """Compare what people say of the same images, two people at a time.
 
@@ -36,9 +36,13 @@ def compare_people(
     standing : sequence of Annotation
         Not taken back, the oldest first.
     level : str
-        Rank or column. At a rank, who says that a picture holds no animal says another class.
+        Rank or column. At a rank, who says that a picture holds no animal says another class, and
+        who says a lower rank says this one too: a species of the family that another names agrees
+        with it at the family, and is not compared at the species.
     rows : mapping of Unit to int
         Images that are asked, with their rows.
+    lineages : Lineages
+        Of the names that people say.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def compare_people(
     """
     import pandas as pd
 
-    said = _collect(standing, level, rows)
+    said = _collect(standing, level, rows, lineages)
     several = {unit: people for unit, people in said.items() if len(people) > 1}
     if not several:
         msg = (
@@ -91,17 +95,26 @@ def compare_people(
 
 
 def _collect(
-    standing: Sequence[Annotation], level: str, rows: Mapping[Unit, int]
+    standing: Sequence[Annotation], level: str, rows: Mapping[Unit, int], lineages: Lineages
 ) -> dict[Unit, dict[str, str]]:
-    """Return the class that each person says each image is of."""
+    """Return the class that each person says each image is of: at the level itself, else below."""
+    depth = _RANK_NAMES.index(level) if level in _RANK_NAMES else len(_RANK_NAMES)
+    below = _RANK_NAMES[depth + 1 :]
+    order = [level, *([CONTENT] if level in _RANK_NAMES else []), *below]
+    answers = [
+        (order.index(asked), unit, asked, people)
+        for (unit, asked), people in collect_answers(standing).items()
+        if unit in rows and asked in order
+    ]
     found: dict[Unit, dict[str, str]] = {}
-    for (unit, asked), people in collect_answers(standing).items():
-        is_content = asked == CONTENT and level in _RANK_NAMES
-        if unit not in rows or (asked != level and not is_content):
-            continue
+    for _, unit, asked, people in sorted(answers, key=lambda one: one[0]):
         for name, said in people.items():
-            if said.value and not (is_content and read_content(said.value) not in _NO_ANIMAL):
-                found.setdefault(unit, {}).setdefault(name, said.value)
+            value = said.value
+            if asked in below:
+                value = lineages.find(Rank(asked), value)[depth] if value else ""
+            if value and not (asked != level and asked == CONTENT
+                              and read_content(value) not in _NO_ANIMAL):  # fmt: skip
+                found.setdefault(unit, {}).setdefault(name, value)
     return found
 
 

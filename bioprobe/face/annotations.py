@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Stands for the newest annotation of whoever asks.
 _LAST = "last"
 # Of a table that was exported, what is no part of an annotation.
-_NOT_READ = {"retracted_by", "is_new", "where", "problem"}
+_NOT_READ = {"retracted_by", "retracted_at", "is_new", "where", "problem"}
 _SHOWN = 3
 
 LabelLevel = Annotated[
@@ -213,6 +213,7 @@ class Corrects(Opened):
             Option("Only of this rank or column.", ("--level", "--rank", "-l"), RANK_NAMES),
         ] = None,
         *,
+        by: Annotated[str | None, Option("Only what this person said.", metavar="NAME")] = None,
         standing: Annotated[bool, Option("Leave out what was taken back.")] = False,
     ) -> Table:
         """List what people said of the pictures, the newest first.
@@ -221,6 +222,8 @@ class Corrects(Opened):
         ----------
         level : str, optional
             Only of this rank or column.
+        by : str, optional
+            Only what this person said.
         standing : bool
             Whether what was taken back is left out.
 
@@ -230,7 +233,8 @@ class Corrects(Opened):
             One row an annotation: ``id``, ``row`` (the first of its rows now, -1 where its image
             is not in the store), ``file_name``, ``image_region``, ``level``, ``value``,
             ``verdict``, ``by``, ``at``, ``suggestion``, ``suggested_by``, ``score``,
-            ``shown_for``, ``chance``, and ``retracted_by``, who took it back.
+            ``shown_for``, ``chance``, and ``retracted_by`` and ``retracted_at``, who took it back
+            and when.
 
         Raises
         ------
@@ -244,7 +248,7 @@ class Corrects(Opened):
         log = self._view.store.annotations
         chosen = [
             one for one in log.annotations
-            if not one.retracts and level in (None, one.level)
+            if not one.retracts and level in (None, one.level) and by in (None, one.by)
             and not (standing and one.id in log.retracted)
         ]  # fmt: skip
         chosen = sorted(chosen, key=lambda one: one.at)[::-1]
@@ -257,10 +261,13 @@ class Corrects(Opened):
         for name in ("suggestion", "suggested_by", "score", "shown_for", "chance"):
             frame[name] = [getattr(one, name) for one in chosen]
         takers = {
-            one.retracts: one.by for one in log.annotations
+            one.retracts: one for one in log.annotations
             if one.retracts in log.retracted and one.id not in log.retracted
         }  # fmt: skip
-        frame["retracted_by"] = [takers.get(one.id, "") for one in chosen]
+        for name in ("by", "at"):
+            frame[f"retracted_{name}"] = [
+                getattr(takers[one.id], name) if one.id in takers else "" for one in chosen
+            ]
         return Table(frame).say([*self._notes, *_tell_log(log, rows, chosen)])
 
     @question
@@ -393,25 +400,35 @@ class Corrects(Opened):
         import pandas as pd
 
         from bioprobe.interchange.annotations import read_entries
-        from bioprobe.store.annotations import append
+        from bioprobe.store.annotations import append, check_same, read_log
 
         store = self._view.store
         entries, problems, notes = read_entries(Path(file), level)
         reader = AnnotationReader(store, by, is_new=new_column)
+        log = read_log(self.folder)
+        known = {one.id: one for one in log.annotations}
+        # Other programs keep neither ids nor parts of a second.
+        alike = {_name_said(one): one for one in log.annotations}
         taken: list[Annotation] = []
         places: list[str] = []
         for one in entries:
             said = {name: one.said[name] for name in one.said if name not in _NOT_READ}
+            taker = str(one.said.get("retracted_by") or "")
             try:
-                made = reader.make(place_of(said), lasts=True)
+                made = [reader.make(place_of(said), lasts=True)]
+                if "id" not in said:
+                    made = [alike.get(_name_said(made[0]), made[0])]
+                check_same(known.setdefault(made[0].id, made[0]), made[0])
+                if taker and made[0].id not in log.retracted:
+                    made.append(take_back(made[0], taker, one.said.get("retracted_at") or ""))
             except (MisuseError, SelectionError) as error:
                 problems.append((one.where, str(error)))
                 continue
-            taken.append(made)
-            places.append(one.where)
-            if taker := str(one.said.get("retracted_by") or ""):
-                taken.append(take_back(made, taker))
-                places.append(one.where)
+            taken += made
+            places += [one.where] * len(made)
+        if not problems:
+            # That the pictures do not lie where the file says is no problem: the store has them.
+            notes = [one for one in notes if one.kind != PROBLEM]
         if not taken:
             why = "; ".join(f"{where}: {why}" for where, why in problems[:_SHOWN])
             msg = f"nothing of {file} is an annotation of {self.folder}: {why or 'it lists none'}"
@@ -527,7 +544,8 @@ class Corrects(Opened):
         Parameters
         ----------
         level : str
-            Rank or column. At a rank, who says that there is no animal says another class.
+            Rank or column. At a rank, who says that there is no animal says another class, and who
+            says a lower rank says this one too: at the family a species of it agrees with it.
         disagreements : bool
             Whether the images that people disagree on are listed instead, one row for each person.
 
@@ -550,10 +568,13 @@ class Corrects(Opened):
         >>> store.agreement_between("species").to_frame()  # doctest: +SKIP
         """
         from bioprobe.agreement.people import compare_people
+        from bioprobe.store.labels import Lineages
 
         images = self._view.images
         rows = {unit: row for unit, row in self._list_said().items() if row >= 0}
-        found, lines = compare_people(self._view.store.annotations.standing, level, rows)
+        store = self._view.store
+        lineages = store.labels.lineages or Lineages(store.given)
+        found, lines = compare_people(store.annotations.standing, level, rows, lineages)
         if disagreements:
             names = images.name_rows(lines["row"].to_numpy(dtype="int64"))
             for place, (name, values) in enumerate(names.items(), start=1):
@@ -610,6 +631,11 @@ class Corrects(Opened):
         store = self._view.store
         found = find_units(store.given, store.rows, units)
         return [found[one][0] if found[one] else -1 for one in units]
+
+
+def _name_said(one: Annotation) -> tuple[object, ...]:
+    """Return what is the same of one thing that was said, also where other programs kept it."""
+    return (one.unit, one.level, one.value, one.verdict, one.by, one.at[:19], one.retracts)
 
 
 def _describe(annotations: Sequence[Annotation], rows: Sequence[int], store: Any) -> pd.DataFrame:  # noqa: ANN401

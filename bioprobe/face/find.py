@@ -111,7 +111,7 @@ class Find(Sitting):
     notes : tuple of Note
     """
 
-    _name = "search"
+    _noun = "search"
 
     def __init__(
         self,

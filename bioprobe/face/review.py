@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bioprobe.content import CONTENT, NO_TAXON
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.sitting import Batch, Shown, Sitting
-from bioprobe.options import RANK_NAMES
+from bioprobe.options import RANK_NAMES, write_flag
 from bioprobe.result import WARNING, Note, Notes
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Review(Sitting):
     notes : tuple of Note
     """
 
-    _name = "review"
+    _noun = "review"
 
     def __init__(
         self,
@@ -493,10 +493,19 @@ class Review(Sitting):
     def _tell_batch(self, wanted: int, picks: Sequence[Pick]) -> list[Note]:
         said = []
         for name, n in self._desk.short.items():
-            why = _WHY_SHORT.get(name, "there are no more")
-            said.append(Note(f"{name} lacks {n:,} pictures ({why}); the others fill them"))
+            is_left = name == "suspected" or self._desk.pool.waiting.any()
+            why = _WHY_SHORT.get(name, "there are no more") if is_left else _NONE_LEFT
+            fills = "; the others fill them" if len(picks) == wanted else ""
+            said.append(Note(f"{name} lacks {n:,} pictures ({why}){fills}"))
         if len(picks) < wanted:
-            said.append(Note(f"{len(picks):,} of {wanted:,} pictures are left to show"))
+            text = f"{len(picks):,} of {wanted:,} pictures are left to show"
+            labelled = self._desk.pool.labels[self._desk.auditable] >= 0
+            if n_came := int(labelled.sum()):
+                text += (
+                    f"; {n_came:,} more came with a label that nobody has checked: "
+                    f"{write_flag('mix')} suspected=.8,audit=.2 shows which are likely to be wrong"
+                )
+            said.append(Note(text))
         return [*said, *self._tell_answering()]
 
     def _tell_answering(self) -> list[Note]:
@@ -556,6 +565,7 @@ class Review(Sitting):
         return folded.get(name.casefold(), name.casefold() if name.casefold() in NO_TAXON else name)
 
 
+_NONE_LEFT = "no picture without a label is left"
 _WHY_SHORT = {
     "margin": "nothing answers yet, or nothing is left",
     "disagreement": "the methods agree on the rest, or only one answers",

@@ -170,7 +170,7 @@ class Sitting:
     """
 
     # What this is called where something is refused.
-    _name = "sitting"
+    _noun = "sitting"
 
     def __init__(self, store: Corrects, level: str, *, by: str, batch: int, notes: Notes) -> None:
         self.store, self.level, self.by, self.notes = store, level, by, notes
@@ -373,14 +373,14 @@ class Sitting:
         row = self._row_of.get((str(file), region))
         if row is None:
             named = f"{file!r}{f' [{region}]' if region else ''}"
-            msg = f"this {self._name} has no picture {named}; see file_name in what it shows"
+            msg = f"this {self._noun} has no picture {named}; see file_name in what it shows"
             raise SelectionError(msg)
         return row
 
     def _find_place(self, row: object) -> int:
         place = self._place_of.get(row) if isinstance(row, int) else None
         if place is None:
-            msg = f"this {self._name} has no row {row!r}; see rows in what it shows"
+            msg = f"this {self._noun} has no row {row!r}; see rows in what it shows"
             raise SelectionError(msg)
         return place
 

@@ -166,15 +166,19 @@ def place_of(said: Mapping[str, Any]) -> dict[str, Any]:
     return {name: said[name] for name in said if name != "row" or "path" not in said}
 
 
-def take_back(one: Annotation, by: str) -> Annotation:
-    """Return the record by which one of a file was taken back, the same each time."""
+def take_back(one: Annotation, by: str, at: object = "") -> Annotation:
+    """Return the record by which one of a file was taken back, the same each time.
+
+    Where the file does not say when, it is when it was said.
+    """
     from bioprobe.interchange.annotations import make_id
     from bioprobe.store.annotations import Annotation
 
     number = make_id(one.unit, {"level": one.id, "by": by, "verdict": "retracted"})
     return Annotation.make(
-        one.unit, one.level, "", "", by=by, at=one.at, id=number, retracts=one.id
-    )
+        one.unit, one.level, "", "", by=by, at=_read_time(at) or one.at, id=number,
+        retracts=one.id,
+    )  # fmt: skip
 
 
 def _is_hole(value: object) -> bool:

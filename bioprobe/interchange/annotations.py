@@ -203,7 +203,7 @@ def _read_own(
 ) -> tuple[list[Entry], list[tuple[str, str]], list[Note]] | None:
     """Return the annotations of a table of such; None where it is none."""
     frame: pd.DataFrame | None = None
-    place: Callable[[int], str] = "row {}".format
+    place: Callable[[int], str] = _count_rows
     notes: list[Note] = []
     if file.suffix.lower() == ".json" and is_file(file):
         from bioprobe.cells import settle_frame
@@ -228,6 +228,10 @@ def _read_own(
         if level is None or str(said.get("level") or level) == level:
             entries.append(Entry(place(number), {"level": level, **_drop_holes(said)}))
     return entries, [], notes
+
+
+def _count_rows(row: int) -> str:
+    return f"row {row + 1}"
 
 
 def _name_field(name: str) -> str:
@@ -265,14 +269,12 @@ def _take_listing(
         if len(n_of[name, get_box(region)]) > 1:
             problems.append((name, "it has several labels, and it is not known which one holds"))
             continue
-        about = {"by": people[place], "at": times[place]}
-        entries.append(
-            Entry(
-                name,
-                {"root": row["root"], "path": row["path"], "region": region, **said,
-                 **{key: value for key, value in about.items() if value}},
-            )
-        )  # fmt: skip
+        at = {"at": times[place]} if times[place] else {}
+        # Several people who say the same, as Darwin Core writes them.
+        for person in [one.strip() for one in people[place].split("|") if one.strip()] or [""]:
+            by = {"by": person} if person else {}
+            where = {"root": row["root"], "path": row["path"], "region": region}
+            entries.append(Entry(name, {**where, **said, **by, **at}))
     notes = list(listing.notes)
     if n_machine:
         notes.append(Note(f"{n_machine:,} labels that a machine gave are left out", WARNING))

@@ -63,8 +63,8 @@ class Pool:
         """Return a pool that nobody has looked at."""
         none = np.zeros(len(vectors), dtype=bool)
         numbers = labels.astype(np.int64)
-        masks = (none.copy() for _ in range(4))
-        return cls(vectors, list(names), numbers, *masks)
+        copies = none.copy(), none.copy(), none.copy()
+        return cls(vectors, list(names), numbers, none, *copies)
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -185,6 +185,19 @@ class Annotation:
         return ""
 
 
+def check_same(known: Annotation, other: Annotation) -> None:
+    """Refuse an annotation that has the id of one which says something else.
+
+    Raises
+    ------
+    MisuseError
+        If it has.
+    """
+    if not known.is_same(other):
+        msg = f"the id {other.id} is that of another annotation; give each its own, or none"
+        raise MisuseError(msg)
+
+
 def write_time(at: str | datetime.datetime = "") -> str:
     """Return a moment in UTC as annotations have it, now where none is given.
 
@@ -417,9 +430,8 @@ def append(
             known = new.get(one.id) or by_id.get(one.id)
             if known is None:
                 new[one.id] = one
-            elif not known.is_same(one):
-                msg = f"the id {one.id} is that of another annotation; give each its own"
-                raise MisuseError(msg)
+            else:
+                check_same(known, one)
         if new:
             _write(path, b"".join(map(_serialise, new.values())), log.torn)
         return list(new.values())

@@ -54,3 +54,9 @@ def test_every_shipped_template_set_is_completed() -> None:
 
     (option,) = get_args(options.Templates)[1:]
     assert sorted(option.choices) == shipped_templates()
+
+
+def test_help_shows_what_stands_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["annotations", "add", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", "").split())
+    assert "[default: $BIOPROBE_PERSON" in said

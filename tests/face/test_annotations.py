@@ -286,7 +286,7 @@ def test_people_who_looked_at_the_same_pictures_are_compared(store: Store) -> No
         ["1.jpg", "anna", LION, LYNX, "resolved"], ["1.jpg", "ben", LYNX, LYNX, "resolved"]
     ]  # fmt: skip
     with pytest.raises(bp.SelectionError, match="no two people said of the same image"):
-        store.agreement_between("family")
+        store.agreement_between("content")
 
 
 def test_labels_go_to_other_programs_with_who_gave_them(opened: bp.Store, tmp_path: Path) -> None:
@@ -330,3 +330,82 @@ def test_what_was_computed_before_says_that_labels_have_changed(store: Store) ->
     assert again.fitted.provenance["options"]["labels"] == "both"
     assert "labels" not in probe.fitted.provenance["options"]
     assert store.info().to_dict()["annotations"] == "1 of 1 images by 1 people"
+
+
+def test_what_was_taken_back_is_so_once_wherever_it_is_imported(
+    store: Store, tmp_path: Path
+) -> None:
+    said = {"row": 0, "level": "species", "value": LYNX}
+    (said_id,) = store.add_annotations([said], by="anna").to_frame()["id"]
+    store.retract(said_id, by="ben")
+    when = store.annotations().to_frame()["retracted_at"][0]
+    store.export_annotations(tmp_path / "said.csv")
+    # Where it is known already nothing is written; elsewhere who took it back and when are kept.
+    again = store.import_annotations(tmp_path / "said.csv")
+    assert "0 annotations by anna written" in str(again.notes[0])
+    assert not again.to_frame()["is_new"].any()
+    frame = pd.read_csv(tmp_path / "said.csv")
+    assert (frame["retracted_by"][0], frame["retracted_at"][0]) == ("ben", when)
+    assert store.annotations(by="ben").to_frame().empty
+    assert len(store.annotations(by="anna").to_frame()) == 1
+
+
+def test_people_who_say_the_same_are_several_and_what_comes_back_is_no_other(
+    store: Store, tmp_path: Path
+) -> None:
+    said = {"row": 0, "level": "species", "value": LYNX, "at": "2024-05-01T12:00:00.250"}
+    store.add_annotations([said], by="anna")
+    file = tmp_path / "theirs.csv"
+    file.write_text(
+        "path,species,identifiedBy,dateIdentified\n"
+        f"0.jpg,{LYNX},anna | ben,2024-05-01T12:00:00Z\n", encoding="utf-8",
+    )  # fmt: skip
+    done = store.import_annotations(file).to_frame()
+    assert done[["by", "is_new"]].to_numpy().tolist() == [["anna", False], ["ben", True]]
+    assert not store.import_annotations(file).to_frame()["is_new"].any()
+    assert store.agreement_between("species").to_frame()["n"].tolist() == [1]
+
+
+def test_one_of_a_file_that_contradicts_its_id_stops_no_other(store: Store, tmp_path: Path) -> None:
+    one = {"row": 0, "level": "species", "value": LYNX, "id": "a" * 32}
+    store.add_annotations([one], by="anna")
+    file = tmp_path / "said.csv"
+    file.write_text(
+        f"id,path,level,value,by\n{'a' * 32},0.jpg,species,{WOLF},anna\n"
+        f"{'b' * 32},1.jpg,species,{WOLF},anna\n", encoding="utf-8",
+    )  # fmt: skip
+    done = store.import_annotations(file).to_frame()
+    assert done["is_new"].tolist() == [True, False]
+    assert "is that of another annotation" in done["problem"][1]
+    assert done["where"].tolist() == ["line 3", "line 2"]
+
+
+def test_a_species_agrees_with_its_family_at_the_family_alone(store: Store) -> None:
+    # Three people; ben names families, of which anna names species.
+    said = {
+        "anna": [("species", LION), ("species", LION), ("species", LYNX), ("species", WOLF)],
+        "ben": [("family", "Felidae"), ("family", "Canidae"), ("family", "Felidae"),
+                ("family", "Canidae")],
+        "carl": [("species", LION), ("species", LYNX), ("species", LYNX), ("species", WOLF)],
+    }  # fmt: skip
+    for person, all_said in said.items():
+        store.add_annotations(
+            [{"row": row, "level": level, "value": value}
+             for row, (level, value) in enumerate(all_said)], by=person,
+        )  # fmt: skip
+    families = {
+        "anna": ["Felidae", "Felidae", "Felidae", "Canidae"],
+        "ben": ["Felidae", "Canidae", "Felidae", "Canidae"],
+        "carl": ["Felidae", "Felidae", "Felidae", "Canidae"],
+    }
+    found = store.agreement_between("family").to_frame()
+    pairs = found.set_index(["first", "second"])
+    for first, second in (("anna", "ben"), ("anna", "carl"), ("ben", "carl")):
+        one = pairs.loc[(first, second)]
+        assert one["n"] == 4
+        assert one["kappa"] == pytest.approx(cohen_kappa_score(families[first], families[second]))
+    # At the species who names the family alone says nothing.
+    species = store.agreement_between("species").to_frame()
+    assert species[["first", "second", "n"]].to_numpy().tolist() == [["anna", "carl", 4]]
+    own = [value for _, value in said["anna"]], [value for _, value in said["carl"]]
+    assert species["kappa"][0] == pytest.approx(cohen_kappa_score(*own))

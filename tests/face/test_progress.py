@@ -99,6 +99,10 @@ def test_labels_that_came_are_claims_unless_they_are_trusted(tmp_path: Path) -> 
     assert figures["classes that only labels that came name"] == 4
     assert figures["classes found"] == 0
     assert before.discovery.n_draws == 0
+    (_, short) = map(str, store.review(by="carl").next().notes)
+    assert "116 more came with a label that nobody has checked: mix suspected" in short.replace(
+        "--", ""
+    )
     rows = review.next().rows
     review.answer([{"row": row, "value": SPECIES[kinds[row]]} for row in rows])
     after = review.progress()

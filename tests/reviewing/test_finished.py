@@ -195,7 +195,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
 
 def test_intervals_hold_at_all_looks_of_a_review_that_learns() -> None:
     """A small, seeded version of benchmarks/review_coverage.py."""
-    misses = np.zeros(6)
+    misses = np.zeros(7)
     for trial in range(6):
         random = np.random.default_rng(trial)
         world = World.of_draws(random, n=240, n_classes=12)
