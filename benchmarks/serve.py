@@ -340,6 +340,9 @@ class Lesson:
                 one.join()
             with self._counting:
                 self.times["page with its pictures"].append(time.monotonic() - begun_s)
+            # A server lets go of who says nothing for long; a browser connects again.
+            for line in lines:
+                line.close()
             time.sleep(float(random.uniform(2, 8)))
 
     def _load(self, line: http.client.HTTPConnection, rest: list[str]) -> None:

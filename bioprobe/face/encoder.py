@@ -337,6 +337,25 @@ def encoder(
 encoder.__module__ = "bioprobe"
 
 
+def measure_picture(data: bytes) -> tuple[int, int]:
+    """Return width and height of a picture in pixels; nothing of it is decoded.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of its file.
+
+    Raises
+    ------
+    ImageReadError
+        If it is none.
+    """
+    from bioprobe.images.reading import read_facts
+
+    facts = read_facts(data)
+    return facts.width_px, facts.height_px
+
+
 def _list_pictures(images: Any) -> list[Picture]:  # noqa: ANN401 - one picture or several
     """Return the pictures that were given, one or several."""
     import numpy as np

@@ -243,6 +243,12 @@ class Exports(Opened):
         return join_predictions(self._view, frame, provenance, sensitive)
 
 
+def find_ending(form: str) -> str:
+    """Return the ending of the file that a format of answers is, ``""`` where it is a folder."""
+    chosen: AnswerFormat = ANSWER_FORMATS.load(form)
+    return chosen.suffixes[0]
+
+
 def _refuse_useless(form: str, chosen: AnswerFormat, given: Mapping[str, object]) -> None:
     """Refuse an option that a format has no use for."""
     for name, value in given.items():

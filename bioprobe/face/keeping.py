@@ -368,6 +368,12 @@ class Keeps(Opened):
         return summary.say([f"{len(classes):,} classes -> {target}"])
 
 
+def find_layout_ending(layout: str) -> str:
+    """Return the ending of the file that a layout of vectors is, ``""`` where it is a folder."""
+    ending: str = EXPORTERS.load(layout).suffix
+    return ending
+
+
 @question
 def import_vectors(
     source: Annotated[

@@ -83,8 +83,8 @@ class Settings:
     upload_pixels: int = 100_000_000
     wait_s: float = 15.0
     upload_s: float = 120.0
-    requests_per_s: float = 100.0
-    requests_at_once: float = 400.0
+    requests_per_s: float = 500.0
+    requests_at_once: float = 2000.0
     most_inside: int = 320
     most_uploading: int = 8
     most_working: int = 4

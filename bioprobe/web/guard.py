@@ -164,7 +164,7 @@ class Guard:
             state["guard"] = self
             # Where who asked has left, nobody is left to answer, and nothing went wrong here.
             with self._inside(), contextlib.suppress(ClientDisconnect):
-                if _is_upload(headers):
+                if _is_upload(headers) and path not in _OPEN:
                     async with self._taking_pictures():
                         body = Body(receive, headers, self._settings.upload_bytes, self._settings)
                         await self._app(scope, body.receive, answer.send)

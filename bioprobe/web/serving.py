@@ -100,11 +100,11 @@ def serve(
         float,
         Option(
             "Requests a second that one address may make, four times as many at once; the others "
-            "are told when to come again.",
+            "are told when to come again. A class behind one router is one address.",
             least=0.1,
             most=1_000_000,
         ),
-    ] = 100.0,
+    ] = 500.0,
     tell: Callable[[str], object] | None = None,
 ) -> Served:
     """Serve the page and the API of a store, until it is interrupted.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import re
 import threading
 from collections import OrderedDict
@@ -11,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bioprobe.errors import ImageReadError
+from bioprobe.face.encoder import measure_picture
 from bioprobe.files import replacing
-from bioprobe.images.reading import hash_bytes, read_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +85,7 @@ class Uploads:
             read.clear()
 
         for name, data in sent:
-            key = hash_bytes(data)[:32]
+            key = _hash(data)[:32]
             if key in found or key in read or self.find(key) is not None:
                 continue
             try:
@@ -97,7 +98,7 @@ class Uploads:
         encode()
         answers = []
         for name, data in sent:
-            key = hash_bytes(data)[:32]
+            key = _hash(data)[:32]
             kept = found.get(key) or self.find(key)
             if kept is None:
                 # It was put out meanwhile by others.
@@ -129,8 +130,8 @@ class Uploads:
         ImageReadError
             If it is none, or has too many pixels.
         """
-        facts = read_facts(data)
-        is_large = _TOGETHER_PX < facts.width_px * facts.height_px <= max_pixels
+        width_px, height_px = measure_picture(data)
+        is_large = _TOGETHER_PX < width_px * height_px <= max_pixels
         with self._large if is_large else contextlib.nullcontext():
             yield
 
@@ -183,22 +184,26 @@ def write_pictures(sent: Sequence[tuple[str, bytes]], folder: Path, max_pixels: 
     for given, data in sent:
         name = _clean(given)
         try:
-            facts = read_facts(data)
+            width_px, height_px = measure_picture(data)
         except ImageReadError as error:
             kept.append(Kept(name, problem=str(error)))
             continue
-        n_pixels = facts.width_px * facts.height_px
+        n_pixels = width_px * height_px
         if n_pixels > max_pixels:
             problem = f"it has {n_pixels:,} pixels, at most {max_pixels:,} are taken"
             kept.append(Kept(name, problem=problem))
             continue
         harmless = _ODD.sub("_", name)[-_FILE_LETTERS:]
-        path = f"{hash_bytes(data)[:16]}-{harmless}"
+        path = f"{_hash(data)[:16]}-{harmless}"
         if not (folder / path).exists():
             with replacing(folder / path) as temporary:
                 temporary.write_bytes(data)
         kept.append(Kept(name, path))
     return kept
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _clean(name: str) -> str:

@@ -303,6 +303,10 @@ def test_too_much_is_refused_however_it_is_sent(ask_server: Ask, station: Embedd
     whole = asks.post("/api/v1/search", content=b"x" * 1001)
     parts = asks.post("/api/v1/search", content=iter([b"x" * 600, b"x" * 600]))
     assert (whole.status_code, parts.status_code) == (413, 413)
+    # Who has not been let in sends no more, however it is called.
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    door = ask_server(station, body_bytes=1000, token=TOKEN)
+    assert door.post("/enter", content=b"x" * 1001, headers=form).status_code == 413
 
 
 def test_who_asks_too_often_is_told_when_to_come_again(

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from bioprobe.face.exporting import find_ending
+from bioprobe.face.keeping import TEXT_HEAD, find_layout_ending
 from bioprobe.face.store import Store
-from bioprobe.registry import ANSWER_FORMATS, EXPORTERS
+from bioprobe.options import read_options
 from bioprobe.result import Result
 from bioprobe.web.api.annotations import Id
 from bioprobe.web.api.asking import NARROWS, narrow
@@ -32,6 +34,8 @@ from bioprobe.web.problems import Refusal
 
 router = APIRouter(prefix="/api/v1", tags=["exports"], responses=PROBLEMS)
 
+_FORMS = tuple(read_options(Store.export_answers)["form"][1].choices)
+_LAYOUTS = tuple(one for one in read_options(Store.export)["layout"][1].choices if one != TEXT_HEAD)
 # Jobs whose answers are answers to images.
 _ANSWERING = ("zeroshot", "predict")
 _Cell = Text | float | bool | None
@@ -46,7 +50,7 @@ TableBody = build_body(
 )  # fmt: skip
 VectorsBody = build_body(
     "VectorsBody", Store.export, ("layout",), needed=("layout",),
-    kinds={"layout": Literal[tuple(EXPORTERS.places)]}, fields=_CHOSEN,
+    kinds={"layout": Literal[_LAYOUTS]}, fields=_CHOSEN,
     example={"layout": "npy", "rows": [0, 1, 2]},
 )  # fmt: skip
 TextHeadBody = build_body(
@@ -57,7 +61,7 @@ AnswersBody = build_body(
     "AnswersBody", Store.export_answers,
     ("form", "placeholders", "time_zone", "map_by", "people", "generalise", "safe_csv"),
     kinds={
-        "form": Literal[tuple(ANSWER_FORMATS.places)],
+        "form": Literal[_FORMS],
         # Nobody is shown whom the pages do not show.
         "people": Literal["leave-out", "obscure"] | None,
     },
@@ -125,7 +129,7 @@ def begin_export_vectors(request: Request, body: VectorsBody, once: Once = None)
     """Write the vectors for another tool, with all that is known of the images."""
     given = read_given(body)
     layout, store = given["layout"], narrow(request, given)
-    name = f"vectors{EXPORTERS.load(layout).suffix}"
+    name = f"vectors{find_layout_ending(layout)}"
     return _begin(request, "vectors", once, lambda _, folder: store.export(folder / name, layout))
 
 
@@ -135,7 +139,7 @@ def begin_export_text_head(request: Request, body: TextHeadBody, once: Once = No
     given, store = read_given(body), find_desk(request).own
     return _begin(
         request, "text-head", once,
-        lambda _, folder: store.export(folder / "head.npy", "treeoflife", **given),
+        lambda _, folder: store.export(folder / "head.npy", TEXT_HEAD, **given),
     )  # fmt: skip
 
 
@@ -146,13 +150,11 @@ def begin_export_answers(request: Request, body: AnswersBody, once: Once = None)
     id, form = given.pop("answers", None), given["form"]
     answers = None if id is None else _find_answers(request, id)
     store = narrow(request, given)
-    suffix = ANSWER_FORMATS.load(form).suffixes[0]
+    name = f"{form}{find_ending(form)}"
 
     def write(_: Advance, folder: Path) -> Result:
         said = _write_inputs(folder.parent, given)
-        return store.export_answers(
-            answers, target=folder / f"{form}{suffix}", labels=answers is None, **said
-        )
+        return store.export_answers(answers, target=folder / name, labels=answers is None, **said)
 
     return _begin(request, "answers", once, write)
 
