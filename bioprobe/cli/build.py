@@ -8,6 +8,7 @@ import functools
 import inspect
 import mimetypes
 import os
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
@@ -593,6 +594,8 @@ def tell(notes: Sequence[Any], *, quiet: bool) -> None:
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
+# What the terminal's library takes for markup, and would leave out.
+_TAG = re.compile(r"\[(?=[a-z#/@])")
 _CONTEXT = inspect.Parameter("context", _KEYWORD, annotation=typer.Context)
 
 
@@ -617,7 +620,7 @@ def _declare(name: str, declared: Declared) -> inspect.Parameter:
     if get_origin(declared.kind) is Sequence:
         # Given several times, each of them so.
         kind = list[option.shell or get_args(declared.kind)[0]]  # type: ignore[misc]
-    shown: dict[str, Any] = {"help": option.help, "metavar": option.metavar}
+    shown: dict[str, Any] = {"help": _TAG.sub(r"\\[", option.help), "metavar": option.metavar}
     if option.least is not None or option.most is not None:
         shown |= {"min": option.least, "max": option.most}
     if option.choices:

@@ -33,6 +33,14 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out.strip() == __version__
 
 
+def test_help_says_a_default_that_depends_on_something(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    assert run(["cluster", "--help"]) == 0
+    assert "0 for none. [default: 10; 0 with --threshold]" in capsys.readouterr().out
+
+
 def test_misuse_exits_2() -> None:
     assert run(["embed"]) == 2
     assert run(["zeroshot", "--no-such-option"]) == 2
