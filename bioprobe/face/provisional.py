@@ -326,7 +326,8 @@ class Provisionals(Opened):
 
         from bioprobe.store.added_taxa import AddedList
 
-        rows, now = [], dict[str, str]()
+        rows = list[tuple[str, ...]]()
+        now = dict[str, str]()
         for line in reversed(AddedList.of_store(self._view.store).read_history()):
             after = now.get(line["after"], line["after"])
             now |= dict.fromkeys([*line["before"], line["after"]], after)

@@ -178,7 +178,7 @@ class AddedList:
     def read_history(self) -> list[dict[str, Any]]:
         """Return what became of the taxa, the oldest first; a line that is torn is none."""
         path = self.file.with_name(_HISTORY_NAME)
-        found = []
+        found = list[dict[str, Any]]()
         for line in path.read_bytes().splitlines() if is_file(path) else ():
             with contextlib.suppress(ValueError):
                 found.append(parse_json(line.decode(), dict))
