@@ -55,7 +55,7 @@ def main() -> None:
 def _place(vectors: Any, sample: npt.NDArray[np.int64]) -> None:  # noqa: ANN401
     """Hold out a tenth, place it, and judge it beside what was fitted."""
     is_new = np.arange(len(vectors)) % 10 == 0
-    known = fit_layout(vectors[~is_new], neighbors=30, seed=0)
+    known = fit_layout(vectors[~is_new], neighbors=15, seed=0)
     start = time.process_time()
     placed = place_new(vectors[~is_new], known, vectors[is_new])
     took_s = time.process_time() - start
@@ -92,7 +92,7 @@ def _draw() -> tuple[Any, npt.NDArray[Any]]:
 
 
 def _tsne(vectors: Any, seed: int) -> Layout:  # noqa: ANN401
-    return fit_layout(vectors, neighbors=30, seed=seed)
+    return fit_layout(vectors, neighbors=15, seed=seed)
 
 
 def _umap(vectors: Any, seed: int) -> Layout:  # noqa: ANN401

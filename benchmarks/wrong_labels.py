@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score
 from benchmarks.review_strategies import load_tol
 from bioprobe.reviewing.learner import Learner
 from bioprobe.reviewing.pool import Pool
-from bioprobe.reviewing.wrong_labels import rank_labels
+from bioprobe.reviewing.wrong_labels import N_FOLDS, predict_left_out, rank_labels
 
 RANKS = ("kingdom", "phylum", "class", "order", "family")
 SHARES, SEEDS, FEWEST = (0.04, 0.05, 0.06), range(5), 5
@@ -35,7 +35,8 @@ def measure(rank: str, share: float, seed: int) -> tuple[float, float, float, fl
     given = labels.copy()
     given[wrong] = (labels[wrong] + random.integers(1, n_classes, len(wrong))) % n_classes
     pool = Pool.of(X, [str(one) for one in range(n_classes)], given)
-    places, classes, probabilities = Learner(pool, seed=seed).predict_left_out()
+    learner = Learner(pool, seed=seed, n_folds=N_FOLDS)
+    places, classes, probabilities = predict_left_out(learner)
     is_wrong = (given != labels)[places]
     found = rank_labels(np.searchsorted(classes, given[places]), probabilities)
     differs = classes[probabilities.argmax(axis=1)] != given[places]

@@ -267,6 +267,10 @@ def _choose_instead(
     context: typer.Context,
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
     """Return what is asked, and what is given to it: to another question by its own defaults."""
+    switches = [write_flag(flag) for flag, (new, _) in instead.items() if new and given[flag]]
+    if len(switches) > 1:
+        msg = f"{' and '.join(switches)} ask different questions; give one of them"
+        raise MisuseError(msg)
     asked = next((other for flag, (_, other) in instead.items() if given[flag]), None)
     if asked is None:
         return asks, given

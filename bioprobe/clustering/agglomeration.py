@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.clustering.neighbors import MOST_COMPARED, find_neighbors
+from bioprobe.clustering.neighbors import MOST_COMPARED, find_equal, find_neighbors
 from bioprobe.types import Doubles, Places, Rows, Vectors
 
 #: How far two groups are apart.
@@ -77,14 +77,17 @@ def build_tree(vectors: Vectors, weights: Doubles, linkage: str) -> Tree:
     nearest neighbours); Sumengen et al. 2021, *Scaling Hierarchical Agglomerative Clustering to
     Billion-sized Datasets*, arXiv 2105.11653 (many at once).
     """
-    groups = _Groups(vectors, weights, linkage)
+    n = len(vectors)
+    # Equal vectors are one group at once: among them no two would be each other's nearest.
+    own = find_equal(vectors)
+    alone = np.flatnonzero(own == np.arange(n))
+    copies = np.flatnonzero(own != np.arange(n))
+    groups = _Groups(vectors[alone], np.bincount(own, weights, minlength=n)[alone], linkage)
     while len(groups.means) > 1:
         groups.join()
-    n = len(vectors)
-    first, second = (
-        np.concatenate([np.zeros(0, np.int64), *parts]) for parts in (groups.first, groups.second)
-    )
-    heights = np.concatenate([np.zeros(0), *groups.found])
+    first = np.concatenate([own[copies], *(alone[part] for part in groups.first)])
+    second = np.concatenate([copies, *(alone[part] for part in groups.second)])
+    heights = np.concatenate([np.zeros(len(copies)), *groups.found])
     # Of equal heights what was joined first comes first: what it is part of came later.
     order = np.argsort(heights, kind="stable")
     return Tree(n, first[order], second[order], heights[order])

@@ -96,7 +96,7 @@ def group_vectors(vectors: Vectors, units: Places, wish: Wish) -> Grouping:
             "copies and of no sequence together; ask for fewer"
         )
         raise SelectionError(msg)
-    if len(vectors) < 3:
+    if len(vectors) < 2:
         return Grouping(np.zeros(len(vectors), dtype=np.int64))
     weights = weigh_units(units)
     return _WAYS[wish.method](vectors, units, weights, wish)

@@ -153,6 +153,12 @@ def _assign(some: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
     return torch.cat([(part @ means.T - halves).argmax(dim=1) for part in parts])
 
 
+def find_equal(vectors: Vectors) -> Rows:
+    """Return the place of the first vector that is equal to each, int64 of shape (n,)."""
+    _, first, kinds = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
+    return np.asarray(first[kinds], dtype=np.int64)
+
+
 def average_neighbors(vectors: Vectors, k: int, units: Places | None = None) -> Vectors:
     """Return vectors less their mean, each averaged with its nearest of other units.
 

@@ -7,7 +7,7 @@ import collections
 import numpy as np
 
 from bioprobe.clustering.clusters import Order
-from bioprobe.clustering.neighbors import average_neighbors, find_neighbors
+from bioprobe.clustering.neighbors import average_neighbors, find_equal, find_neighbors
 from bioprobe.store.view import View
 from bioprobe.types import Places, Rows, Vectors
 
@@ -43,6 +43,15 @@ def order_alike(vectors: Vectors) -> Rows:
     Bentley 1992, *Fast algorithms for geometric traveling salesman problems*: greedy edges,
     neighbour lists and 2-opt with Or-opt. Sorting pictures for a quicker review: arXiv 2510.14596.
     """
+    # Equal vectors stand together: among them none is nearer than another.
+    own = find_equal(vectors)
+    alone = np.flatnonzero(own == np.arange(len(own)))
+    place = np.empty(len(own), dtype=np.int64)
+    place[alone[_order_different(vectors[alone])]] = np.arange(len(alone))
+    return np.argsort(place[own], kind="stable").astype(np.int64)
+
+
+def _order_different(vectors: Vectors) -> Rows:
     n = len(vectors)
     if n < 3:
         return np.arange(n, dtype=np.int64)

@@ -37,8 +37,8 @@ class Maps(Opened):
         neighbors: Annotated[
             int | None,
             Option(
-                "About how many neighbours of each image count: fewer show small groups, more the "
-                "whole. [default: as the map was fitted, a new one 30]",
+                "Nearest images that are drawn to each: fewer show small groups, more the whole. "
+                "[default: as the map was fitted, a new one 15]",
                 least=2,
                 most=1000,
             ),
@@ -75,7 +75,7 @@ class Maps(Opened):
         name : str
             Of the map in the store.
         neighbors : int, optional
-            About how many neighbours of each image count (the perplexity).
+            Nearest images that are drawn to each.
         sample : int, optional
             Images that a map is fitted to at most; the others are placed on it.
         seed : int, optional

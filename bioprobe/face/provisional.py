@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,12 +18,10 @@ if TYPE_CHECKING:
     from bioprobe.clustering.unknown import Known, Parents
     from bioprobe.face.pages import Clusters
     from bioprobe.store import EmbeddingStore
-    from bioprobe.store.added_taxa import AddedList
     from bioprobe.store.view import View
-    from bioprobe.taxonomy import Taxon, Taxonomy
+    from bioprobe.taxonomy import Taxon
     from bioprobe.types import Doubles
 
-_HISTORY_NAME = "taxa-history.jsonl"
 # Pictures of a group that are kept as examples, the nearest to its mean.
 _MOST_EXAMPLES = 50
 
@@ -202,7 +199,7 @@ class Provisionals(Opened):
         limit = 1 - learnt.known.limit
         text = (
             f"{share} are like none of {len(learnt.names):,} known classes: less than {limit:.3f} "
-            f"to the nearest mean, as {learnt.n_over:,} of {learnt.n_known:,} labelled ones are"
+            f"to the nearest mean, as {learnt.n_over:,} of {learnt.n_known:,} known ones are"
         )
         return view.take(strange), [Note(text)]
 
@@ -237,7 +234,6 @@ class Provisionals(Opened):
                     self._view, taxon, pictures, prompts, self._texts.encode_text,
                     weight_fractions=(1.0,),
                 )  # fmt: skip
-                write_history(store, "added", [], name)
         return [
             Note(
                 f"{len(found):,} provisional taxa are added to {self.folder}; they are asked for "
@@ -318,26 +314,28 @@ class Provisionals(Opened):
         return self._replace([name], new, "renamed", parent)
 
     def taxa_history(self) -> Table:
-        """List what became of the added taxa, the oldest first: added, merged, renamed.
+        """List what became of the added taxa, the oldest first: added, merged, renamed, removed.
 
         Returns
         -------
         Table
-            ``at``, ``what``, ``before``, ``after``, and ``now``, the name by now.
+            ``at``, ``what``, ``before``, ``after``, and ``now``, the name by now, ``""`` of one
+            that was removed.
         """
         import pandas as pd
 
-        lines = read_history(self._view.store)
-        now: dict[str, str] = {}
-        for line in reversed(lines):
+        from bioprobe.store.added_taxa import AddedList
+
+        rows = list[tuple[str, ...]]()
+        now = dict[str, str]()
+        for line in reversed(AddedList.of_store(self._view.store).read_history()):
             after = now.get(line["after"], line["after"])
             now |= dict.fromkeys([*line["before"], line["after"]], after)
-        rows = [
-            (line["at"], line["what"], " | ".join(line["before"]), line["after"],
-             now[line["after"]])
-            for line in lines
-        ]  # fmt: skip
-        return Table(pd.DataFrame(rows, columns=["at", "what", "before", "after", "now"]))
+            rows.append(
+                (line["at"], line["what"], " | ".join(line["before"]), line["after"], after)
+            )
+        columns = ["at", "what", "before", "after", "now"]
+        return Table(pd.DataFrame(rows[::-1], columns=columns))
 
     def _replace(self, names: Sequence[str], new: str, what: str, parent: str = "") -> Table:
         """Put one added taxon in the place of others, with the example pictures of all."""
@@ -355,14 +353,13 @@ class Provisionals(Opened):
         store = self._view.store
         place = AddedList.of_store(store)
         with place.lock():
-            added = place.read()
-            before = [_find_added(added, name, place) for name in names]
+            before = [place.find(name) for name in names]
             if len({taxon.rank for taxon in before}) > 1:
                 told = ", ".join(f"{taxon.name} ({taxon.rank.value})" for taxon in before)
                 msg = f"taxa of one rank become one, got {told}"
                 raise TaxonomyError(msg)
             taxon = _name_anew(store, before[0], new, parent)
-            rest = [one for one in added if one.lineage not in {b.lineage for b in before}]
+            rest = [one for one in place.read() if one.lineage not in {b.lineage for b in before}]
             if any(one.lineage == taxon.lineage for one in rest):
                 msg = (
                     f"{new!r} was added before; to make them one: bioprobe taxa merge {new!r} "
@@ -386,39 +383,12 @@ class Provisionals(Opened):
                 )
             place.write((*rest, taxon))
             forget_unlisted_examples(type(store).open(store.folder))
-            write_history(store, what, [one.name for one in before], taxon.name)
+            place.record(what, [one.name for one in before], taxon.name)
         n_pictures = len(kept) if own else 0
         said = f"{' and '.join(one.name for one in before)} {'are' if len(before) > 1 else 'is'} "
         said += f"{taxon.name} from now on, with {n_pictures:,} example pictures"
         frame = self.taxa_history().to_frame()
         return Table(frame[frame["now"] == taxon.name].reset_index(drop=True)).say([said])
-
-
-def read_history(store: EmbeddingStore) -> list[dict[str, Any]]:
-    """Return what became of the added taxa, the oldest first; a line that is torn is none."""
-    from bioprobe.access import is_file
-    from bioprobe.files import parse_json
-
-    path = store.folder / _HISTORY_NAME
-    if not is_file(path):
-        return []
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(parse_json(line, dict))
-        except ValueError:
-            continue
-    return found
-
-
-def _find_added(added: Taxonomy, name: str, place: AddedList) -> Taxon:
-    found = added.find_listed(name)
-    if len(found) != 1:
-        known = ", ".join(taxon.name for taxon in added) or "none"
-        what = f"several taxa {name!r} were" if found else f"no taxon {name!r} was"
-        msg = f"{what} added to {place.describe()}; added were: {known}"
-        raise TaxonomyError(msg)
-    return found[0]
 
 
 def _name_anew(store: EmbeddingStore, taxon: Taxon, new: str, parent: str) -> Taxon:
@@ -446,9 +416,10 @@ def _name_anew(store: EmbeddingStore, taxon: Taxon, new: str, parent: str) -> Ta
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Learnt:
-    """What the labelled pictures of a store say."""
+    """What the labelled pictures of a store say, and the example pictures of added taxa."""
 
     names: list[str]
+    taken: list[str]
     known: Known
     parents: Parents | None
     n_known: int
@@ -460,7 +431,9 @@ class _Learnt:
 
         from bioprobe.clustering.clusters import find_units
         from bioprobe.clustering.unknown import learn_known, learn_parents
+        from bioprobe.store.added_taxa import AddedList
         from bioprobe.store.view import View
+        from bioprobe.zeroshot.examples import read_examples
 
         view = View.all(store)
         labels = view.labels(level)
@@ -471,16 +444,32 @@ class _Learnt:
                 "all pictures: bioprobe cluster"
             )
             raise SelectionError(msg)
-        names, codes = np.unique(view.labels(level).astype(str), return_inverse=True)
+        # What was added with pictures is known too: asked again, it is no new species.
+        added = [one for one in read_examples(store) if one.taxon.rank.value == level]
+        sizes = [len(one) for one in added]
+        further = np.repeat(np.array([one.taxon.name for one in added], dtype=object), sizes)
+        labels = np.append(view.labels(level), further)
+        names, codes = np.unique(labels.astype(str), return_inverse=True)
         units, _ = find_units(view, group or None)
-        vectors = view.read_vectors()
+        units = np.append(units, units.max() + 1 + np.arange(len(further)))
+        vectors = np.concatenate([view.read_vectors(), *(one.vectors for one in added)])
         known = learn_known(vectors, codes, units, recall)
         parents = None
         if level in RANK_NAMES[1:]:
-            lineages = [view.labels(rank) for rank in RANK_NAMES[: RANK_NAMES.index(level)]]
+            lineages = [
+                np.append(view.labels(rank), np.repeat(
+                    np.array([one.taxon.lineage[depth] for one in added], dtype=object), sizes
+                ))
+                for depth, rank in enumerate(RANK_NAMES[: RANK_NAMES.index(level)])
+            ]  # fmt: skip
             parents = learn_parents(vectors, codes, lineages)
         n_over = int(np.nansum(known.own > known.limit))
-        return cls(names.tolist(), known, parents, len(view), n_over)
+        # A number that was given once is of one species for good, whatever became of it.
+        place = AddedList.of_store(store)
+        taken = {*names.tolist(), *(taxon.name for taxon in place.read())}
+        for line in place.read_history():
+            taken |= {*line["before"], line["after"]}
+        return cls(names.tolist(), sorted(taken), known, parents, len(labels), n_over)
 
     def count_asked(self, view: View, level: str) -> int:
         return int((view.labels(level) == "").sum())
@@ -496,7 +485,6 @@ def _group(
     from bioprobe.clustering.methods import Wish
     from bioprobe.clustering.unknown import LEAST_IMAGES, name_groups
     from bioprobe.face.pages import Clusters, read_fields
-    from bioprobe.store.added_taxa import read_added_taxa
 
     units, _ = find_units(view, group or None)
     found = cluster_images(
@@ -517,8 +505,7 @@ def _group(
         nearest.append(learnt.names[int(alike.argmax())])
         similarities.append(float(alike.max()))
         parents.append(learnt.parents.find(inside) if learnt.parents else ())
-    taken = [taxon.name for taxon in read_added_taxa(view.store)]
-    names = name_groups([one[-1] if one else "" for one in parents], taken)
+    names = name_groups([one[-1] if one else "" for one in parents], learnt.taken)
     clusters = Clusters(**read_fields(found))
     clusters = dataclasses.replace(
         clusters, numbers=numbers, medoids=found.medoids[kept - 1], names=tuple(names),
@@ -534,17 +521,6 @@ def make_provisional(name: str, above: Sequence[str]) -> Taxon:
 
     holes = [""] * (len(RANKS) - 1 - len(above))
     return Taxon((*above, *holes, name))
-
-
-def write_history(store: EmbeddingStore, what: str, before: Sequence[str], after: str) -> None:
-    """Write what became of an added taxon; hold the lock of the list meanwhile."""
-    from bioprobe.files import explaining_refusal
-    from bioprobe.store.annotations import write_time
-
-    path = store.folder / _HISTORY_NAME
-    line = {"at": write_time(), "what": what, "before": list(before), "after": after}
-    with explaining_refusal(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def _tell(found: Unknown, name: str) -> list[Note]:

@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from bioprobe.clustering.neighbors import MOST_COMPARED, find_neighbors
 from bioprobe.errors import MissingExtraError
 from bioprobe.mapping.nearest import count_threads, find_nearest
 from bioprobe.progress import Progress
-from bioprobe.types import Doubles, Vectors
+from bioprobe.types import Doubles, Rows, Vectors
 
 #: Below it there are too few neighbours for more than the two principal axes.
 FEWEST = 6
 # Of the start: so small that the first steps are free to move everything.
 _START, _JITTER = 1e-4, 1e-2
+# Steps with neighbours drawn together, and after these: benchmarks/maps.py gains nothing by more.
+_EARLY_STEPS, _STEPS = 125, 250
 # Neighbours that a perplexity asks for.
 _PER_PERPLEXITY = 3
 # Of a new image: few, as it is to lie among those that it is most like.
@@ -31,8 +34,8 @@ def fit_layout(
     ----------
     vectors : ndarray of float32, shape (n, dim), unit rows
     neighbors : int
-        The perplexity: about how many neighbours of each count. No more than a third of the others
-        are taken.
+        Nearest of each that are drawn to it, all alike; no more than a third of the others are.
+        Beyond 20,000 vectors most of the nearest, not all.
     seed : int
         Of the start, which is the two principal axes and a little noise.
     progress : callable, optional
@@ -52,25 +55,24 @@ def fit_layout(
     ----------
     Linderman et al. 2019, *Fast interpolation-based t-SNE for improved visualization of
     single-cell RNA-seq data*; Kobak and Berens 2019, *The art of using t-SNE for single-cell
-    transcriptomics* (the start and the steps); Poličar et al. 2024, *openTSNE: a modular Python
-    library for t-SNE dimensionality reduction and embedding*.
+    transcriptomics* (the start); Böhm, Berens and Kobak 2022, *Attraction-Repulsion Spectrum in
+    Neighbor Embeddings* (neighbours that all count alike); Poličar et al. 2024, *openTSNE: a
+    modular Python library for t-SNE dimensionality reduction and embedding*.
     """
     if len(vectors) < FEWEST:
         return _find_axes(vectors)
     tsne = _import()
-    perplexity = min(float(neighbors), (len(vectors) - 1) / _PER_PERPLEXITY)
-    k = int(_PER_PERPLEXITY * perplexity)
-    places, distances = find_nearest(vectors, k, progress=progress)
+    k = min(neighbors, max(2, (len(vectors) - 1) // 3))
+    pull = tsne.affinity.PrecomputedAffinities(
+        _share_alike(_find_near(vectors, k, progress)), normalize=False
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        affinities = tsne.affinity.PrecomputedAffinities(
-            tsne.affinity.joint_probabilities_nn(
-                places, distances, [perplexity], n_jobs=count_threads()
-            ),
-            normalize=False,
-        )
-        model = tsne.TSNE(n_jobs=count_threads(), random_state=seed)
-        fitted = model.fit(affinities=affinities, initialization=_start(vectors, seed))
+        model = tsne.TSNE(
+            early_exaggeration_iter=_EARLY_STEPS, n_iter=_STEPS, n_jobs=count_threads(),
+            random_state=seed,
+        )  # fmt: skip
+        fitted = model.fit(affinities=pull, initialization=_start(vectors, seed))
     return _centre(np.array(fitted, dtype=np.float64))
 
 
@@ -131,6 +133,31 @@ def place_new(
         max_grad_norm=0.25, n_jobs=count_threads(), inplace=True, propagate_exception=True,
     )  # fmt: skip
     return np.array(partial, dtype=np.float64)
+
+
+def _find_near(vectors: Vectors, k: int, progress: Progress | None) -> Rows:
+    if len(vectors) <= MOST_COMPARED:
+        return find_nearest(vectors, k, progress=progress)[0]
+    import torch
+
+    # Sums depend on how threads share them: the same map is to come of any number.
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return find_neighbors(vectors, k)[0]
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _share_alike(near: Rows) -> Any:  # noqa: ANN401 - scipy has no types
+    """Return affinities, equal of all pairs of which one is among the nearest of the other."""
+    from scipy.sparse import csr_matrix
+
+    n, k = near.shape
+    ends = (np.ones(near.size), near.ravel(), np.arange(0, near.size + 1, k))
+    links = csr_matrix(ends, shape=(n, n))
+    both = links.maximum(links.T)
+    return both / both.sum()
 
 
 def _start(vectors: Vectors, seed: int) -> Doubles:

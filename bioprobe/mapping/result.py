@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: How a map is fitted where nothing is said.
-NEIGHBORS, SAMPLE, SEED = 30, 100_000, 0
+NEIGHBORS, SAMPLE, SEED = 15, 100_000, 0
 #: Images whose neighbours are looked at to tell how far a map can be trusted.
 JUDGED = 1000
 
@@ -103,7 +103,7 @@ def fit_map(
     view : View
     name : str
     neighbors : int
-        About how many neighbours of each image count.
+        Nearest of each image that are drawn to it.
     sample : int
         Images that it is fitted to at most, drawn by the seed; the others are placed on it.
     seed : int

@@ -104,6 +104,8 @@ class Learner:
         Of ``prompt+probe`` and ``zeroshot``, and of whatever begins without labels.
     seed : int
         Of folds.
+    n_folds : int
+        In how many parts what teaches is left out in turn.
 
     Raises
     ------
@@ -118,8 +120,10 @@ class Learner:
         settings: dict[str, Any] | None = None,
         texts: ClassTexts | None = None,
         seed: int = 0,
+        n_folds: int = N_FOLDS,
     ) -> None:
         self.pool, self.kind, self.texts, self.seed = pool, kind, texts, seed
+        self.n_folds = n_folds
         self.settings = dict(settings or {})
         if kind in {PROMPTED, ZERO_SHOT} and texts is None:
             msg = f"{kind} starts from the texts of classes, and there are none; take {LINEAR}"
@@ -224,7 +228,7 @@ class Learner:
         return best, found
 
     def predict_left_out(self, *, alone: bool = False) -> tuple[Places, Places, Scores]:
-        """Answer each picture that teaches by what the others teach, five folds.
+        """Answer each picture that teaches by what the others teach, some left out in turn.
 
         Parameters
         ----------
@@ -240,8 +244,8 @@ class Learner:
         """
         taught = self.pool.taught
         classes, targets = np.unique(self.pool.labels[taught], return_inverse=True)
-        folds = self._assign_folds(taught, targets)
-        counts = np.zeros((len(classes), N_FOLDS), dtype=np.int64)
+        folds = self.assign_folds(taught, targets)
+        counts = np.zeros((len(classes), self.n_folds), dtype=np.int64)
         np.add.at(counts, (targets, folds), 1)
         # A class that is in one fold alone is taught by nothing else.
         out = (counts.sum(axis=1)[targets] > counts[targets, folds]) | alone
@@ -251,7 +255,7 @@ class Learner:
         found = np.zeros((len(taught), len(classes)), dtype=np.float32)
         kind = self.kind if self.kind != ZERO_SHOT else LINEAR
         if kind in RESUMED:
-            weights = (folds[:, np.newaxis] != np.arange(N_FOLDS)).astype(np.float64)
+            weights = (folds[:, np.newaxis] != np.arange(self.n_folds)).astype(np.float64)
             rows = self._rotate(taught)
             prior = self._find_prior(classes)
             before = None
@@ -261,7 +265,7 @@ class Learner:
             basis = self._scaled(len(rows))
             state = resume(problems, basis, self.strength, _STOP_LEFT_OUT, before, prior)
             self._left_out = state, classes
-            for fold in range(N_FOLDS):
+            for fold in range(self.n_folds):
                 inside = folds == fold
                 coefficients = state.coefficients[fold].numpy()
                 logits = rows[inside] @ coefficients.T + state.intercepts[fold].numpy()
@@ -277,7 +281,7 @@ class Learner:
                 found[np.ix_(inside, probe.classes_)] = probe.predict_proba(X[inside])
         return taught[out], classes, found[out]
 
-    def _assign_folds(self, taught: Places, targets: Places) -> Places:
+    def assign_folds(self, taught: Places, targets: Places) -> Places:
         """Return the fold of each picture that teaches; one that has been given stays.
 
         Of a class each new picture goes where there are fewest of it, of equal ones where there
@@ -286,7 +290,7 @@ class Learner:
         """
         folds, groups = self._folds, self.pool.groups
         n_classes = int(targets.max(initial=-1)) + 1
-        counts = np.zeros((n_classes, N_FOLDS), dtype=np.int64)
+        counts = np.zeros((n_classes, self.n_folds), dtype=np.int64)
         known = folds[taught] >= 0
         np.add.at(counts, (targets[known], folds[taught[known]]), 1)
         totals = counts.sum(axis=0)
@@ -300,7 +304,7 @@ class Learner:
             group = -1 if groups is None else int(groups[taught[at]])
             fold = fold_of.get(group) if group >= 0 else None
             if fold is None:
-                fold = min(range(N_FOLDS), key=lambda one: (of_class[one], totals[one]))
+                fold = min(range(self.n_folds), key=lambda one: (of_class[one], totals[one]))
                 fold_of[group] = fold
             of_class[fold] += 1
             totals[fold] += 1

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bioprobe.access import is_file
 from bioprobe.errors import TaxonomyError
-from bioprobe.files import explaining_refusal
+from bioprobe.files import explaining_refusal, parse_json
+from bioprobe.store.annotations import write_time
 from bioprobe.store.writing import QUICK_WAIT_S, check_present, holding, locking
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.taxonomy.lists import read_taxonomy, write_taxonomy
@@ -26,6 +28,7 @@ class InFolder(Protocol):
 
 
 ADDED_TAXA_NAME = "taxa.csv"
+_HISTORY_NAME = "taxa-history.jsonl"
 USER_TAXA_VARIABLE = "BIOPROBE_TAXA"
 
 
@@ -93,6 +96,7 @@ class AddedList:
         """
         self.check_new(taxon)
         self.write((*self.read(), taxon))
+        self.record("added", [], taxon.name)
 
     def check_new(self, taxon: Taxon) -> None:
         """Refuse a taxon that was added before.
@@ -121,6 +125,13 @@ class AddedList:
         TaxonomyError
             If no such taxon was added, or several were.
         """
+        found = self.find(name, lineage=lineage, parent=parent)
+        self.drop(found)
+        self.record("removed", [found.name], "")
+        return found
+
+    def find(self, name: str, *, lineage: str = "", parent: str = "") -> Taxon:
+        """Return the taxon of a name, as :meth:`remove` finds it."""
         added = self.read()
         found = added.find_listed(name, lineage=lineage, parent=parent)
         if len(found) > 1:
@@ -134,12 +145,44 @@ class AddedList:
             known = named or ", ".join(taxon.name for taxon in added) or "none"
             msg = f"no taxon {name!r} was added to {self.describe()}; added were: {known}"
             raise TaxonomyError(msg)
-        self.drop(found[0])
         return found[0]
 
     def drop(self, taxon: Taxon) -> None:
         """Remove the taxon of a lineage, if it was added."""
         self.write(other for other in self.read() if other.lineage != taxon.lineage)
+
+    def record(self, what: str, before: Sequence[str], after: str) -> None:
+        """Write what became of a taxon of a store; hold :meth:`lock` meanwhile.
+
+        Parameters
+        ----------
+        what : str
+            added, merged, renamed or removed.
+        before : sequence of str
+            Its names until now.
+        after : str
+            Its name from now on.
+        """
+        if self.store is None:
+            return
+        path = self.store / _HISTORY_NAME
+        line = {"at": write_time(), "what": what, "before": list(before), "after": after}
+        with explaining_refusal(path), path.open("ab+") as file:
+            torn = b""
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                # A line that a killed run tore does not take this one along.
+                torn = b"" if file.read() == b"\n" else b"\n"
+            file.write(torn + json.dumps(line, ensure_ascii=False).encode() + b"\n")
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """Return what became of the taxa, the oldest first; a line that is torn is none."""
+        path = self.file.with_name(_HISTORY_NAME)
+        found = list[dict[str, Any]]()
+        for line in path.read_bytes().splitlines() if is_file(path) else ():
+            with contextlib.suppress(ValueError):
+                found.append(parse_json(line.decode(), dict))
+        return found
 
     def describe(self) -> str:
         """Say whose list it is."""

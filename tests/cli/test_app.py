@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -31,6 +32,22 @@ def test_help_loads_no_heavy_library() -> None:
 def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.strip() == __version__
+
+
+def test_help_says_a_default_that_depends_on_something(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    assert run(["cluster", "--help"]) == 0
+    assert "0 for none. [default: 10; 0 with --threshold]" in capsys.readouterr().out
+
+
+def test_two_questions_at_once_are_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked = ["cluster", "--order", "--unknown", "--store", str(tmp_path)]
+    assert run(asked) == 2
+    assert "--order and --unknown ask different questions" in capsys.readouterr().err
 
 
 def test_misuse_exits_2() -> None:

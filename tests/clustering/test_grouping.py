@@ -68,6 +68,33 @@ def test_copies_weigh_as_much_as_one() -> None:
         assert among.heights[30:] == pytest.approx(alone.heights, abs=1e-5)
 
 
+def test_equal_vectors_are_joined_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of pictures that are all black each lies as near to any other: no pair is joined alone."""
+    vectors, _ = _draw_kinds(6, 4)
+    equal = np.concatenate([vectors, np.repeat(vectors[:1], 500, axis=0)])
+    rounds: list[int] = []
+    join = agglomeration._Groups.join
+
+    def count(groups: agglomeration._Groups) -> None:
+        rounds.append(len(groups.means))
+        join(groups)
+
+    monkeypatch.setattr(agglomeration._Groups, "join", count)
+    tree = build_tree(equal, np.ones(len(equal)), "ward")
+    assert len(rounds) < 24
+    assert len(np.unique(tree.cut(4)[:24])) == 4
+    assert len(np.unique(tree.cut(4)[24:])) == 1
+    assert len(np.unique(tree.cut(len(equal)))) == len(equal)
+    assert (build_tree(equal[24:], np.ones(500), "average").heights == 0).all()
+
+
+def test_two_pictures_can_be_two_groups() -> None:
+    vectors = np.eye(2, 8, dtype=np.float32)
+    for wish in (Wish("ward", 2), Wish("kmeans", 2), Wish("agglomerative", threshold=0.5)):
+        assert len(np.unique(group_vectors(vectors, np.arange(2), wish).numbers)) == 2
+    assert group_vectors(vectors, np.arange(2), Wish()).numbers.tolist() == [0, 0]
+
+
 def test_the_nearest_are_found_without_those_of_ones_own_unit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -115,6 +115,7 @@ def test_groups_are_added_merged_and_named_with_their_history(
         return normalise_rows(random.normal(size=(len(texts), DIM)).astype(np.float32))
 
     monkeypatch.setattr("bioprobe.store.text_cache.TextCache.encode_text", embed)
+    n_strange = store.find_unknown(recall=0.8).n_strange
     found = store.find_unknown(n_clusters=5, recall=0.4, add=True)
     opened = bp.open(store.folder)
     assert [one.name for one in read_added_taxa(opened._view.store)] == list(found.names)
@@ -144,6 +145,17 @@ def test_groups_are_added_merged_and_named_with_their_history(
         assert said in capsys.readouterr().err
     assert run(["taxa", "history", *asked]) == 0
     assert "Lynx rufus" in capsys.readouterr().out
+    # What was added is known, so that it is not found again, and no number is given twice.
+    assert bp.open(store.folder).find_unknown(recall=0.8).n_strange < n_strange
+    assert run(["taxa", "remove", third, *asked]) == 0
+    told = opened.taxa_history().to_frame()
+    assert told["now"][2] == ""
+    assert told["what"].iloc[-1] == "removed"
+    for name in (*rest, "Lynx rufus"):
+        assert run(["taxa", "remove", name, *asked]) == 0
+    again = bp.open(store.folder).find_unknown(n_clusters=5, recall=0.4)
+    assert again.names
+    assert not {*again.names} & {*found.names}
 
 
 def test_an_encoder_without_texts_adds_no_taxa(store: Store) -> None:

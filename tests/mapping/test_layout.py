@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.manifold import trustworthiness
 
+import bioprobe.clustering.neighbors
 import bioprobe.mapping.layout
 import bioprobe.mapping.nearest
 from bioprobe.encoders.encoder import normalise_rows
@@ -57,6 +58,17 @@ def test_groups_stay_together_and_seeds_make_equal_maps_on_any_number_of_threads
     np.testing.assert_array_equal(fit_layout(vectors, neighbors=10, seed=0), layout)
     assert not np.array_equal(fit_layout(vectors, neighbors=10, seed=1), layout)
     assert not np.array_equal(fit_layout(vectors, neighbors=5, seed=0), layout)
+
+
+def test_of_many_most_of_the_nearest_are_looked_up(
+    vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (bioprobe.mapping.layout, bioprobe.clustering.neighbors):
+        monkeypatch.setattr(module, "MOST_COMPARED", 20)
+    monkeypatch.setattr(bioprobe.mapping.layout, "find_nearest", None)
+    layout = fit_layout(vectors, neighbors=10, seed=0)
+    near = np.square(layout[:, None] - layout).sum(axis=2).argsort(axis=1)[:, 1:6]
+    assert (GROUPS[near] == GROUPS[:, None]).mean() > 0.97
 
 
 def test_new_ones_are_placed_in_their_groups_each_by_itself(vectors: Vectors) -> None:

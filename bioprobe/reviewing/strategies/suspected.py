@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bioprobe.reviewing.pool import Ranked
-from bioprobe.reviewing.wrong_labels import rank_labels
+from bioprobe.reviewing.wrong_labels import predict_left_out, rank_labels
 
 if TYPE_CHECKING:
     from bioprobe.reviewing.desk import Desk
@@ -22,7 +22,7 @@ def rank_by_suspicion(desk: Desk, n: int) -> Ranked:
     Labels*.
     """
     pool = desk.pool
-    places, classes, probabilities = desk.learner.predict_left_out()
+    places, classes, probabilities = predict_left_out(desk.learner)
     free = ~(pool.is_checked | pool.is_out | pool.is_held)[places]
     if not free.any():
         return Ranked.of(np.zeros(0, dtype=np.int64), ())
