@@ -15,6 +15,8 @@ Evaluate = Callable[["torch.Tensor"], tuple["torch.Tensor", "torch.Tensor"]]
 _SHRINK = 0.3
 _MAX_SHRINKS = 8
 _MEMORY = 20
+# Where the quadratic model promises more than there is, the share of it that a step is to gain.
+_GAIN = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +105,9 @@ def minimise(
         active &= promised > stop.tolerance * values
         if not active.any():
             return Minimum(points, values, iteration, is_converged=True)
-        steps = active.to(points.dtype)
+        # No objective is below 0: as long a step as that would only be taken back.
+        bold = active & (promised > values)
+        steps = torch.where(bold, _GAIN / 2 * values / promised, active.double()).to(points.dtype)
         ceiling = values + stop.noise * values
         for _ in range(_MAX_SHRINKS):
             trial = torch.addcmul(points, direction, steps.unsqueeze(1), value=-1)

@@ -61,7 +61,7 @@ def _check_nearly_solved(mine: npt.NDArray[np.floating], other: npt.NDArray[np.f
 
     After a batch it is solved as far as answers show, not to the minimum.
     """
-    assert np.abs(mine - other).max() < 0.05
+    assert np.abs(mine - other).max() < 0.1
     assert np.abs(mine - other).mean() < 0.005
     assert (mine.argmax(axis=1) != other.argmax(axis=1)).mean() <= 0.01
 
