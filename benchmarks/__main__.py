@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 BENCHMARKS = (
+    "start",
     "embed_speed",
     "embed_memory",
     "fuzz_images",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.clustering.unknown import Known, Parents
-    from bioprobe.face.pages import Clusters
+    from bioprobe.face.grouped_pages import Clusters
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.added_taxa import AddedList
     from bioprobe.store.view import View
@@ -495,7 +495,8 @@ def _group(
     from bioprobe.clustering.clusters import cluster_images, find_mean, find_units
     from bioprobe.clustering.methods import Wish
     from bioprobe.clustering.unknown import LEAST_IMAGES, name_groups
-    from bioprobe.face.pages import Clusters, read_fields
+    from bioprobe.face.grouped_pages import Clusters
+    from bioprobe.face.pages import read_fields
     from bioprobe.store.added_taxa import read_added_taxa
 
     units, _ = find_units(view, group or None)

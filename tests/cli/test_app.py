@@ -1,31 +1,11 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import get_args
 
 import pytest
 
 from bioprobe import __version__
 from bioprobe.cli.app import run
-
-# Whatever a question needs beyond what draws the help: typer and rich.
-HEAVY = {
-    *("PIL", "datasets", "faiss", "huggingface_hub", "imblearn", "jinja2", "matplotlib", "numpy"),
-    *("onnxruntime", "open_clip", "optuna", "pandas", "pyarrow", "safetensors", "scipy", "sklearn"),
-    *("timm", "tokenizers", "torch", "torchvision", "transformers"),
-}
-
-
-def test_help_loads_no_heavy_library() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "bioprobe", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "Embed every image once" in done.stdout
-    modules = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
-    assert "bioprobe.cli.app" in modules
-    assert not HEAVY & {module.partition(".")[0] for module in modules}
-    # Some 350 today, of a fraction of a millisecond each; as many on a busy machine as on another.
-    assert len(modules) < 500
 
 
 def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
