@@ -28,6 +28,25 @@ def test_failed_work_exits_1_with_one_line(
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "at", "completed"),
+    [("bioprobe zer", 1, ["zeroshot"]), ("bioprobe store in", 2, ["info", "index"]),
+     ("bioprobe zeroshot --te", 2, ["--text-type", "--templates"])],
+)  # fmt: skip
+def test_a_word_is_completed(
+    words: str,
+    at: int,
+    completed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("_BIOPROBE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(at))
+    assert run([]) == 0
+    assert capsys.readouterr().out.split() == completed
+
+
 def test_every_shipped_template_set_is_completed() -> None:
     from bioprobe import options
     from bioprobe.prompts import shipped_templates

@@ -30,7 +30,7 @@ ALLOWED = {
             "search --row 0 -k 3", "search --text leopard -k 3", "zeroshot --level family",
         ),
     ),
-    "probe": (TABLE | {"scipy", "sklearn"}, ("probe list", "probe predict known")),
+    "probe": (TABLE | {"safetensors", "scipy", "sklearn"}, ("probe list", "probe predict known")),
 }  # fmt: skip
 # Runs commands one after another, and says after each what it brought.
 LISTING = """
