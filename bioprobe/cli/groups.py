@@ -74,7 +74,8 @@ class Made(Mapping[str, Any]):
 class _Group(TyperGroup):
     """Lists its commands without making them."""
 
-    commands: Made
+    # A Made.
+    commands: Any
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - typer's own click
         """Return the names of the commands."""
