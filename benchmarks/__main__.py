@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 BENCHMARKS = (
+    "start",
     "embed_speed",
     "backend_speed",
     "embed_memory",

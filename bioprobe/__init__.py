@@ -46,11 +46,11 @@ if TYPE_CHECKING:
         read_content,
     )
     from bioprobe.face import models, taxa
+    from bioprobe.face.compared_pages import Comparison, Estimates
     from bioprobe.face.comparing import compare
     from bioprobe.face.encoder import encoder
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.keeping import import_vectors
-    from bioprobe.face.pages import Comparison, Estimates
     from bioprobe.face.probe import Probe
     from bioprobe.face.sources import list_sources, show_source
     from bioprobe.face.store import (
@@ -74,12 +74,12 @@ __version__ = "0.1.0"
 # of nothing a folder of ours.
 _HOMES = {
     "Classified": "content",
-    "Comparison": "face.pages",
+    "Comparison": "face.compared_pages",
     "ContentDecision": "content",
     "ContentRules": "content",
     "Decisions": "task.decisions",
     "Detected": "content",
-    "Estimates": "face.pages",
+    "Estimates": "face.compared_pages",
     "Evaluation": "face.evaluation",
     "ParsedName": "taxonomy.parsed_name",
     "Predictions": "task.predictions",

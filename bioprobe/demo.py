@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from bioprobe.embedding import EmbedSummary
     from bioprobe.evaluation.result import MethodResult
     from bioprobe.face.evaluation import Evaluation
-    from bioprobe.face.pages import Neighbors, NoiseFilter
+    from bioprobe.face.found_pages import Neighbors
+    from bioprobe.face.quality_pages import NoiseFilter
     from bioprobe.face.store import Store
     from bioprobe.images.location import ImageLocation
     from bioprobe.intervals import Accuracy

@@ -18,28 +18,14 @@ from bioprobe.options import PEOPLE, RANK_NAMES, Option, With, WithAny, Without
 if TYPE_CHECKING:
     from bioprobe.demo import Demonstration
     from bioprobe.face.annotating import Annotation
+    from bioprobe.face.compared_pages import Comparison, Estimates, Explanations, Robustness
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.exporting import AnswerExport
-    from bioprobe.face.pages import (
-        Clusters,
-        Comparison,
-        Contents,
-        Decisions,
-        Duplicates,
-        Estimates,
-        Explanations,
-        Flaws,
-        Map,
-        Neighbors,
-        NoiseFilter,
-        Order,
-        Overlap,
-        Predictions,
-        Repeats,
-        Robustness,
-        StatusAnswers,
-    )
+    from bioprobe.face.found_pages import Neighbors
+    from bioprobe.face.grouped_pages import Clusters, Map, Order
+    from bioprobe.face.pages import Contents, Decisions, Predictions, StatusAnswers
     from bioprobe.face.provisional import Unknown
+    from bioprobe.face.quality_pages import Duplicates, Flaws, NoiseFilter, Overlap, Repeats
     from bioprobe.face.store import Store
     from bioprobe.face.watching import Watched
     from bioprobe.finetuning.result import Finetuned

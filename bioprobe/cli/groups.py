@@ -6,13 +6,14 @@ most answers. A list of commands needs their names and what is said of each.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from bioprobe.cli.reading import read_plainly
@@ -73,11 +74,21 @@ class Made(Mapping[str, Any]):
 class _Group(TyperGroup):
     """Lists its commands without making them."""
 
-    commands: Made
+    # A Made.
+    commands: Any
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - typer's own click
         """Return the names of the commands."""
         return list(self.commands)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401
+        """Complete a word by names, each with what is said of the command."""
+        told = {
+            name: TyperCommand(name, help=one.help) for name, one in self.commands.makers.items()
+        }
+        ctx.command = copy.copy(self)
+        ctx.command.commands = told
+        return super(_Group, ctx.command).shell_complete(ctx, incomplete)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002
         """Write a line for each command: the first paragraph of its help."""

@@ -102,7 +102,7 @@ def _read_whole(value: object, info: Any) -> int:  # noqa: ANN401
     return value
 
 
-def _read_number(value: object, info: Any) -> float:  # noqa: ANN401
+def _read_number(value: Any, info: Any) -> float:  # noqa: ANN401
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
     if type(value) not in {int, float}:

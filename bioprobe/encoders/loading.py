@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import logging
 import sys
 import warnings
@@ -162,6 +161,8 @@ def stamp_model(name: str) -> str:
         change, and the versions of the libraries that load them; ``""`` where that cannot be told,
         as of a model that is not here, or that its library finds by itself.
     """
+    import importlib.metadata
+
     try:
         source = parse_name(name)
     except ModelUnavailableError:

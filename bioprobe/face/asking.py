@@ -44,17 +44,9 @@ from bioprobe.result import FACT, WARNING, Note
 
 if TYPE_CHECKING:
     from bioprobe import index
-    from bioprobe.face.pages import (
-        Contents,
-        Decisions,
-        Duplicates,
-        Flaws,
-        Neighbors,
-        NoiseFilter,
-        Overlap,
-        Predictions,
-        Repeats,
-    )
+    from bioprobe.face.found_pages import Neighbors
+    from bioprobe.face.pages import Contents, Decisions, Predictions
+    from bioprobe.face.quality_pages import Duplicates, Flaws, NoiseFilter, Overlap, Repeats
     from bioprobe.quality import against, flaws, noise
     from bioprobe.quality import repeats as repeated
     from bioprobe.quality.closest import ClosestPairs
@@ -544,7 +536,8 @@ class Asks(Opened):
         >>> store.search(text="a spotted cat on snow", k=10)  # doctest: +SKIP
         >>> store.search(text=["a cat::2", "snow"], over_background=2)  # doctest: +SKIP
         """
-        from bioprobe.face.pages import Neighbors, read_fields
+        from bioprobe.face.found_pages import Neighbors
+        from bioprobe.face.pages import read_fields
         from bioprobe.index import Background, Enough, Terms, compose_question, search
 
         if save_mask is not None:
@@ -877,7 +870,8 @@ class Asks(Opened):
                 {"blurred": blurred, "dark": dark, "odd size": odd_size},
                 {"blurred": blurred_below, "dark": dark_below},
             )
-        from bioprobe.face.pages import NoiseFilter, read_fields
+        from bioprobe.face.pages import read_fields
+        from bioprobe.face.quality_pages import NoiseFilter
         from bioprobe.face.taxa import read_rank_columns
         from bioprobe.images.image_table import read_level
         from bioprobe.quality.noise import (
@@ -914,7 +908,8 @@ class Asks(Opened):
         confirm: str | Sequence[str] | None,
         deny: str | Sequence[str] | None,
     ) -> Repeats:
-        from bioprobe.face.pages import Repeats, read_fields
+        from bioprobe.face.pages import read_fields
+        from bioprobe.face.quality_pages import Repeats
         from bioprobe.quality.repeats import find_repeats
 
         found = find_repeats(
@@ -926,7 +921,8 @@ class Asks(Opened):
         return Repeats(**read_fields(found)).say(said)
 
     def _filter_flaws(self, asked: dict[str, bool], below: dict[str, float | None]) -> Flaws:
-        from bioprobe.face.pages import Flaws, read_fields
+        from bioprobe.face.pages import read_fields
+        from bioprobe.face.quality_pages import Flaws
         from bioprobe.quality.flaws import find_flaws
 
         found = find_flaws(
@@ -999,7 +995,8 @@ class Asks(Opened):
         """
         if against is not None:
             return self._find_overlap(Path(against), threshold, confirm=confirm)
-        from bioprobe.face.pages import Duplicates, read_fields
+        from bioprobe.face.pages import read_fields
+        from bioprobe.face.quality_pages import Duplicates
         from bioprobe.quality import find_duplicates
         from bioprobe.store.selections import DUPLICATES_MASK
 
@@ -1023,7 +1020,8 @@ class Asks(Opened):
         return Duplicates(**read_fields(found)).say((*self._notes, *said))
 
     def _find_overlap(self, against: Path, threshold: float | None, *, confirm: bool) -> Overlap:
-        from bioprobe.face.pages import Overlap, read_fields
+        from bioprobe.face.pages import read_fields
+        from bioprobe.face.quality_pages import Overlap
         from bioprobe.interchange.others import open_others
         from bioprobe.quality import find_overlap
         from bioprobe.quality.against import AGAINST_MASK

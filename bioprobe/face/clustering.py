@@ -22,7 +22,7 @@ from bioprobe.options import (
 from bioprobe.result import WARNING, Note, Table
 
 if TYPE_CHECKING:
-    from bioprobe.face.pages import Clusters, Order
+    from bioprobe.face.grouped_pages import Clusters, Order
     from bioprobe.store.view import View
     from bioprobe.types import Vectors
 
@@ -204,7 +204,8 @@ class Groups(Opened):
         from bioprobe.clustering.clusters import cluster_images, find_units
         from bioprobe.clustering.methods import Wish
         from bioprobe.clustering.naming import propose_names
-        from bioprobe.face.pages import Clusters, read_fields
+        from bioprobe.face.grouped_pages import Clusters
+        from bioprobe.face.pages import read_fields
         from bioprobe.face.taxa import open_list
         from bioprobe.images.image_table import read_level
         from bioprobe.store.computed import check_name
@@ -320,7 +321,8 @@ class Groups(Opened):
             If there is no such column.
         """
         from bioprobe.clustering.clusters import assign_later, read_clusters
-        from bioprobe.face.pages import Clusters, read_fields
+        from bioprobe.face.grouped_pages import Clusters
+        from bioprobe.face.pages import read_fields
         from bioprobe.store.view import View
 
         # All that the store has: what is left out of a question keeps its cluster.
@@ -382,7 +384,8 @@ class Groups(Opened):
         from bioprobe.clustering.agreement import measure_line, measure_nearest
         from bioprobe.clustering.clusters import find_units
         from bioprobe.clustering.order import order_images
-        from bioprobe.face.pages import Order, read_fields
+        from bioprobe.face.grouped_pages import Order
+        from bioprobe.face.pages import read_fields
         from bioprobe.images.image_table import read_level
         from bioprobe.store.computed import check_name
 

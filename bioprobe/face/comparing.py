@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bioprobe.agreement import Comparison as Compared
     from bioprobe.agreement import Side
-    from bioprobe.face.pages import Comparison
+    from bioprobe.face.compared_pages import Comparison
     from bioprobe.face.store import Store
     from bioprobe.images.location import ImageLocation
     from bioprobe.store import EmbeddingStore
@@ -161,7 +161,8 @@ def compare(
     [['2.jpg', 'Lynx lynx', 'Felis catus']]
     """
     from bioprobe.agreement import Comparing, compare_sides
-    from bioprobe.face.pages import Comparison, read_fields
+    from bioprobe.face.compared_pages import Comparison
+    from bioprobe.face.pages import read_fields
     from bioprobe.taxonomy import Rank
     from bioprobe.taxonomy.lists import read_taxa
     from bioprobe.taxonomy.synonyms import read_synonyms

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bioprobe.agreement import Side
     from bioprobe.counting.drawing import Drawn
     from bioprobe.counting.estimates import Collection, Estimating
-    from bioprobe.face.pages import Estimates
+    from bioprobe.face.compared_pages import Estimates
     from bioprobe.face.probe import Probe
     from bioprobe.store.view import View
     from bioprobe.task.predictions import Predictions
@@ -248,7 +248,8 @@ class Infers(Asks, Learns):
         import numpy as np
 
         from bioprobe.counting.estimates import Collection, Estimating, estimate_groups
-        from bioprobe.face.pages import Estimates, read_fields
+        from bioprobe.face.compared_pages import Estimates
+        from bioprobe.face.pages import read_fields
 
         view = self._view
         notes: list[Note | str] = [*self._notes]

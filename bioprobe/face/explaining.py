@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from bioprobe.explanation.candidates import Candidates, Named
     from bioprobe.explanation.explain import Teachers, Unread, Wanted
     from bioprobe.explanation.result import Explanation
-    from bioprobe.face.pages import Explanations
+    from bioprobe.face.compared_pages import Explanations
     from bioprobe.store import TextCache
     from bioprobe.store.view import View
     from bioprobe.task.predictions import Predictions
@@ -219,7 +219,7 @@ class Explains(Opened):
         >>> store.explain(row=3, against="runners-up").write_page("why.html")  # doctest: +SKIP
         """
         from bioprobe.explanation.explain import explain_pictures
-        from bioprobe.face.pages import Explanations
+        from bioprobe.face.compared_pages import Explanations
 
         asked = self._choose_pictures(sources, row, allow_outside, exclude, include)
         names, rivals = _read_names(toward, wrong=wrong), [str(one) for one in list_given(against)]

@@ -12,7 +12,7 @@ from bioprobe.options import Option, SeedOption, question
 from bioprobe.result import WARNING, Note, Table
 
 if TYPE_CHECKING:
-    from bioprobe.face.pages import Map
+    from bioprobe.face.grouped_pages import Map
     from bioprobe.mapping.classes import MapClasses
     from bioprobe.progress import Progress
     from bioprobe.store.maps import KeptMap
@@ -102,7 +102,8 @@ class Maps(Opened):
         --------
         >>> store.map().to_frame()[["file_name", "x", "y"]]  # doctest: +SKIP
         """
-        from bioprobe.face.pages import Map, read_fields
+        from bioprobe.face.grouped_pages import Map
+        from bioprobe.face.pages import read_fields
         from bioprobe.mapping.result import (
             NEIGHBORS,
             SAMPLE,
@@ -166,7 +167,8 @@ class Maps(Opened):
         StoreError
             If there is no such map, or its file is damaged.
         """
-        from bioprobe.face.pages import Map, read_fields
+        from bioprobe.face.grouped_pages import Map
+        from bioprobe.face.pages import read_fields
         from bioprobe.mapping.result import open_map
 
         found = Map(**read_fields(open_map(self._view, name)))

@@ -6,57 +6,28 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
-import numpy as np
-
-from bioprobe import agreement, index, robustness
-from bioprobe.agreement.sheet import write_comparison_sheet
-from bioprobe.clustering import clusters
-from bioprobe.content import Content
-from bioprobe.counting import estimates
-from bioprobe.errors import MissingExtraError, MisuseError
-from bioprobe.explanation import result as explained
 from bioprobe.images.copying import Copying, copy_pictures
-from bioprobe.images.people import WHOLE
 from bioprobe.images.regions import REGION, Region
 from bioprobe.images.xmp import Keyword
-from bioprobe.mapping import result as mapped
-from bioprobe.options import KEEP, LEAVE_OUT
-from bioprobe.page.explanations import write_explanation_sheet, write_overlays
-from bioprobe.page.sheets import (
-    MOST_SHOWN,
-    draw_pictures,
-    show_answers,
-    write_answer_sheet,
-    write_cluster_sheet,
-    write_copies_sheet,
-    write_filter_sheet,
-    write_flaws_sheet,
-    write_order_sheet,
-    write_overlap_sheet,
-    write_repeats_sheet,
-    write_search_sheet,
-)
-from bioprobe.quality import against, duplicates, flaws, noise, repeats
 from bioprobe.result import Result
 from bioprobe.task import decisions, pooling, predictions, sequences
 from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
     from bioprobe.conservation import Judged, Units
     from bioprobe.images import ImageTable
-    from bioprobe.images.location import ImageLocation
     from bioprobe.progress import Progress
     from bioprobe.provenance import Provenance
     from bioprobe.result import Note, Notes
     from bioprobe.task.beside import Beside
     from bioprobe.types import Rows
 
-# Pictures that a notebook draws.
-_DRAWN = 24
+#: Pictures that a notebook draws.
+DRAWN = 24
 
 
 class Pictures:
@@ -207,46 +178,6 @@ class Paged:
         raise NotImplementedError
 
 
-class Neighbors(index.Neighbors, Pictures):
-    """Images nearest to one question, which a notebook draws; see the base for the fields."""
-
-    def choose(self) -> tuple[Rows, None]:
-        """Return the rows that were found."""
-        return self.rows, None
-
-    def write_page(self, path: str | Path, order: str | None = None) -> int:
-        """Write the answers as one self-contained HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-        order : str, optional
-            Column that they are sorted by, as for :meth:`Predictions.write_page`; by default the
-            nearest stand first.
-
-        Returns
-        -------
-        int
-            Pictures on the page.
-
-        Raises
-        ------
-        SelectionError
-            If there is no such column.
-        """
-        write_search_sheet(Path(path), self, order)
-        return min(len(self.rows), MOST_SHOWN)
-
-    def __repr__(self) -> str:
-        return f"<Neighbors: {len(self.rows):,} images nearest to {self.question.text}>"
-
-    def _repr_html_(self) -> str:
-        drawn = show_answers(self)[:_DRAWN]
-        rest = f"<p>… {len(self.rows) - _DRAWN:,} more</p>" if len(self.rows) > _DRAWN else ""
-        return draw_pictures(drawn) + rest
-
-
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Predictions(predictions.Predictions, Pictures):
     """The best classes of each image, with their page; see the base for the fields."""
@@ -280,6 +211,8 @@ class Predictions(predictions.Predictions, Pictures):
         SelectionError
             If there is no such column.
         """
+        from bioprobe.page.sheets import write_answer_sheet
+
         lowest = dataclasses.replace(self, above=())
         return write_answer_sheet(Path(path), "Answers", lowest, by, order)
 
@@ -296,6 +229,8 @@ class Decisions(decisions.Decisions, Pictures):
 
     def write_page(self, path: str | Path, by: str = "answer", order: str | None = None) -> int:
         """Write the pictures with their answers as :meth:`Predictions.write_page` does."""
+        from bioprobe.page.sheets import write_answer_sheet
+
         return write_answer_sheet(Path(path), "Answers", self, by, order)
 
 
@@ -307,103 +242,9 @@ class Contents(pooling.Contents, Pictures):
 
     def write_page(self, path: str | Path, by: str = "answer", order: str | None = None) -> int:
         """Write the best regions of what was found, as :meth:`Predictions.write_page` does."""
+        from bioprobe.page.sheets import write_answer_sheet
+
         return write_answer_sheet(Path(path), "What is in each picture", self, by, order)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Duplicates(duplicates.Duplicates, Pictures, Paged):
-    """Copies among images, with their page; see the base for the fields."""
-
-    def choose(self) -> tuple[Rows, None]:
-        """Return the rows of copies: those that the mask leaves out."""
-        return self.rows[~self.kept], None
-
-    def _write(self, path: Path) -> int:
-        return write_copies_sheet(path, self)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Explanations(explained.Explanations, Pictures, Paged):
-    """Why pictures have their answers, with their page; see the base for the fields."""
-
-    __module__ = "bioprobe"
-
-    def choose(self) -> tuple[Rows, None]:
-        """Return the rows of the pictures."""
-        return np.array(self.rows, dtype=np.int64), None
-
-    def _write(self, path: Path) -> int:
-        return write_explanation_sheet(path, self)
-
-    def write_overlays(self, folder: str | Path) -> int:
-        """Write each picture beside its maps as a PNG file, ``ROW-NAME.png``, into a folder.
-
-        Other files there are not replaced; those that were drawn before are.
-
-        Parameters
-        ----------
-        folder : str or Path
-            It is made where there is none.
-
-        Returns
-        -------
-        int
-            Files that were written; a picture that is gone since has none.
-        """
-        return write_overlays(Path(folder), self)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Comparison(agreement.Comparison, Paged):
-    """Two sets of answers with their page; see the base for the other fields.
-
-    Parameters
-    ----------
-    places : mapping of int to ImageLocation
-        Where the picture of a pair lies, by its position.
-    people : {"leave-out", "obscure", "keep"}, optional
-        What is done with people on the page; by default they are obscured.
-    """
-
-    __module__ = "bioprobe"
-
-    places: Mapping[int, ImageLocation] = dataclasses.field(default_factory=dict)
-    people: str | None = None
-
-    def _write(self, path: Path) -> int:
-        places = {at: self._show(at, place) for at, place in self.places.items()}
-        return write_comparison_sheet(path, self, places)
-
-    def with_people(self, people: str) -> Self:
-        """Return the same answer, whose page shows people otherwise."""
-        return dataclasses.replace(self, people=people)
-
-    def _show(self, at: int, place: ImageLocation) -> ImageLocation:
-        seen = [
-            side.said[rows[at]].content == Content.HUMAN
-            for side, rows in ((self.first, self.matches.first), (self.second, self.matches.second))
-        ]
-        people = place.people
-        if any(seen) and not people:
-            # Where the person is, is not said.
-            people = (WHOLE,)
-        if self.people == KEEP:
-            people = ()
-        elif self.people == LEAVE_OUT and people:
-            people = (WHOLE,)
-        return dataclasses.replace(place, people=people)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Overlap(against.Overlap, Pictures, Paged):
-    """Images that another collection has too, with their page; see the base for the fields."""
-
-    def choose(self) -> tuple[Rows, None]:
-        """Return the rows of images that the other collection has too."""
-        return self.rows[self.is_copy], None
-
-    def _write(self, path: Path) -> int:
-        return write_overlap_sheet(path, self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -591,155 +432,6 @@ def _describe_contents(pooled: Contents) -> list[str]:
             f"sets of classes {AGAINST_LABELS} {pooled.figures.n_units:,} {what}: {pooled.figures}"
         )
     return said
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class NoiseFilter(noise.NoiseFilter, Pictures):
-    """What a filter says of each image, with its page; see the base for the other fields.
-
-    Parameters
-    ----------
-    level : str
-        Rank or column of the classes that the page may be grouped by.
-    """
-
-    level: str = "family"
-
-    def choose(self) -> tuple[Rows, None]:
-        """Return the rows that are kept."""
-        return self.rows[self.kept], None
-
-    def write_page(self, path: str | Path, by: str = "reason", order: str | None = None) -> int:
-        """Write what is dropped, with scores and reasons, as one self-contained HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-        by : {"reason", "class"}
-            What the pictures are grouped by.
-        order : str, optional
-            Column that those of a group are sorted by, as for :meth:`Predictions.write_page`.
-
-        Returns
-        -------
-        int
-            Pictures on the page.
-        """
-        return write_filter_sheet(Path(path), self, by, self.level, order)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Repeats(repeats.Repeats, Pictures, Paged):
-    """What stands in one place again and again, with its page; see the base for the fields."""
-
-    def choose(self) -> tuple[Rows, None]:
-        """Return the rows that are kept."""
-        return self.rows[self.kept], None
-
-    def _write(self, path: Path) -> int:
-        return write_repeats_sheet(path, self)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Flaws(flaws.Flaws, Pictures, Paged):
-    """Which pictures were taken badly, with their page; see the base for the fields."""
-
-    def choose(self) -> tuple[Rows, None]:
-        """Return the rows that are kept."""
-        return self.rows[self.kept], None
-
-    def _write(self, path: Path) -> int:
-        return write_flaws_sheet(path, self)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Clusters(clusters.Clusters, Pictures, Paged):
-    """Groups of pictures that are alike, with their page; see the base for the fields."""
-
-    def choose(self) -> tuple[Rows, Sequence[str]]:
-        """Return the rows, and of each its cluster."""
-        return self.rows, self.values.tolist()
-
-    def _write(self, path: Path) -> int:
-        return write_cluster_sheet(path, self)
-
-
-class Order(clusters.Order, Pictures, Paged):
-    """Pictures along one line, with their page; see the base for the fields."""
-
-    def choose(self) -> tuple[Rows, None]:
-        """Return the rows along the line."""
-        return self.rows, None
-
-    def _write(self, path: Path) -> int:
-        return write_order_sheet(path, self)
-
-
-class Robustness(robustness.Robustness, Paged):
-    """What altering pictures does, with its page; see the base for the fields."""
-
-    def _write(self, path: Path) -> int:
-        from bioprobe.report.alterations import write_robustness_page
-
-        return write_robustness_page(path, self)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Estimates(estimates.Estimates, Paged):
-    """Shares, counts and rates with intervals, with their page; see the base for the fields."""
-
-    __module__ = "bioprobe"
-
-    def _write(self, path: Path) -> int:
-        from bioprobe.report.estimates import write_estimates
-
-        return write_estimates(path, self)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Map(mapped.Map):
-    """Where images lie on a map, with its picture; see the base for the fields."""
-
-    def write_picture(self, path: str | Path, level: str | None = None) -> None:
-        """Draw the map with the names of its commonest classes, none of which covers another.
-
-        Parameters
-        ----------
-        path : str or Path
-            PNG file.
-        level : str, optional
-            Rank or column; by default as :meth:`bioprobe.Store.map_classes`.
-
-        Raises
-        ------
-        MisuseError
-            If the file has another ending.
-        MissingExtraError
-            If datamapplot is not installed.
-        SelectionError
-            If there is no such rank or column.
-        """
-        from bioprobe.files import replacing
-        from bioprobe.images.image_table import read_level
-        from bioprobe.mapping.classes import choose_level, code_classes, list_levels
-        from bioprobe.report.map import MISSING, draw_map
-
-        path = Path(path)
-        if path.suffix.lower() != ".png":
-            msg = f"the picture of a map is a PNG, got {path}; end its name in .png"
-            raise MisuseError(msg)
-        named = level or choose_level(list_levels(self.images, self.rows))
-        labels = np.full(len(self.rows), "", dtype=object)
-        if named:
-            labels = self.images.labels(read_level(named, self.images))[self.rows]
-        classes = code_classes(named, self.rows, labels)
-        try:
-            data = draw_map(self.points.astype(np.float64), classes)
-        except ImportError as error:
-            raise MissingExtraError(MISSING) from error
-        with replacing(path) as temporary:
-            temporary.write_bytes(data)
 
 
 def read_fields(found: Result) -> dict[str, Any]:

@@ -291,7 +291,7 @@ class Reports(Tries, Counts, Infers, Reviews, Maps):
     ) -> Section:
         """Estimate how many there are of each class, by place and month where these are known."""
         from bioprobe.errors import MisuseError, SelectionError
-        from bioprobe.face.pages import Estimates
+        from bioprobe.face.compared_pages import Estimates
         from bioprobe.report.data import list_groups
         from bioprobe.report.estimates import choose_counted, describe_counts, list_assumptions
 

@@ -23,7 +23,7 @@ from bioprobe.options import (
 from bioprobe.result import WARNING, Note
 
 if TYPE_CHECKING:
-    from bioprobe.face.pages import Robustness
+    from bioprobe.face.compared_pages import Robustness
     from bioprobe.progress import Progress
     from bioprobe.robustness.trial import Answered
     from bioprobe.store.view import View
@@ -122,7 +122,8 @@ class Tries(Asks, Learns):
         >>> store.robustness("family").write_page("robustness.html")  # doctest: +SKIP
         """
         from bioprobe.embedding import load_encoder_for
-        from bioprobe.face.pages import Robustness, read_fields
+        from bioprobe.face.compared_pages import Robustness
+        from bioprobe.face.pages import read_fields
         from bioprobe.robustness.alterations import choose_alterations
         from bioprobe.robustness.trial import try_alterations
 

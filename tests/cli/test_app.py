@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -9,24 +7,6 @@ import pytest
 
 from bioprobe import __version__
 from bioprobe.cli.app import run
-
-# Whatever a question needs beyond what draws the help: typer and rich.
-HEAVY = {
-    *("PIL", "datasets", "faiss", "huggingface_hub", "imblearn", "jinja2", "matplotlib", "numpy"),
-    *("onnxruntime", "open_clip", "optuna", "pandas", "pyarrow", "safetensors", "scipy", "sklearn"),
-    *("timm", "tokenizers", "torch", "torchvision", "transformers"),
-}
-
-
-def test_help_loads_no_heavy_library() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "bioprobe", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "Embed every image once" in done.stdout
-    modules = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
-    assert "bioprobe.cli.app" in modules
-    assert not HEAVY & {module.partition(".")[0] for module in modules}
-    # Some 350 today, of a fraction of a millisecond each; as many on a busy machine as on another.
-    assert len(modules) < 500
 
 
 def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +43,25 @@ def test_failed_work_exits_1_with_one_line(
     assert captured.out == ""
     assert captured.err.startswith("Error: no store at ")
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "completed"),
+    [("bioprobe zer", 1, ["zeroshot"]), ("bioprobe store in", 2, ["info", "index"]),
+     ("bioprobe zeroshot --te", 2, ["--text-type", "--templates"])],
+)  # fmt: skip
+def test_a_word_is_completed(
+    words: str,
+    at: int,
+    completed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("_BIOPROBE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(at))
+    assert run([]) == 0
+    assert capsys.readouterr().out.split() == completed
 
 
 def test_every_shipped_template_set_is_completed() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bioprobe as bp
-from bioprobe.face.pages import NoiseFilter
+from bioprobe.face.quality_pages import NoiseFilter
 from bioprobe.progress import Step
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.quality.noise import filter_noise, read_noise_prompts

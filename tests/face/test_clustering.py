@@ -15,7 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 import bioprobe as bp
 from bioprobe.cli.app import run
 from bioprobe.errors import MissingExtraError, MisuseError, SelectionError
-from bioprobe.face.pages import Clusters
+from bioprobe.face.grouped_pages import Clusters
 from bioprobe.store import EmbeddingStore
 
 N_EACH, N_KINDS, DIM = 12, 5, 16

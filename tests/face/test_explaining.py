@@ -15,8 +15,8 @@ from PIL import Image
 
 import bioprobe as bp
 from bioprobe.cli.app import run
+from bioprobe.face.compared_pages import Explanations
 from bioprobe.face.explaining import _describe
-from bioprobe.face.pages import Explanations
 from bioprobe.overlays.heat import draw_beside
 from bioprobe.page.html import render_page
 from bioprobe.result import PROBLEM, WARNING

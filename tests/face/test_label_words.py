@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import bioprobe as bp
-from bioprobe.face.pages import NoiseFilter
+from bioprobe.face.quality_pages import NoiseFilter
 
 Write = Callable[..., Path]
 RANKS = ["kingdom", "phylum", "class", "order", "family", "genus", "species"]

@@ -10,7 +10,7 @@ import bioprobe as bp
 from benchmarks.repeats import draw_set, drop_by_both, drop_by_place, gather_boxes, score
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.face.pages import Repeats
+from bioprobe.face.quality_pages import Repeats
 from bioprobe.images.regions import Region
 from bioprobe.quality.repeats import Boxes, count_visits, group_boxes
 

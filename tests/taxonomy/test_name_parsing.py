@@ -128,7 +128,7 @@ def test_changed_letters_never_break_or_stall_it() -> None:
         "Anas x Aix (Foo, 1901) & Bar ex Baz",
     ]
     draw = random.Random(3)
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(800):
         letters = list(draw.choice(names))
         for _ in range(draw.randint(1, 5)):
@@ -137,4 +137,4 @@ def test_changed_letters_never_break_or_stall_it() -> None:
         assert found.parsed is bool(found.certain)
     for text in ("Aus bus " + "A. " * 300, "Aus bus (" * 100, "Aus " + "a-" * 400, "Ab" * 490):
         parse_name(text)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

@@ -1,0 +1,71 @@
+"""What each command imports: what is asked of a store waits for no library without a use for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bioprobe.cli.app import run
+
+# Whatever takes long to import, beside typer.
+HEAVY = {
+    *("IPython", "PIL", "datasets", "faiss", "httpx", "huggingface_hub", "imblearn", "jinja2"),
+    *("matplotlib", "numba", "numpy", "onnxruntime", "open_clip", "optuna", "pandas", "pyarrow"),
+    *("pydantic", "requests", "rich", "safetensors", "scipy", "sklearn", "starlette", "timm"),
+    *("tokenizers", "torch", "torchvision", "tqdm", "transformers"),
+}
+TABLE = {"numpy", "pandas", "pyarrow"}
+# Commands that may import the same, which run in one process; texts are known from a run before.
+ALLOWED = {
+    "help": (set(), ("--help", "zeroshot --help", "store --help", "probe stack fit --help")),
+    "models": ({"huggingface_hub", "numpy", "tqdm"}, ("models list --format json",)),
+    "table": (
+        TABLE,
+        (
+            "store info", "store masks", "annotations show", "taxa list",
+            "search --row 0 -k 3", "search --text leopard -k 3", "zeroshot --level family",
+        ),
+    ),
+    "probe": (TABLE | {"safetensors", "scipy", "sklearn"}, ("probe list", "probe predict known")),
+}  # fmt: skip
+# Runs commands one after another, and says after each what it brought.
+LISTING = """
+import json, os, sys
+kept = os.dup(1)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+from bioprobe.cli.app import run
+heavy, commands = json.loads(sys.argv[1])
+seen, said = set(), []
+for command in commands:
+    code = run(command.split())
+    loaded = {name.partition(".")[0] for name in sys.modules} & set(heavy)
+    said.append([command, code, sorted(loaded - seen), len(sys.modules)])
+    seen |= loaded
+os.write(kept, json.dumps(said).encode())
+"""
+
+
+@pytest.mark.parametrize("group", ALLOWED)
+def test_a_command_imports_no_library_that_it_has_no_use_for(group: str, store: Path) -> None:
+    assert store.is_dir()
+    allowed, commands = ALLOWED[group]
+    if group == "table":
+        assert run(["search", "--text", "leopard", "-k", "3", "--quiet"]) == 0
+        assert run(["zeroshot", "--level", "family", "--quiet"]) == 0
+    if group == "probe":
+        assert run(["split", "--level", "class", "--fractions", "0.5,0.25,0.25", "--quiet"]) == 0
+        fit = ["probe", "fit", "centroid", "--level", "class", "--name", "known", "--quiet"]
+        assert run(fit) == 0
+    asked = json.dumps([sorted(HEAVY), commands])
+    done = subprocess.run(
+        [sys.executable, "-c", LISTING, asked], capture_output=True, text=True, check=True
+    )
+    for command, code, loaded, n_modules in json.loads(done.stdout):
+        assert code == 0, f"{command}: {done.stderr}"
+        assert set(loaded) <= allowed, command
+        # A help takes some 250 today, of a fraction of a millisecond each.
+        assert n_modules < 350 or group != "help", command
