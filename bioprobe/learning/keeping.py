@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.access import is_file, read_bytes, reading
+from bioprobe.access import describe_absence, is_file, read_bytes, reading
 from bioprobe.calibration.calibrators import find_calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ProbeError, SelectionError, StoreError
@@ -435,8 +435,8 @@ def _build(card: dict[str, Any], data: bytes) -> FittedProbe:
 
 
 def _describe_absence(store: EmbeddingStore, name: str) -> StoreError:
-    known = ", ".join(list_probes(store)) or "none; bioprobe probe fit makes one"
-    return StoreError(f"no probe {name!r} in {store.folder}; there are: {known}")
+    maker = "bioprobe probe fit makes one"
+    return describe_absence(store.folder, "probe", name, list_probes(store), maker)
 
 
 def _describe_damage(folder: Path, reason: object) -> StoreError:

@@ -161,8 +161,9 @@ def test_a_sheet_is_confirmed_but_for_what_is_marked(client: TestClient, half: P
     # Along the line on which the store keeps its pictures, those of a class together.
     frame = bp.open(half).images
     places = dict(zip(frame["path"], frame["alike"].astype(float), strict=True))
-    shown = list(zip(given["suggestion"], map(places.get, given["file"]), strict=True))
-    first = {one: min(at for name, at in shown if name == one) for one, _ in shown}
+    at = [places[one] for one in given["file"]]
+    shown = list(zip(given["suggestion"], at, strict=True))
+    first = {one: min(place for name, place in shown if name == one) for one, _ in shown}
     assert shown == sorted(shown, key=lambda one: (first[one[0]], one[1]))
     form = {**given, "wrong": given["id"][:1]}
     assert client.post(f"/review/sheets?{address}", data=form).status_code == 200
