@@ -10,10 +10,10 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bioprobe.errors import UnreadableError
+from bioprobe.errors import StoreError, UnreadableError
 
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 _TOO_MANY = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -206,3 +206,30 @@ def _check_links(path: Path) -> None:
         "disk that it is on, or mend the link"
     )
     raise UnreadableError(msg)
+
+
+def describe_absence(
+    folder: Path, what: str, name: str, known: Iterable[str], maker: str = ""
+) -> StoreError:
+    """Return what is said where a store keeps nothing of a name: what it keeps, or what makes one.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the store.
+    what : str
+        Kind of the thing, in a word.
+    name : str
+        That was asked for.
+    known : iterable of str
+        Names that it keeps.
+    maker : str
+        What makes one, said where there is none.
+
+    Examples
+    --------
+    >>> str(describe_absence(Path("s"), "map", "x", [], "bioprobe map makes one"))
+    "no map 'x' in s; there are: none; bioprobe map makes one"
+    """
+    listed = ", ".join(known) or "; ".join(filter(None, ("none", maker)))
+    return StoreError(f"no {what} {name!r} in {folder}; there are: {listed}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import shutil
 import tempfile
 import threading
 import time
@@ -87,12 +88,12 @@ def picture_pages(store: Path, photo: Path, folder: Path) -> None:
     Parameters
     ----------
     store : Path
-        Of a demonstration.
+        Of a demonstration, with a map.
     photo : Path
         Picture that is asked about.
     folder : Path
-        Where ``page-ask.webp``, ``page-browse.webp``, ``page-picture.webp`` and ``page-phone.webp``
-        are replaced.
+        Where ``page-ask.webp``, ``page-browse.webp``, ``page-picture.webp``, ``page-review.webp``,
+        ``page-map.webp`` and ``page-phone.webp`` are replaced.
 
     Raises
     ------
@@ -122,8 +123,12 @@ def picture_pages(store: Path, photo: Path, folder: Path) -> None:
         for name, path in (
             ("browse", "/browse?by=family"),
             ("picture", "/pictures/7?by=family&value=Felidae"),
+            ("review", "/review?by=anna&level=species&way=sheet&show=sure"),
+            ("map", "/map?level=class"),
         ):
             page.goto(f"{address}{path}")
+            if name == "map":
+                page.wait_for_selector("#map-said:has-text('in view')")
             _write(page, folder / f"page-{name}.webp")
         browser.close()
 
@@ -135,7 +140,10 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="of a demonstration; by default one is made")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        store = given.store or demonstrate(Path(scratch, "demo")).store
+        made = given.store or demonstrate(Path(scratch, "demo")).store
+        # Whoever reviews writes down what they look at.
+        store = Path(shutil.copytree(made, Path(scratch, "store")))
+        bp.open(store).map()
         # Of a species that it learnt.
         table = bp.open(store).images
         lion = table[table["species"] == "Panthera leo"].iloc[0]

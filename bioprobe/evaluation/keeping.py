@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bioprobe.access import is_file, list_names, read_bytes, reading
+from bioprobe.access import describe_absence, is_file, list_names, read_bytes, reading
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.effects import Effect
@@ -166,9 +166,8 @@ def read_evaluation(store: EmbeddingStore, name: str) -> Evaluation:
 
 def _read(store: EmbeddingStore, path: Path, name: str) -> Evaluation:
     if not is_file(path):
-        known = ", ".join(list_evaluations(store)) or "none; bioprobe evaluate makes one"
-        msg = f"no evaluation {name!r} in {store.folder}; there are: {known}"
-        raise StoreError(msg)
+        maker = "bioprobe evaluate makes one"
+        raise describe_absence(store.folder, "evaluation", name, list_evaluations(store), maker)
     fields, predictions = _read_files(path)
     try:
         return _build(fields, predictions)

@@ -228,7 +228,7 @@ class Identifies(Asks, Learns):
 
     def probe_names(self) -> list[str]:
         """Return the names of the probes that the store keeps, which :meth:`probes` opens."""
-        from bioprobe.learning.keeping import list_probes
+        from bioprobe.learning.kept import list_probes
 
         return list_probes(self._view.store)
 

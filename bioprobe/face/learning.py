@@ -595,7 +595,7 @@ class Learns(Opened):
         import pandas as pd
 
         from bioprobe.errors import BioprobeError
-        from bioprobe.learning.keeping import list_probes
+        from bioprobe.learning.kept import list_probes
 
         rows: list[dict[str, Any]] = []
         for name in list_probes(self._view.store):

@@ -251,12 +251,14 @@ class Maps(Opened):
         import pandas as pd
 
         from bioprobe.errors import BioprobeError
-        from bioprobe.learning.keeping import list_probes, read_probe
+        from bioprobe.learning.kept import list_probes
         from bioprobe.mapping.classes import list_levels
 
         store = self._view.store
         levels = list_levels(self._view.images, self._view.rows)
         for name in list_probes(store):
+            from bioprobe.learning.keeping import read_probe
+
             # One that is damaged is told of by probes.
             with contextlib.suppress(BioprobeError):
                 levels[f"{PROBE}{name}"] = len(read_probe(store, name).classes)

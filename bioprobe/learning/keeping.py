@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.access import is_file, list_names, read_bytes, reading
+from bioprobe.access import describe_absence, is_file, read_bytes, reading
 from bioprobe.calibration.calibrators import find_calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ProbeError, SelectionError, StoreError
@@ -37,6 +36,7 @@ from bioprobe.images.image_table import ImageTable
 from bioprobe.learning.calibrated import Calibration
 from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe, HeldOut
+from bioprobe.learning.kept import CARD_NAME, NAME, PROBES_NAME, list_probes
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone
 from bioprobe.task.columns import ColumnBlock
@@ -44,8 +44,7 @@ from bioprobe.task.method import make_probe
 from bioprobe.task.target import mark_rows, read_classes, write_classes
 from bioprobe.types import Arrays, Rows, Vectors
 
-PROBES_NAME = "probes"
-CARD_NAME, _SUFFIX = "probe.json", ".safetensors"
+_SUFFIX = ".safetensors"
 SCHEMA_VERSION = 1
 # Among the arrays: what stands for each image that taught.
 _TAUGHT = "taught_images"
@@ -53,7 +52,6 @@ _TAUGHT = "taught_images"
 _VECTORS, _MEANS = "vectors", "means"
 # Of those that hold a learnt key for each image that taught, which is hardly its vector any more.
 _KEYS = "keys"
-_NAME = re.compile(r"\w[\w.+-]*")
 
 
 def write_probe(
@@ -340,23 +338,10 @@ def find_folder(store: EmbeddingStore, name: str) -> Path:
     ProbeError
         If the name cannot be used.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         msg = f"{name!r} cannot name a probe; use letters, digits, '_', '-', '+' and '.'"
         raise ProbeError(msg)
     return store.folder / PROBES_NAME / name
-
-
-def list_probes(store: EmbeddingStore) -> list[str]:
-    """Return the names of the probes that a store keeps, sorted.
-
-    Raises
-    ------
-    UnreadableError
-        If the folder of probes may not be listed, or that of one may not be entered.
-    """
-    folder = store.folder / PROBES_NAME
-    names = (name for name in list_names(folder) if is_file(folder / name / CARD_NAME))
-    return [name for name in names if _NAME.fullmatch(name)]
 
 
 def remove_probe(store: EmbeddingStore, name: str) -> None:
@@ -450,8 +435,8 @@ def _build(card: dict[str, Any], data: bytes) -> FittedProbe:
 
 
 def _describe_absence(store: EmbeddingStore, name: str) -> StoreError:
-    known = ", ".join(list_probes(store)) or "none; bioprobe probe fit makes one"
-    return StoreError(f"no probe {name!r} in {store.folder}; there are: {known}")
+    maker = "bioprobe probe fit makes one"
+    return describe_absence(store.folder, "probe", name, list_probes(store), maker)
 
 
 def _describe_damage(folder: Path, reason: object) -> StoreError:

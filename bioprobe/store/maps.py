@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.access import exists, is_file, list_files, read_bytes
+from bioprobe.access import describe_absence, exists, is_file, list_files, read_bytes
 from bioprobe.errors import SelectionError, StoreError, UnreadableError
 from bioprobe.files import explaining_refusal, parse_json, replacing, sync
 from bioprobe.images.regions import REGION
@@ -150,9 +150,8 @@ def read_map(store: EmbeddingStore, name: str) -> KeptMap:
     """
     path = find_map(store.folder, name)
     if not is_file(path):
-        known = ", ".join(list_maps(store.folder)) or "none; bioprobe map makes one"
-        msg = f"no map {name!r} in {store.folder}; there are: {known}"
-        raise StoreError(msg)
+        known = list_maps(store.folder)
+        raise describe_absence(store.folder, "map", name, known, "bioprobe map makes one")
     with contextlib.suppress(OSError):
         # Who pages through a map asks for the same one again and again.
         state = path.stat()
@@ -252,8 +251,7 @@ def remove_map(folder: Path, name: str) -> None:
     """
     path = find_map(folder, name)
     if not is_file(path):
-        msg = f"no map {name!r} in {folder}; there are: {', '.join(list_maps(folder)) or 'none'}"
-        raise StoreError(msg)
+        raise describe_absence(folder, "map", name, list_maps(folder))
     with explaining_refusal(path):
         path.unlink()
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.access import is_file, list_files, read_bytes
+from bioprobe.access import describe_absence, is_file, list_files, read_bytes
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.files import explaining_refusal, parse_json, replacing
 from bioprobe.images.regions import REGION
@@ -136,9 +136,8 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
 
     path = _find_file(store.folder, name)
     if not is_file(path):
-        known = ", ".join(list_selections(store)) or "none; bioprobe filter and dedupe write some"
-        msg = f"no mask {name!r} in {store.folder}; there are: {known}"
-        raise StoreError(msg)
+        maker = "bioprobe filter and dedupe write some"
+        raise describe_absence(store.folder, "mask", name, list_selections(store), maker)
     try:
         data = read_bytes(path)
         table = pq.read_table(io.BytesIO(data))
@@ -201,9 +200,7 @@ def remove_selection(store: EmbeddingStore, name: str) -> None:
     """
     path = _find_file(store.folder, name)
     if not is_file(path):
-        known = ", ".join(list_selections(store)) or "none"
-        msg = f"no mask {name!r} in {store.folder}; there are: {known}"
-        raise StoreError(msg)
+        raise describe_absence(store.folder, "mask", name, list_selections(store))
     with explaining_refusal(path):
         path.unlink()
 

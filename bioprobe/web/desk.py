@@ -242,7 +242,8 @@ class Desk:
 
     def tell(self, request: Request, error: BioprobeError) -> HTMLResponse:
         """Return, as a part of a page, what went wrong where something was to be written."""
-        answer = self.show(request, "said.html.j2", said=[{"text": explain(error)}])
+        said = [{"kind": "problem", "text": explain(error)}]
+        answer = self.show(request, "said.html.j2", said=said)
         answer.status_code = find_status(error)
         return answer
 

@@ -376,7 +376,8 @@ _PAGE = """<!doctype html>
 <meta name="color-scheme" content="light dark">
 <title>{title} · bioprobe</title><link rel="icon" href="/static/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/static/page.css"><link rel="stylesheet" href="/static/app.css"></head>
-<body><main id="main"><h1>{title}</h1><p>{detail}</p>
+<body><header class="top"><nav><a href="/">bioprobe</a></nav></header>
+<main id="main"><h1>{title}</h1><p>{detail}</p>
 <p class="buttons"><a class="button" href="/">To the start</a></p></main>
 </body></html>
 """
@@ -391,7 +392,8 @@ def _answer(
     """Return a problem as JSON, or as a page to a browser that asked for one."""
     status = problem["status"]
     if not path.startswith(API_PREFIX) and "text/html" in accept:
-        said = {name: html.escape(str(problem[name])) for name in ("title", "detail")}
+        texts = {name: str(problem[name]) for name in ("title", "detail")}
+        said = {name: html.escape(one[:1].upper() + one[1:]) for name, one in texts.items()}
         return HTMLResponse(_PAGE.format_map(said), status, headers=headers)
     # A name on the disk may hold what is no character.
     body = json.dumps(dict(problem), ensure_ascii=False).encode("utf-8", "replace")

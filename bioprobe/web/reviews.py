@@ -9,13 +9,14 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bioprobe.face.browsing import ALIKE
 
 if TYPE_CHECKING:
     from bioprobe.face.review import Review
     from bioprobe.face.sitting import Shown
+    from bioprobe.face.store import Store
 
 # Reviews that are kept open, and pictures of all of them: of 100,000 one holds some 200 MB.
 _MOST_OPEN, _MOST_IMAGES = 64, 1_600_000
@@ -63,7 +64,7 @@ class Session:
 
     def _place(self, rows: list[int]) -> dict[int, float]:
         """Return where each row lies on the line of the pictures that are alike."""
-        store = self.review.store
+        store = cast("Store", self.review.store)
         known = store.describe_rows(rows)
         if ALIKE in known:
             return dict(zip(rows, known[ALIKE].astype(float).tolist(), strict=True))

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from bioprobe.cli.app import run
-from bioprobe.learning.keeping import list_probes, read_probe
+from bioprobe.learning.keeping import read_probe
+from bioprobe.learning.kept import list_probes
 from bioprobe.splits import make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View

@@ -103,6 +103,7 @@ def test_pictures_wait_for_a_connection_and_are_sent_once(
     browser: Browser, address: str, photos: Path
 ) -> None:
     context = browser.new_context()
+    context.set_default_timeout(120_000)
     page = context.new_page()
     page.goto(f"{address}/ask")
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
@@ -142,6 +143,7 @@ def test_pictures_wait_for_a_connection_and_are_sent_once(
         one.wait_for_function("() => !document.querySelector('#queue li')")
     assert len(tried) == 3
     sent = page if page.get_by_role("link", name="See what they are").count() else other
+    sent.bring_to_front()
     sent.get_by_role("link", name="See what they are").click()
     sent.locator("section.card").nth(1).wait_for()
     kept = page.evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
+import bioprobe as bp
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.app import build_app
 from tests.browsing import find_faults
@@ -90,6 +92,33 @@ def test_names_are_shown_as_they_are_written(own: Path) -> None:
         assert "<script>alert" not in text
     link = asks.get("/browse", params={"by": "site", "value": bad})
     assert "1 picture</p>" in link.text
+
+
+def test_what_people_say_of_a_picture_is_shown_and_taken_back_by_who_said_it(own: Path) -> None:
+    asks = TestClient(build_app(own), base_url="http://127.0.0.1")
+    (token,) = re.findall('name="csrf-token" content="([^"]*)"', asks.get("/pictures/3").text)
+    asks.headers["X-CSRF-Token"] = token
+    told = {"row": 3, "level": "species", "value": "<b>Lynx", "suggestion": "Panthera leo",
+            "suggested_by": "linear", "score": 0.87, "shown_for": "margin"}  # fmt: skip
+    bp.open(own).add_annotations(told, by="ben")
+    form = {"by": "anna", "level": "species", "value": "Panthera tigris", "verdict": "is not"}
+    said = asks.post("/pictures/3/annotations?by=species", data=form)
+    assert (said.status_code, said.headers["hx-redirect"]) == (204, "/pictures/3?by=species")
+    frame = bp.open(own).annotations().to_frame().set_index("by")
+    text = asks.get("/pictures/3").text
+    for part in ("species is not <b>Panthera tigris</b>", "&lt;b&gt;Lynx", "anna, ",
+                 "linear suggested Panthera leo, 87%", "shown for margin"):  # fmt: skip
+        assert part in text
+    assert "Lynx" not in asks.get("/pictures/4").text
+    # What somebody else said they take back themselves.
+    for by, status in (("ben", 422), ("anna", 204)):
+        path = f"/pictures/3/annotations/{frame['id']['anna']}/retracted"
+        assert asks.post(path, data={"by": by}).status_code == status
+    assert bp.open(own).annotations(standing=True).to_frame()["by"].tolist() == ["ben"]
+    assert "taken back by anna" in asks.get("/pictures/3").text
+    wrong = asks.post("/pictures/3/annotations", data={**form, "level": "nothing"})
+    assert wrong.status_code == 422
+    assert "nothing" in wrong.text
 
 
 def test_nothing_is_wrong_with_the_pages(browser: Browser, address: str) -> None:
