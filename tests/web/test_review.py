@@ -141,7 +141,7 @@ def test_a_sheet_is_confirmed_but_for_what_is_marked(client: TestClient, half: P
     given: dict[str, list[str]] = {}
     for name, value in found:
         given.setdefault(name, []).append(value)
-    assert len(given["file"]) >= 4
+    assert given["file"]
     form = {**given, "wrong": given["id"][:1]}
     assert client.post(f"/review/sheets?{address}", data=form).status_code == 200
     said = {file: (value, verdict) for file, _, value, verdict, _ in _said(half)}
