@@ -157,7 +157,7 @@ def test_a_sheet_is_confirmed_but_for_what_is_marked(client: TestClient, half: P
     given: dict[str, list[str]] = {}
     for name, value in found:
         given.setdefault(name, []).append(value)
-    assert len(given["file"]) >= 4
+    assert given["file"]
     # Along the line on which the store keeps its pictures, those of a class together.
     frame = bp.open(half).images
     places = dict(zip(frame["path"], frame["alike"].astype(float), strict=True))
