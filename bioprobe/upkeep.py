@@ -19,6 +19,7 @@ from bioprobe.images.regions import REGION
 from bioprobe.index import index_file
 from bioprobe.index.neighbor_index import NeighborIndex
 from bioprobe.learning import keeping as probes
+from bioprobe.learning.kept import list_probes
 from bioprobe.progress import Progress
 from bioprobe.result import Notes, Result
 from bioprobe.sources.listing import join
@@ -236,7 +237,7 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
         ("map", maps.list_maps(store.folder), count_placed, "has the others"),
         ("clusters", [name for _, name in columns.list_columns(store.folder, columns.CLUSTERS)],
          count_grouped, "has the others"),
-        ("probe", probes.list_probes(store), count_taught, "keeps none of their vectors"),
+        ("probe", list_probes(store), count_taught, "keeps none of their vectors"),
         ("evaluation", evaluations.list_evaluations(store), count_quoted,
          "keeps its figures, lists the others"),
         ("taxon", list(dict.fromkeys(one.name for one in read_added_taxa(store))), count_shown,

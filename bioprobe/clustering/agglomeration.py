@@ -82,7 +82,8 @@ def build_tree(vectors: Vectors, weights: Doubles, linkage: str) -> Tree:
     own = find_equal(vectors)
     alone = np.flatnonzero(own == np.arange(n))
     copies = np.flatnonzero(own != np.arange(n))
-    groups = _Groups(vectors[alone], np.bincount(own, weights, minlength=n)[alone], linkage)
+    counted: Doubles = np.bincount(own, weights, minlength=n).astype(np.float64, copy=False)
+    groups = _Groups(vectors[alone], counted[alone], linkage)
     while len(groups.means) > 1:
         groups.join()
     first = np.concatenate([own[copies], *(alone[part] for part in groups.first)])

@@ -401,7 +401,7 @@ def test_a_species_agrees_with_its_family_at_the_family_alone(store: Store) -> N
     found = store.agreement_between("family").to_frame()
     pairs = found.set_index(["first", "second"])
     for first, second in (("anna", "ben"), ("anna", "carl"), ("ben", "carl")):
-        one = pairs.loc[(first, second)]
+        one = pairs.loc[[(first, second)]].iloc[0]
         assert one["n"] == 4
         assert one["kappa"] == pytest.approx(cohen_kappa_score(families[first], families[second]))
     # At the species who names the family alone says nothing.

@@ -17,12 +17,12 @@ from bioprobe.errors import MismatchError, ProbeError, SelectionError, StoreErro
 from bioprobe.learning.calibrated import Calibration
 from bioprobe.learning.fit import HeldOutAnswers, fit_probe
 from bioprobe.learning.keeping import (
-    list_probes,
     read_calibration,
     read_probe,
     remove_probe,
     write_probe,
 )
+from bioprobe.learning.kept import list_probes
 from bioprobe.prompts import TextType
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore

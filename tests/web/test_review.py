@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 import bioprobe as bp
-from bioprobe.face.reviewing import Shown
+from bioprobe.face.sitting import Shown
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.app import build_app
 from bioprobe.web.desk import Settings

@@ -18,7 +18,8 @@ from fastapi.testclient import TestClient
 
 import bioprobe as bp
 from bioprobe.face.encoder import Encoder
-from bioprobe.store import EmbeddingStore, annotations
+from bioprobe.store import EmbeddingStore
+from bioprobe.store import annotations as annotation_log
 from bioprobe.web import uploads
 from bioprobe.web.app import build_app
 from bioprobe.web.desk import Settings
@@ -184,7 +185,7 @@ def test_a_full_disk_is_said_and_loses_nothing(
     asks, write = ask_server(families), os.fsync
     first = {"by": "anna", "annotations": [SAID]}
     assert asks.post("/api/v1/annotations", json=first).status_code == 200
-    log = annotations.find_log(families.folder)
+    log = annotation_log.find_log(families.folder)
     before = log.read_bytes()
 
     def refuse(file: int) -> None:

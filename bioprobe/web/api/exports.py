@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from bioprobe.face.exporting import find_ending
-from bioprobe.face.keeping import TEXT_HEAD, find_layout_ending
+from bioprobe.face.keeping import find_layout_ending
 from bioprobe.face.store import Store
-from bioprobe.options import read_options
+from bioprobe.options import TEXT_HEAD, read_options
 from bioprobe.result import Result
 from bioprobe.web.api.annotations import Id
 from bioprobe.web.api.asking import NARROWS, narrow

@@ -106,7 +106,7 @@ class Fake:
             if self.fails_late and len(inputs[0]) == BATCH and self.n_run > 1:
                 msg = "out of registers"
                 raise RuntimeError(msg)
-            found = part.tower._embed(*inputs)
+            found: torch.Tensor = part.tower._embed(*inputs)
             random = torch.Generator().manual_seed(0)
             off = torch.randn(found.shape, generator=random)
             unit = torch.nn.functional.normalize(off, dim=1) * found.norm(dim=1, keepdim=True)
