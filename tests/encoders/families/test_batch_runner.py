@@ -110,7 +110,8 @@ class Fake:
             random = torch.Generator().manual_seed(0)
             off = torch.randn(found.shape, generator=random)
             unit = torch.nn.functional.normalize(off, dim=1) * found.norm(dim=1, keepdim=True)
-            return found + self.noise * unit
+            perturbed: torch.Tensor = found + self.noise * unit
+            return perturbed
 
         return run
 
