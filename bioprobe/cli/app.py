@@ -24,13 +24,13 @@ from bioprobe.files import find_remedy
 # Which module has the commands that stand at the top, and which those under a word of their own.
 _ALONE = ("asking", "counting", "review", "serving")
 _GROUPS = {
-    "taxa": "taxa:app",
-    "prompts": "taxa:prompts",
-    "probe": "probe:app",
-    "models": "models:app",
-    "store": "store:app",
-    "annotations": "annotations:app",
-    "sources": "sources:app",
+    "taxa": "cli.taxa:app",
+    "prompts": "cli.taxa:prompts",
+    "probe": "cli.probe:app",
+    "models": "cli.models:app",
+    "store": "cli.store:app",
+    "annotations": "cli.annotations:app",
+    "sources": "cli.sources:app",
 }
 
 
@@ -67,13 +67,13 @@ class _Makers(Mapping[str, Maker]):
 
     @functools.cached_property
     def _alone(self) -> dict[str, Maker]:
-        loaded = [_load(f"{module}:app") for module in _ALONE]
+        loaded = [_load(f"cli.{module}:app") for module in _ALONE]
         return {name: one for commands in loaded for name, one in commands.makers.items()}
 
 
 def _load(place: str) -> Commands:
     module, _, name = place.partition(":")
-    found: Commands = getattr(importlib.import_module(f"bioprobe.cli.{module}"), name)
+    found: Commands = getattr(importlib.import_module(f"bioprobe.{module}"), name)
     return found
 
 

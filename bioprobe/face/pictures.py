@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import tempfile
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -513,7 +512,7 @@ def _describe_failures(failures: pd.DataFrame) -> list[Note]:
 
 def remove_with(opened: EmbeddingStore, folder: Path) -> None:
     """Remove a folder once nobody holds a store any more, at the latest when the program ends."""
-    weakref.finalize(opened, shutil.rmtree, folder, ignore_errors=True)
+    opened.lease.then(shutil.rmtree, folder, ignore_errors=True)
 
 
 def count_outcomes(progress: Progress, total: int) -> Callable[[Outcome], None]:

@@ -71,14 +71,14 @@ class EmbeddingStore:
     manifest : Manifest
         What it holds.
     lease : Lease, optional
-        Keeps its shards where they are while somebody has this object; of one that was opened it
-        does, whatever is compacted meanwhile.
+        Keeps its shards where they are while somebody has this object, or its image table; of one
+        that was opened it does, whatever is compacted meanwhile.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, lease: Lease | None = None) -> None:
         self.folder = folder
         self.manifest = manifest
-        self._lease = lease
+        self.lease = lease or Lease()
         # What is known of the first of its shards already.
         self._known: StoredTable | None = None
         self._counts = GIVEN
@@ -282,7 +282,7 @@ class EmbeddingStore:
             Those that came with the pictures, those that people gave, or these before those. What
             people said until now counts, and no more.
         """
-        store = EmbeddingStore(self.folder, self.manifest, self._lease)
+        store = EmbeddingStore(self.folder, self.manifest, self.lease)
         store._counts = labels
         store._known = self._known
         store._stamp = self._stamp
@@ -341,7 +341,7 @@ class EmbeddingStore:
         if known is not None and known.stored.records == records:
             return known
         before = None if known is None else known.stored
-        return StoredTable(Columns(self.folder / "shards", records, before))
+        return StoredTable(Columns(self.folder / "shards", records, before, self.lease))
 
     def _know(self, before: EmbeddingStore | None) -> EmbeddingStore:
         """Take over what a store that was opened before knows of its shards."""
@@ -480,9 +480,9 @@ class EmbeddingStore:
 
     def _renew(self, manifest: Manifest) -> EmbeddingStore:
         """Return the store as it is now; its shards are held as they were."""
-        if self._lease is None:
+        if not self.lease.is_locked:
             return EmbeddingStore.open(self.folder, after=self).counting(self._counts)
-        renewed = EmbeddingStore(self.folder, manifest, self._lease)._know(self)
+        renewed = EmbeddingStore(self.folder, manifest, self.lease)._know(self)
         return renewed.counting(self._counts)
 
     def retire(self, rows: Sequence[int]) -> EmbeddingStore:

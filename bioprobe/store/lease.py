@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bioprobe.store.manifest import Manifest
@@ -21,20 +21,22 @@ class Lease:
 
     Parameters
     ----------
-    descriptor : int
-        Of that folder, open and locked.
+    descriptor : int, optional
+        Of that folder, open and locked; None where there is no shard, or no such lock.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._release = weakref.finalize(self, os.close, descriptor)
+    def __init__(self, descriptor: int | None = None) -> None:
+        self.is_locked = descriptor is not None
+        if descriptor is not None:
+            weakref.finalize(self, os.close, descriptor)
 
-    def release(self) -> None:
-        """Let the shards go at once."""
-        self._release()
+    def then(self, call: Callable[..., object], *given: object, **named: object) -> None:
+        """Call something once nobody has this object, at the latest when the program ends."""
+        weakref.finalize(self, call, *given, **named)
 
 
-def take_lease(folder: Path, manifest: Manifest) -> Lease | None:
-    """Hold the shards of a manifest; None where there are none, or where the disk has no such lock.
+def take_lease(folder: Path, manifest: Manifest) -> Lease:
+    """Hold the shards of a manifest, where there are any and the disk has such a lock.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def take_lease(folder: Path, manifest: Manifest) -> Lease | None:
     """
     shards = manifest.present_shards
     if not shards or sys.platform == "win32":
-        return None
+        return Lease()
     import fcntl
 
     place = folder / "shards" / shards[0].name
@@ -53,12 +55,12 @@ def take_lease(folder: Path, manifest: Manifest) -> Lease | None:
     except FileNotFoundError:
         raise
     except OSError:
-        return None
+        return Lease()
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
     except OSError:
         os.close(descriptor)
-        return None
+        return Lease()
     lease = Lease(descriptor)
     # Whoever removes it holds it until it is away.
     if not os.path.samestat(os.fstat(descriptor), place.stat()):

@@ -20,6 +20,7 @@ from bioprobe.cells import join_column, mend_floats
 from bioprobe.images.image_table import COLUMNS, ImageTable, complete_column
 from bioprobe.images.regions import REGION
 from bioprobe.names import unify
+from bioprobe.store.lease import Lease
 from bioprobe.store.manifest import ShardRecord
 from bioprobe.store.shard import ShardImages
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, LABELS_FROM
@@ -57,11 +58,15 @@ class Columns:
         In row order.
     before : Columns, optional
         Of the same store as it was before; what it has read of the same shards is not read again.
+    lease : Lease, optional
+        Keeps the shards where they are: what is not read yet is read from them later.
     """
 
     def __init__(
-        self, folder: Path, records: Sequence[ShardRecord], before: Columns | None = None
-    ) -> None:
+        self, folder: Path, records: Sequence[ShardRecord], before: Columns | None = None,
+        lease: Lease | None = None,
+    ) -> None:  # fmt: skip
+        self._lease = lease
         self.records = tuple(records)
         self.starts: Rows = np.cumsum([0, *(one.n_images for one in records)], dtype=np.int64)
         self._shards = [ShardImages(folder, record) for record in records]
@@ -209,7 +214,9 @@ class Columns:
         order = np.argsort(np.concatenate(places), kind="stable")
         found: dict[str, pd.Series[Any]] = {}
         for name in names:
-            dtype = next(one[name].dtype for one in tables if name in one)
+            dtype = next((one[name].dtype for one in tables if name in one), None)
+            if dtype is None:
+                dtype = self._find_type(name)
             pieces = [
                 one[name] if name in one else pd.Series([None] * len(one), dtype=dtype)
                 for one in tables
@@ -217,6 +224,11 @@ class Columns:
             joined = complete_column(name, pd.concat(pieces, ignore_index=True), len(rows))
             found[name] = joined.iloc[order].set_axis(rows)
         return found
+
+    def _find_type(self, name: str) -> Any:  # noqa: ANN401 - of numpy or of pandas
+        """Return the type of a column, which some shard has."""
+        shard = next(one for one in self._shards if name in one.schema.names)
+        return shard.schema.remove_metadata().empty_table().select([name]).to_pandas()[name].dtype
 
     def _join(self, name: str) -> pd.Series[Any]:
         before = self._old.columns.pop(name, None)
