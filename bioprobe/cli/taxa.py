@@ -132,6 +132,14 @@ def list_taxa(known: KnownTaxa | Table) -> None:
     """
 
 
+@command(app, "face.taxa:Names.prototypes")
+def prototypes(made: Table) -> None:
+    """Make an image prototype of each taxon of the labels, and keep them as a head beside texts.
+
+    Example: bioprobe taxa prototypes --level species --name seen --where "role == 'train'"
+    """
+
+
 @command(app, "face.taxa:download", shows=False, says="Fetching {what} …")
 def download(found: HeadDownload) -> None:
     """Fetch the published text head of a model, into the cache or into a folder.

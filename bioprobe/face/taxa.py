@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from bioprobe.zeroshot.blending import Blend
     from bioprobe.zeroshot.head_recipe import HeadCheck
     from bioprobe.zeroshot.likeness import Likeness, Neighbours
+    from bioprobe.zeroshot.prototypes import MadeOf
     from bioprobe.zeroshot.unseen import GeneralisedReport
 
 __all__ = ["add", "download", "export", "import_list", "list", "remove"]
@@ -383,6 +384,83 @@ class Names(Opened):
         )  # fmt: skip
 
     @question
+    def prototypes(
+        self,
+        level: Level = "species",
+        *,
+        name: Annotated[str, Option("Name of the head in the store.")] = "prototypes",
+        group: Annotated[
+            Sequence[str],
+            Option(
+                "Column whose equal values count as one picture: burst, individual, specimen. "
+                "Several join. Copies of a picture count once anyhow."
+            ),
+        ] = (),
+        target: Annotated[
+            str | Path | None,
+            Option(
+                "Also write it as a .npy in the form of text heads, with .json and .pictures.npz "
+                "beside it, which bioprobe store import brings into another store of the model.",
+                ("--to",),
+                shell=Path,
+                writes="file",
+            ),
+        ] = None,
+    ) -> Table:
+        """Make an image prototype of each taxon of the labels, and keep them as a head.
+
+        A prototype is the mean of the unit rows of the pictures of a taxon, made unit. The head is
+        asked as any other is: ``zeroshot(head=NAME)`` answers by pictures alone,
+        ``zeroshot(prototypes=NAME)`` by texts and pictures together.
+
+        Parameters
+        ----------
+        level : str
+            Rank of the taxa. Taxa above it are answered by what lies below them.
+        name : str
+            Of the head: letters, digits, ``.``, ``_`` and ``-``.
+        group : sequence of str
+            Columns whose equal values count as one picture, by their mean made unit. So do copies,
+            and near duplicates where :meth:`dedupe` kept which these are.
+        target : str or Path, optional
+            A ``.npy`` that is written too: shape (dim, n_taxa), with names in a ``.json`` and
+            counts in a ``.pictures.npz`` beside it.
+
+        Returns
+        -------
+        Table
+            One row a taxon: its names, ``n_images``, ``n_groups`` (those that count), and
+            ``mean_cosine``, of these to the prototype: 1 where all pictures are alike.
+
+        Raises
+        ------
+        SelectionError
+            If no image has a label at the rank, or there is no such column.
+        StoreError
+            If the store has a head of that name.
+
+        Examples
+        --------
+        >>> store.where(split="default:train").prototypes(name="seen")  # doctest: +SKIP
+        """
+        from bioprobe.taxonomy import Rank
+        from bioprobe.zeroshot.prototypes import make_prototypes
+        from bioprobe.zeroshot.text_head import write_prototypes
+
+        rank, columns = Rank.parse(level), [*group]
+        made = make_prototypes(self._view, rank, group_columns=columns)
+        head = write_prototypes(self._view.store, name, made)
+        said = [describe_prototypes(made.made_of, name, rank)]
+        if target is not None:
+            from bioprobe.interchange.treeoflife import export_prototypes
+
+            export_prototypes(Path(target), made, self._view.manifest.encoder.key)
+            said.append(f"{len(made):,} prototypes -> {target}")
+        about = {"rank": rank.value, "group": columns, **head.describe()}
+        provenance = self._view.describe(about).to_dict()
+        return Table(made.to_frame(), provenance, self._notes).say(said)
+
+    @question
     def check_taxon(
         self,
         name: Annotated[
@@ -467,6 +545,12 @@ class Names(Opened):
         from bioprobe.zeroshot.heads import open_head
 
         opened = open_head(self._view, head, model=self._model)
+        if opened.made_of is not None:
+            msg = (
+                f"the head {head} holds image prototypes, which no text makes; a store takes "
+                "those of its own encoder alone, so there is nothing to check"
+            )
+            raise MisuseError(msg)
         return check_head(opened, self._texts.encode_means, seed=seed)
 
     def _find_likeness(
@@ -846,6 +930,21 @@ def download(
             f"{found.folder}",
             f"Use it with: bioprobe zeroshot {use}",
         ]
+    )
+
+
+def describe_prototypes(made_of: MadeOf, name: str, rank: Rank) -> str:
+    """Say how many prototypes there are, of how many pictures, and how to ask them."""
+    import numpy as np
+
+    n_images, n_groups = int(made_of.n_images.sum()), int(made_of.n_groups.sum())
+    counted = f", {n_groups:,} of which count" if n_groups < n_images else ""
+    n_single = int((made_of.n_groups == 1).sum())
+    single = f", {n_single:,} of a single one" if n_single else ""
+    return (
+        f"{len(made_of.n_images):,} image prototypes at {rank} of {n_images:,} pictures{counted}"
+        f"{single}, mean cosine {np.average(made_of.mean_cosine, weights=made_of.n_groups):.3f}; "
+        f"ask: bioprobe zeroshot --prototypes {name}, or by pictures alone with --head {name}"
     )
 
 
