@@ -28,6 +28,7 @@ from bioprobe.options import (
     TextTypeName,
     ThroughAdapter,
     With,
+    WithAny,
     Without,
     question,
 )
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from bioprobe.zeroshot.head_recipe import HeadCheck
     from bioprobe.zeroshot.likeness import Likeness, Neighbours
     from bioprobe.zeroshot.prototypes import MadeOf
+    from bioprobe.zeroshot.text_head import TextHead
     from bioprobe.zeroshot.unseen import GeneralisedReport
 
 __all__ = ["add", "download", "export", "import_list", "list", "remove"]
@@ -105,6 +107,7 @@ ListTarget = Annotated[
     ),
 ]
 _HEAD = Ending("target", ".npy")
+_PICTURED = WithAny("images", "prototypes")
 
 
 class Names(Opened):
@@ -128,12 +131,21 @@ class Names(Opened):
                 shell=Path,
             ),
         ] = (),
+        prototypes: Annotated[
+            str | None,
+            Option(
+                "Head of image prototypes in the store, of which that of the taxon stands in place "
+                "of example pictures; names that are not given are the head's.",
+                when=(Without("images"),),
+            ),
+        ] = None,
         no_text: Annotated[
-            bool, Option("With --images: of the pictures alone.", when=(With("images"),))
+            bool,
+            Option("With --images or --prototypes: of pictures alone.", when=(_PICTURED,)),
         ] = False,
-        taxa: Annotated[Taxa, With("images")] = None,
-        text_type: Annotated[TextTypeName, With("images")] = "taxon_com",
-        templates: Annotated[Templates, With("images")] = "plain",
+        taxa: Annotated[Taxa, _PICTURED] = None,
+        text_type: Annotated[TextTypeName, _PICTURED] = "taxon_com",
+        templates: Annotated[Templates, _PICTURED] = "plain",
     ) -> Added:
         """Add a taxon; the next question has it among its classes.
 
@@ -151,6 +163,8 @@ class Names(Opened):
             Texts that describe it, used instead of its names.
         images : sequence of str or Path
             Example pictures, or folders of them. The class is made of them and of its text.
+        prototypes : str, optional
+            Head of image prototypes, of which that of the taxon stands in place of pictures.
         no_text : bool
             Whether the pictures count alone.
         taxa : str or Path, optional
@@ -163,7 +177,7 @@ class Names(Opened):
         TaxonomyError
             If it was added before, or contradicts the taxa that were.
         PromptError
-            If nobody knows the parent.
+            If nobody knows the parent, or the head has no prototype of the taxon.
 
         Examples
         --------
@@ -173,13 +187,16 @@ class Names(Opened):
         from bioprobe.store.added_taxa import AddedList
 
         store = self._view.store
+        head = None if prototypes is None else self._find_prototypes(prototypes)
+        if head is not None and not lineage and not parent:
+            lineage, common = _find_in_head(head, name, common)
         taxon = _complete(name, common, lineage, parent, prompts, store)
         place = AddedList.of_store(store)
-        if not images:
+        if not images and head is None:
             return _add_by_text(place, taxon)
         with place.lock():
             written = (taxa, text_type, templates)
-            blend = self._add_pictures(taxon, images, written, with_text=not no_text)
+            blend = self._add_pictures(taxon, head or images, written, with_text=not no_text)
         return _tell_added(place, taxon, blend, _count_pictures(store, taxon))
 
     @question
@@ -685,26 +702,50 @@ class Names(Opened):
     def _add_pictures(
         self,
         taxon: Taxon,
-        images: Sequence[str | Path],
+        images: Sequence[str | Path] | TextHead,
         written: tuple[str | Path | None, str, str],
         *,
         with_text: bool,
     ) -> Blend:
-        """Add a taxon with example pictures; hold the store's lock meanwhile."""
+        """Add a taxon with example pictures or a prototype; hold the store's lock meanwhile."""
         from bioprobe.taxonomy import Taxonomy
         from bioprobe.zeroshot.added_taxa import add_pictured
         from bioprobe.zeroshot.blending import WEIGHT_FRACTIONS
         from bioprobe.zeroshot.candidates import find_known_taxa
         from bioprobe.zeroshot.examples import embed_examples
+        from bioprobe.zeroshot.fusion import take_prototype
+        from bioprobe.zeroshot.text_head import TextHead
 
         taxa, text_type, templates = written
         known = find_known_taxa(self._view.store, _name(taxa)).at(taxon.rank)
         prompts = _write(Taxonomy.merge((taxon, *known)), text_type, templates)
-        pictures = embed_examples(self._view.store, self._texts, _paths(images))
+        made_of: Sequence[str] = ()
+        if isinstance(images, TextHead):
+            pictures = take_prototype(images, taxon)
+            made_of = self._list_hashes(images)
+        else:
+            pictures = embed_examples(self._view.store, self._texts, _paths(images))
         return add_pictured(
-            self._view, taxon, pictures, prompts, self._texts.encode_text,
+            self._view, taxon, pictures, prompts, self._texts.encode_text, left_out=made_of,
             weight_fractions=WEIGHT_FRACTIONS if with_text else (1.0,),
         )  # fmt: skip
+
+    def _find_prototypes(self, name: str) -> TextHead:
+        from bioprobe.zeroshot.fusion import get_made_of
+        from bioprobe.zeroshot.text_head import read_head
+
+        head = read_head(self._view.store, name)
+        get_made_of(head)
+        return head
+
+    def _list_hashes(self, head: TextHead) -> Sequence[str]:
+        """Return the SHA-256 of the images here that made prototypes."""
+        from bioprobe.zeroshot.fusion import get_made_of
+
+        view = self._view
+        taught = get_made_of(head).find_taught(view.images, view.rows)
+        hashes: Sequence[str] = view.images.column("sha256").to_numpy()[view.rows[taught]].tolist()
+        return hashes
 
 
 @question
@@ -1043,6 +1084,16 @@ def _complete(
         above = find_parent(store, parent)
         lineage = ",".join(above.lineage[: above.depth + 1])
     return complete_taxon(name, lineage, common_name=common, prompts=tuple(prompts))
+
+
+def _find_in_head(head: TextHead, name: str, common: str) -> tuple[str, str]:
+    """Return the lineage and common name that a head has of a taxon, as they are given."""
+    from bioprobe.taxonomy.columns import to_taxonomy
+
+    found = to_taxonomy(head.taxa).find_all(name)
+    if len(found) != 1:
+        return "", common
+    return ",".join(found[0].lineage[: found[0].depth]), common or found[0].common_name
 
 
 def _add_by_text(place: AddedList, taxon: Taxon) -> Added:

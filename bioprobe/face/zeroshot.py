@@ -871,8 +871,8 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
     taught = 0 if answers.taught is None else int((answers.taught & (answers.truth != "")).sum())
     if taught and not measured:
         said.append(
-            f"all {taught:,} labelled images taught the encoder, which was finetuned: how often "
-            "the answers are right says nothing of others"
+            f"all {taught:,} labelled images taught the encoder or what stands beside it: how "
+            "often the answers are right says nothing of others"
         )
     if measured:
         figures = ", ".join(str(accuracy) for accuracy in measured)
@@ -885,8 +885,8 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
         )
         if taught:
             said.append(
-                f"{taught:,} labelled images taught the encoder, which was finetuned, and are left "
-                "out of this"
+                f"{taught:,} labelled images taught the encoder or what stands beside it, and are "
+                "left out of this"
             )
         said += answers.images.describe_several(answers.rows, answers.level)
     n_ties = count_ties(answers)

@@ -83,6 +83,31 @@ def join_prototypes(head: TextHead, taxa: Sequence[Taxon]) -> Joined:
     return Joined(places[order], vectors[order].astype(np.float32), n_groups[order])
 
 
+def take_prototype(head: TextHead, taxon: Taxon) -> tuple[Vectors, tuple[str, ...]]:
+    """Return the prototype of a taxon in the place of example pictures.
+
+    Returns
+    -------
+    vectors : ndarray of float32, shape (1, dim), unit rows
+    names : tuple of str, length 1
+        Says where it is from, where those of pictures have the SHA-256 of their bytes.
+
+    Raises
+    ------
+    PromptError
+        If the head has none.
+    """
+    try:
+        joined = join_prototypes(head, [taxon])
+    except PromptError as error:
+        msg = (
+            f"the head {head.name} has no prototype of {taxon.name}; see: bioprobe taxa list "
+            f"--head {head.name}"
+        )
+        raise PromptError(msg) from error
+    return joined.vectors, (f"prototype {head.name} {head.about['vectors_sha256']}",)
+
+
 def get_made_of(head: TextHead) -> MadeOf:
     """Return what a head of image prototypes was made of.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import re
@@ -16,12 +17,22 @@ import numpy.typing as npt
 from bioprobe.access import exists, is_file, list_names, read_bytes, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
-from bioprobe.files import COUNT, TEXT, check_fields, hash_file, read_json, replacing_folder
+from bioprobe.files import (
+    COUNT,
+    TEXT,
+    check_fields,
+    hash_file,
+    read_json,
+    remove_folder,
+    replacing_folder,
+)
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.gone import Changes, Gone
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
 from bioprobe.task.leaf_scores import Leaves
 from bioprobe.task.scores import Pool, embed_mean_rows
+from bioprobe.task.target import mark_rows
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
@@ -348,6 +359,40 @@ def write_prototypes(store: EmbeddingStore, name: str, made: Prototypes) -> Text
         store, name, made.list_names(), [made.vectors], source=f"pictures of {store.folder}",
         made_of=made.made_of,
     )  # fmt: skip
+
+
+def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
+    """Remove the image prototypes that pictures which are gone made, and say which.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Held for writing.
+    gone : Gone
+    changes : Changes
+        Counts ``prototypes``, the heads that go.
+
+    Raises
+    ------
+    StoreError
+        If one is damaged.
+    """
+    known = [read_head(store, name) for name in list_heads(store)]
+    made = [(head, head.made_of) for head in known if head.made_of is not None]
+    if not made:
+        return
+    marks = np.setdiff1d(
+        mark_rows(gone.images, gone.rows), mark_rows(gone.kept, np.arange(len(gone.kept)))
+    )
+    for head, made_of in made:
+        if np.isin(marks, made_of.marks).any():
+            changes.counts["prototypes"] += 1
+            changes.said.append(
+                f"the image prototypes {head.name} were made of some of them: forgotten; make them "
+                f"again: bioprobe taxa prototypes --name {head.name}"
+            )
+            folder = store.folder / HEADS_DIR / head.name
+            changes.afterwards(functools.partial(remove_folder, folder))
 
 
 def fill_head(
