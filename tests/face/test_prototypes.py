@@ -6,12 +6,17 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bioprobe as bp
+from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MisuseError, PromptError, SelectionError, StoreError
 from bioprobe.face.store import Store
 from bioprobe.face.store import open as open_store
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy.columns import LABEL_COLUMNS
+from bioprobe.zeroshot.text_head import write_head
 from tests.face.conftest import Teach
 
 MADE_OF = [1, 2, 3]
@@ -70,6 +75,33 @@ def test_prototypes_stand_beside_texts(seen: Store) -> None:
     assert every.taught is not None
     decided = seen.zeroshot(text_type="sci", templates="a {}", prototypes="seen", abstain=0.5)
     assert decided.taught is not None
+
+
+def test_prototypes_stand_beside_a_text_head(seen: Store) -> None:
+    names = ["Panthera leo", "Lynx lynx", "Canis lupus", "Vulpes vulpes"]
+    taxa = pd.DataFrame("", index=range(4), columns=list(LABEL_COLUMNS), dtype=object)
+    taxa["species"] = names
+    vectors = normalise_rows(np.array([[7, 1, 0, 7], [3, 7, 0, 7], [0, 2, 7, 7], [1, 1, 1, 9]]))
+    inner = EmbeddingStore.open(seen.folder)
+    write_head(inner, "text", taxa, [vectors], source="made up")
+    seen = open_store(seen.folder)
+    plain, beside = seen.zeroshot(head="text"), seen.zeroshot(head="text", prototypes="seen")
+    assert isinstance(plain, bp.Predictions)
+    assert isinstance(beside, bp.Predictions)
+    assert sorted(beside.classes.names) == sorted(names)
+    assert not np.allclose(plain.scores, beside.scores)
+    assert beside.taught is not None
+    said = "3 taxa of the head text by text and pictures, 0 by pictures alone"
+    assert any(said in str(note) for note in beside.notes)
+    chosen = seen.zeroshot(
+        head="text", prototypes="seen", worth_where="species == 'Panthera leo'", every_rank=True
+    )
+    assert isinstance(chosen, bp.Predictions)
+    assert chosen.taught is not None
+    assert chosen.taught.all()
+    some = seen.zeroshot(head="text", prototypes="seen", within="Canis lupus")
+    assert isinstance(some, bp.Predictions)
+    assert set(name_best(some)) == {"Canis lupus"}
 
 
 def test_what_a_text_counts_is_chosen_on_other_pictures(seen: Store) -> None:
