@@ -68,10 +68,11 @@ def export_prototypes(target: Path, made: Prototypes, encoder_key: str) -> None:
         If the target has another ending.
     """
     _check_ending(target)
+    of = made.made_of
     with replacing(_name_pictures(target)) as temporary, temporary.open("wb") as stream:
         np.savez(
-            stream, encoder_key=np.array(encoder_key), marks=made.made_of.marks,
-            **{name: column.to_numpy() for name, column in made.made_of.to_frame().items()},
+            stream, encoder_key=np.array(encoder_key), marks=of.marks, n_images=of.n_images,
+            n_groups=of.n_groups, mean_cosine=of.mean_cosine,
         )  # fmt: skip
     write_text_head(target, made.taxa, made.vectors)
 

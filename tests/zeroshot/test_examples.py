@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,7 @@ def store(make_store: Callable[..., EmbeddingStore], encoder: PlainEncoder) -> E
     return make_store(encoder).append(frame, vectors)
 
 
-def _add(store: EmbeddingStore, n: int = 3, **options: Sequence[float]) -> Blend:
+def _add(store: EmbeddingStore, n: int = 3, **options: Any) -> Blend:
     pictures = _draw(8, n, 9), tuple(f"new {number}" for number in range(n))
     others = dataclasses.replace(PROMPTS, taxa=OLD)
     return add_pictured(store, NEW, pictures, others, _encode, **options)

@@ -159,11 +159,10 @@ def drawn() -> tuple[Vectors, Vectors, Vectors, npt.NDArray[np.int64]]:
     texts = centres + rng.normal(size=centres.shape)
     images = centres[labels] + 1.5 * rng.normal(size=(len(labels), DIM))
     texts[:, -1], images[:, -1] = -20, 20
-    texts = normalise_rows(texts.astype(np.float32))
-    images = normalise_rows(images.astype(np.float32))
-    means = np.stack([images[labels == c][:2].mean(axis=0) for c in range(40)])
+    unit = normalise_rows(images.astype(np.float32))
+    means = np.stack([unit[labels == c][:2].mean(axis=0) for c in range(40)])
     asked = np.tile(np.arange(24) >= 2, 40)
-    return texts, means, images[asked], labels[asked]
+    return normalise_rows(texts.astype(np.float32)), means, unit[asked], labels[asked]
 
 
 def find_fusion(texts: Vectors, means: Vectors, both: npt.NDArray[np.int64]) -> Fusion:
@@ -225,7 +224,8 @@ def test_a_text_counts_for_as_many_pictures_as_its_variance_says(
 
 
 def test_what_labelled_images_choose_must_be_better_by_a_standard_error() -> None:
-    fusion = Fusion(*np.zeros((2, 1, 1), np.float32), np.ones(1, np.int64), 0.0, 2.0, "by counts")
+    nothing, one = np.zeros((1, 1), np.float32), np.ones(1, np.int64)
+    fusion = Fusion(nothing[0], nothing, one, 0.0, 2.0, "by counts")
     assert choose_worth(fusion, lambda worth: (51 if worth == 8 else 50, 100))[0] == 2.0
     worth, rule = choose_worth(fusion, lambda worth: (90 if worth == 8 else 50, 100))
     assert (worth, rule[:9]) == (8.0, "90 of 100")
