@@ -74,6 +74,7 @@ def test_prototypes_stand_beside_texts(seen: Store) -> None:
     every = ask(seen, prototypes="seen", every_rank=True)
     assert every.taught is not None
     decided = seen.zeroshot(text_type="sci", templates="a {}", prototypes="seen", abstain=0.5)
+    assert isinstance(decided, bp.Decisions)
     assert decided.taught is not None
 
 
