@@ -453,6 +453,8 @@ class Names(Opened):
         ------
         SelectionError
             If no image has a label at the rank, or there is no such column.
+        SourceError
+            If the target has another ending than ``.npy``.
         StoreError
             If the store has a head of that name.
 
@@ -460,17 +462,18 @@ class Names(Opened):
         --------
         >>> store.where(split="default:train").prototypes(name="seen")  # doctest: +SKIP
         """
+        from bioprobe.interchange.treeoflife import check_ending, export_prototypes
         from bioprobe.taxonomy import Rank
         from bioprobe.zeroshot.prototypes import make_prototypes
         from bioprobe.zeroshot.text_head import write_prototypes
 
+        if target is not None:
+            check_ending(Path(target))
         rank, columns = Rank.parse(level), [*group]
         made = make_prototypes(self._view, rank, group_columns=columns)
         head = write_prototypes(self._view.store, name, made)
         said = [describe_prototypes(made.made_of, name, rank)]
         if target is not None:
-            from bioprobe.interchange.treeoflife import export_prototypes
-
             export_prototypes(Path(target), made, self._view.manifest.encoder.key)
             said.append(f"{len(made):,} prototypes -> {target}")
         about = {"rank": rank.value, "group": columns, **head.describe()}

@@ -67,7 +67,7 @@ def export_prototypes(target: Path, made: Prototypes, encoder_key: str) -> None:
     SourceError
         If the target has another ending.
     """
-    _check_ending(target)
+    check_ending(target)
     of = made.made_of
     with replacing(_name_pictures(target)) as temporary, temporary.open("wb") as stream:
         np.savez(
@@ -220,11 +220,18 @@ def export_text_head(target: Path, taxa: Taxonomy, embeddings: npt.NDArray[np.fl
     SourceError
         If the target has another ending.
     """
-    _check_ending(target)
+    check_ending(target)
     write_text_head(target, taxa, embeddings)
 
 
-def _check_ending(target: Path) -> None:
+def check_ending(target: Path) -> None:
+    """Refuse a file that is no ``.npy``, before anything is computed for it.
+
+    Raises
+    ------
+    SourceError
+        If the target has another ending.
+    """
     if target.suffix != ".npy":
         msg = f"a text head is a .npy file, got {target}; name it so"
         raise SourceError(msg)

@@ -11,7 +11,7 @@ import pytest
 
 import bioprobe as bp
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.errors import MisuseError, PromptError, SelectionError, StoreError
+from bioprobe.errors import MisuseError, PromptError, SelectionError, SourceError, StoreError
 from bioprobe.face.store import Store
 from bioprobe.face.store import open as open_store
 from bioprobe.store import EmbeddingStore
@@ -137,6 +137,8 @@ def test_prototypes_go_to_another_store_and_add_a_taxon(
     seen: Store, tmp_path: Path, teach: Teach
 ) -> None:
     target = tmp_path / "lynx.npy"
+    with pytest.raises(SourceError, match=r"is a \.npy file"):
+        seen.prototypes(name="lynx", target=tmp_path / "lynx.npz")
     lynx = seen.where("species == 'Lynx lynx'").prototypes(name="lynx", target=target)
     assert str(lynx.notes[-1]) == f"1 prototypes -> {target}"
     shutil.copytree(seen.folder, tmp_path / "other")
