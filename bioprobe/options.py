@@ -542,7 +542,8 @@ HeadName = Annotated[
     str | None,
     Option(
         "Text head to take text embeddings from, instead of --text-type and --templates: one in "
-        "the store (see: bioprobe store import), treeoflife, or a .npy of one. Its taxa are the "
+        "the store (see: bioprobe store import), treeoflife, or a .npy of one; or a head of image "
+        "prototypes (bioprobe taxa prototypes), which asks by pictures alone. Its taxa are the "
         "classes unless --taxa says otherwise, and added taxa stand beside them by the head's own "
         "recipe; only for these a model is loaded, once.",
     ),

@@ -52,7 +52,7 @@ from bioprobe.store.writing import QUICK_WAIT_S, check_present, holding
 from bioprobe.task.target import mark_rows
 from bioprobe.types import Rows
 from bioprobe.watching import ledger
-from bioprobe.zeroshot import examples, seen_offset
+from bioprobe.zeroshot import examples, seen_offset, text_head
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -326,12 +326,9 @@ class Compaction(Result):
     saved_bytes : int
         By how much the shards are smaller afterwards.
     counts : dict of str to int
-        What else quoted rows that go: ``selections``, ``maps``, ``probes``, ``evaluations``,
-        ``examples``, ``texts``, ``looks``, ``kept``, ``annotations``,
-        ``failures``, by how many were changed or went.
-        What else quoted rows that go: ``selections``, ``columns``, ``probes``, ``evaluations``,
-        ``examples``, ``texts``, ``looks``, ``kept``, ``failures``, by how many were changed or
-        went.
+        What else quoted rows that go: ``selections``, ``columns``, ``maps``, ``probes``,
+        ``evaluations``, ``examples``, ``prototypes``, ``texts``, ``looks``, ``kept``,
+        ``annotations``, ``failures``, by how many were changed or went.
     forgotten : tuple of str
         What could not stay without them, and why.
     is_waiting : bool
@@ -489,6 +486,7 @@ def _draft(store: EmbeddingStore, gone: Gone, changes: Changes, manifest: Manife
     evaluations.forget_gone(store, gone, changes)
     examples.forget_gone(store, gone, changes)
     seen_offset.forget_gone(folder, gone, changes)
+    text_head.forget_gone(store, gone, changes)
     selections.forget_gone(folder, gone, changes)
     annotation_log.forget_gone(folder, gone, changes)
     maps.forget_gone(folder, gone, changes)

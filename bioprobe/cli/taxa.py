@@ -9,7 +9,7 @@ import typer
 from bioprobe.cli import options
 from bioprobe.cli.build import command
 from bioprobe.cli.groups import Commands
-from bioprobe.options import Ending, Option, With
+from bioprobe.options import Ending, Option, WithAny
 
 if TYPE_CHECKING:
     from bioprobe.encoders.text_heads import HeadDownload
@@ -29,7 +29,8 @@ def _of_user(place: str) -> dict[str, tuple[Option, str]]:
 
 app = Commands("Add taxa by name, by text or by example pictures.")
 
-_FOR_PICTURES = {"model": With("images"), "device": With("images")}
+_PICTURED = WithAny("images", "prototypes")
+_FOR_PICTURES = {"model": _PICTURED, "device": _PICTURED}
 _FOR_HEADS = {"model": Ending("target", ".npy"), "device": Ending("target", ".npy")}
 
 
@@ -40,8 +41,8 @@ _FOR_HEADS = {"model": Ending("target", ".npy"), "device": Ending("target", ".np
 def add(added: Added) -> None:
     """Add a taxon to a store; the next question has it among its classes.
 
-    --taxa, --text-type, --templates, --model and --device are for --images: the weight is chosen
-    among these classes, with texts written so.
+    --taxa, --text-type, --templates, --model and --device are for --images and --prototypes: the
+    weight is chosen among these classes, with texts written so.
 
     Example: bioprobe taxa add "Panthera uncia" --common "snow leopard"
     --lineage "Animalia,Chordata,Mammalia,Carnivora,Felidae,Panthera"
@@ -129,6 +130,14 @@ def list_taxa(known: KnownTaxa | Table) -> None:
     """List the taxa of a store: those of its labels, and those that were added; or of a text head.
 
     Example: bioprobe taxa list --format csv
+    """
+
+
+@command(app, "face.taxa:Names.prototypes")
+def prototypes(made: Table) -> None:
+    """Make an image prototype of each taxon of the labels, and keep them as a head beside texts.
+
+    Example: bioprobe taxa prototypes --level species --name seen --where "role == 'train'"
     """
 
 

@@ -148,6 +148,35 @@ class Asks(Opened):
         adapter: Annotated[
             ThroughAdapter, Without("open_set", why="which measures vectors as they are")
         ] = None,
+        prototypes: Annotated[
+            str | None,
+            Option(
+                "Head of image prototypes in the store (see: bioprobe taxa prototypes) that stands "
+                "beside the texts: a class is asked by its text, its pictures, or both. Its taxa "
+                "are classes too unless --taxa says otherwise. By pictures alone: --head.",
+                when=(
+                    Without("classes"),
+                    Without("adapter", why="which moves pictures, and no prototypes"),
+                ),
+            ),
+        ] = None,
+        text_worth: Annotated[
+            float | None,
+            Option(
+                "How many pictures a text counts as beside a prototype of n: its weight is "
+                "n / (n + this). By default by counts and spread.",
+                least=0,
+                when=(With("prototypes"),),
+            ),
+        ] = None,
+        worth_where: Annotated[
+            str | None,
+            Option(
+                "Condition on labelled images on which --text-worth is chosen; those that made "
+                "the prototypes are left out, and those that are asked judge nothing.",
+                when=(With("prototypes"),),
+            ),
+        ] = None,
         offset: Annotated[
             float | str | None,
             Option(
@@ -225,6 +254,15 @@ class Asks(Opened):
         adapter : str, optional
             Name of a probe of the kind ``adapter``, through which the pictures are seen; see
             :class:`bioprobe.probes.AdapterProbe`. Images that taught it judge nothing.
+        prototypes : str, optional
+            Head of image prototypes in the store, as :meth:`prototypes` makes it, that stands
+            beside texts or a text head. Images that made it judge nothing.
+        text_worth : float, optional
+            Pictures that a text counts as beside a prototype: of n pictures it has the weight
+            n / (n + ``text_worth``). By default the variance of pictures of a class over that of
+            texts about it, from counts and spread.
+        worth_where : str, optional
+            Condition on labelled images on which it is chosen; these judge nothing.
         offset : float or "auto", optional
             Subtracted from the logits of all classes but the new ones.
         synonyms : str or Path, optional
@@ -279,6 +317,7 @@ class Asks(Opened):
         from bioprobe.face.zeroshot import (
             Adapter,
             Asked,
+            Pictured,
             Wording,
             ask_named,
             ask_taxa,
@@ -304,7 +343,7 @@ class Asks(Opened):
                 level, taxa=taxa, text_type=text_type != "taxon_com", head=head, pool=pool,
                 roll_up=roll_up, within=within, abstain=abstain, also=also,
                 every_rank=every_rank, open_set=open_set, offset=offset,
-                synonyms=synonyms,
+                synonyms=synonyms, prototypes=prototypes,
             )  # fmt: skip
             named = ask_named(
                 self._view, self._notes, self._texts, classes, level, templates, k, known, through
@@ -326,7 +365,8 @@ class Asks(Opened):
                 roll_up=roll_up, open_set=open_set, offset=offset,
                 rank_column=rank_column and head is None,
             )  # fmt: skip
-        wording = Wording(text_type, templates, opened, pool, roll_up, open_set, offset)
+        pictured = Pictured.of(self._view, prototypes, text_worth, worth_where)
+        wording = Wording(text_type, templates, opened, pool, roll_up, open_set, offset, pictured)
         answers = show_answers_of(ask_taxa(asked, wording, self._find_texts), beside)
         return pool_answers(answers, per, how, best)
 

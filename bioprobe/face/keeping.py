@@ -481,8 +481,9 @@ def _import_head(source: Path, store: Path, model: str, name: str | None) -> Hea
     head = import_text_head(source, EmbeddingStore.open(store), model=model, name=name)
     more = ", …" if head.n_left_out > len(head.left_out) else ""
     named = f" ({', '.join(head.left_out)}{more})" if head.left_out else ""
+    what = f"image prototypes of {head.n_pictures:,} pictures" if head.n_pictures else "texts"
     said = (
-        f"{head.n_imported:,} texts as the head {head.name}, {head.n_left_out:,} without a "
+        f"{head.n_imported:,} {what} as the head {head.name}, {head.n_left_out:,} without a "
         f"direction left out{named} -> {store}; ask: bioprobe zeroshot --head {head.name}"
     )
     return head.say([said])

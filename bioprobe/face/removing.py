@@ -328,6 +328,7 @@ _SAID = {
     "probes": "probes without their vectors and marks",
     "evaluations": "evaluations that list them no more",
     "examples": "example pictures of added taxa gone",
+    "prototypes": "heads of image prototypes gone, which were made of some of them",
     "texts": "kept texts gone",
     "looks": "kept looks gone",
     "kept": "projection inputs and tokens gone",

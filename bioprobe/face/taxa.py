@@ -28,6 +28,7 @@ from bioprobe.options import (
     TextTypeName,
     ThroughAdapter,
     With,
+    WithAny,
     Without,
     question,
 )
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from bioprobe.zeroshot.blending import Blend
     from bioprobe.zeroshot.head_recipe import HeadCheck
     from bioprobe.zeroshot.likeness import Likeness, Neighbours
+    from bioprobe.zeroshot.prototypes import MadeOf
+    from bioprobe.zeroshot.text_head import TextHead
     from bioprobe.zeroshot.unseen import GeneralisedReport
 
 __all__ = ["add", "download", "export", "import_list", "list", "remove"]
@@ -104,6 +107,7 @@ ListTarget = Annotated[
     ),
 ]
 _HEAD = Ending("target", ".npy")
+_PICTURED = WithAny("images", "prototypes")
 
 
 class Names(Opened):
@@ -127,12 +131,21 @@ class Names(Opened):
                 shell=Path,
             ),
         ] = (),
+        prototypes: Annotated[
+            str | None,
+            Option(
+                "Head of image prototypes in the store, of which that of the taxon stands in place "
+                "of example pictures; names that are not given are the head's.",
+                when=(Without("images"),),
+            ),
+        ] = None,
         no_text: Annotated[
-            bool, Option("With --images: of the pictures alone.", when=(With("images"),))
+            bool,
+            Option("With --images or --prototypes: of pictures alone.", when=(_PICTURED,)),
         ] = False,
-        taxa: Annotated[Taxa, With("images")] = None,
-        text_type: Annotated[TextTypeName, With("images")] = "taxon_com",
-        templates: Annotated[Templates, With("images")] = "plain",
+        taxa: Annotated[Taxa, _PICTURED] = None,
+        text_type: Annotated[TextTypeName, _PICTURED] = "taxon_com",
+        templates: Annotated[Templates, _PICTURED] = "plain",
     ) -> Added:
         """Add a taxon; the next question has it among its classes.
 
@@ -150,6 +163,8 @@ class Names(Opened):
             Texts that describe it, used instead of its names.
         images : sequence of str or Path
             Example pictures, or folders of them. The class is made of them and of its text.
+        prototypes : str, optional
+            Head of image prototypes, of which that of the taxon stands in place of pictures.
         no_text : bool
             Whether the pictures count alone.
         taxa : str or Path, optional
@@ -162,7 +177,7 @@ class Names(Opened):
         TaxonomyError
             If it was added before, or contradicts the taxa that were.
         PromptError
-            If nobody knows the parent.
+            If nobody knows the parent, or the head has no prototype of the taxon.
 
         Examples
         --------
@@ -172,13 +187,16 @@ class Names(Opened):
         from bioprobe.store.added_taxa import AddedList
 
         store = self._view.store
+        head = None if prototypes is None else self._find_prototypes(prototypes)
+        if head is not None and not lineage and not parent:
+            lineage, common = _find_in_head(head, name, common)
         taxon = _complete(name, common, lineage, parent, prompts, store)
         place = AddedList.of_store(store)
-        if not images:
+        if not images and head is None:
             return _add_by_text(place, taxon)
         with place.lock():
             written = (taxa, text_type, templates)
-            blend = self._add_pictures(taxon, images, written, with_text=not no_text)
+            blend = self._add_pictures(taxon, head or images, written, with_text=not no_text)
         return _tell_added(place, taxon, blend, _count_pictures(store, taxon))
 
     @question
@@ -383,6 +401,86 @@ class Names(Opened):
         )  # fmt: skip
 
     @question
+    def prototypes(
+        self,
+        level: Level = "species",
+        *,
+        name: Annotated[str, Option("Name of the head in the store.")] = "prototypes",
+        group: Annotated[
+            Sequence[str],
+            Option(
+                "Column whose equal values count as one picture: burst, individual, specimen. "
+                "Several join. Copies of a picture count once anyhow."
+            ),
+        ] = (),
+        target: Annotated[
+            str | Path | None,
+            Option(
+                "Also write it as a .npy in the form of text heads, with .json and .pictures.npz "
+                "beside it, which bioprobe store import brings into another store of the model.",
+                ("--to",),
+                shell=Path,
+                writes="file",
+            ),
+        ] = None,
+    ) -> Table:
+        """Make an image prototype of each taxon of the labels, and keep them as a head.
+
+        A prototype is the mean of the unit rows of the pictures of a taxon, made unit. The head is
+        asked as any other is: ``zeroshot(head=NAME)`` answers by pictures alone,
+        ``zeroshot(prototypes=NAME)`` by texts and pictures together.
+
+        Parameters
+        ----------
+        level : str
+            Rank of the taxa. Taxa above it are answered by what lies below them.
+        name : str
+            Of the head: letters, digits, ``.``, ``_`` and ``-``.
+        group : sequence of str
+            Columns whose equal values count as one picture, by their mean made unit. So do copies,
+            and near duplicates where :meth:`dedupe` kept which these are.
+        target : str or Path, optional
+            A ``.npy`` that is written too: shape (dim, n_taxa), with names in a ``.json`` and
+            counts in a ``.pictures.npz`` beside it.
+
+        Returns
+        -------
+        Table
+            One row a taxon: its names, ``n_images``, ``n_groups`` (those that count), and
+            ``mean_cosine``, of these to the prototype: 1 where all pictures are alike.
+
+        Raises
+        ------
+        SelectionError
+            If no image has a label at the rank, or there is no such column.
+        SourceError
+            If the target has another ending than ``.npy``.
+        StoreError
+            If the store has a head of that name.
+
+        Examples
+        --------
+        >>> store.where(split="default:train").prototypes(name="seen")  # doctest: +SKIP
+        """
+        from bioprobe.interchange.treeoflife import check_ending, export_prototypes
+        from bioprobe.taxonomy import Rank
+        from bioprobe.zeroshot.prototypes import make_prototypes
+        from bioprobe.zeroshot.text_head import write_prototypes
+
+        if target is not None:
+            check_ending(Path(target))
+        rank, columns = Rank.parse(level), [*group]
+        made = make_prototypes(self._view, rank, group_columns=columns)
+        head = write_prototypes(self._view.store, name, made)
+        said = [describe_prototypes(made.made_of, name, rank)]
+        if target is not None:
+            export_prototypes(Path(target), made, self._view.manifest.encoder.key)
+            said.append(f"{len(made):,} prototypes -> {target}")
+        about = {"rank": rank.value, "group": columns, **head.describe()}
+        provenance = self._view.describe(about).to_dict()
+        return Table(made.to_frame(), provenance, self._notes).say(said)
+
+    @question
     def check_taxon(
         self,
         name: Annotated[
@@ -467,6 +565,12 @@ class Names(Opened):
         from bioprobe.zeroshot.heads import open_head
 
         opened = open_head(self._view, head, model=self._model)
+        if opened.made_of is not None:
+            msg = (
+                f"the head {head} holds image prototypes, which no text makes; a store takes "
+                "those of its own encoder alone, so there is nothing to check"
+            )
+            raise MisuseError(msg)
         return check_head(opened, self._texts.encode_means, seed=seed)
 
     def _find_likeness(
@@ -601,26 +705,50 @@ class Names(Opened):
     def _add_pictures(
         self,
         taxon: Taxon,
-        images: Sequence[str | Path],
+        images: Sequence[str | Path] | TextHead,
         written: tuple[str | Path | None, str, str],
         *,
         with_text: bool,
     ) -> Blend:
-        """Add a taxon with example pictures; hold the store's lock meanwhile."""
+        """Add a taxon with example pictures or a prototype; hold the store's lock meanwhile."""
         from bioprobe.taxonomy import Taxonomy
         from bioprobe.zeroshot.added_taxa import add_pictured
         from bioprobe.zeroshot.blending import WEIGHT_FRACTIONS
         from bioprobe.zeroshot.candidates import find_known_taxa
         from bioprobe.zeroshot.examples import embed_examples
+        from bioprobe.zeroshot.fusion import take_prototype
+        from bioprobe.zeroshot.text_head import TextHead
 
         taxa, text_type, templates = written
         known = find_known_taxa(self._view.store, _name(taxa)).at(taxon.rank)
         prompts = _write(Taxonomy.merge((taxon, *known)), text_type, templates)
-        pictures = embed_examples(self._view.store, self._texts, _paths(images))
+        made_of: Sequence[str] = ()
+        if isinstance(images, TextHead):
+            pictures = take_prototype(images, taxon)
+            made_of = self._list_hashes(images)
+        else:
+            pictures = embed_examples(self._view.store, self._texts, _paths(images))
         return add_pictured(
-            self._view, taxon, pictures, prompts, self._texts.encode_text,
+            self._view, taxon, pictures, prompts, self._texts.encode_text, left_out=made_of,
             weight_fractions=WEIGHT_FRACTIONS if with_text else (1.0,),
         )  # fmt: skip
+
+    def _find_prototypes(self, name: str) -> TextHead:
+        from bioprobe.zeroshot.fusion import get_made_of
+        from bioprobe.zeroshot.text_head import read_head
+
+        head = read_head(self._view.store, name)
+        get_made_of(head)
+        return head
+
+    def _list_hashes(self, head: TextHead) -> Sequence[str]:
+        """Return the SHA-256 of the images here that made prototypes."""
+        from bioprobe.zeroshot.fusion import get_made_of
+
+        view = self._view
+        taught = get_made_of(head).find_taught(view.images, view.rows)
+        hashes: Sequence[str] = view.images.column("sha256").to_numpy()[view.rows[taught]].tolist()
+        return hashes
 
 
 @question
@@ -849,6 +977,21 @@ def download(
     )
 
 
+def describe_prototypes(made_of: MadeOf, name: str, rank: Rank) -> str:
+    """Say how many prototypes there are, of how many pictures, and how to ask them."""
+    import numpy as np
+
+    n_images, n_groups = int(made_of.n_images.sum()), int(made_of.n_groups.sum())
+    counted = f", {n_groups:,} of which count" if n_groups < n_images else ""
+    n_single = int((made_of.n_groups == 1).sum())
+    single = f", {n_single:,} of a single one" if n_single else ""
+    return (
+        f"{len(made_of.n_images):,} image prototypes at {rank} of {n_images:,} pictures{counted}"
+        f"{single}, mean cosine {np.average(made_of.mean_cosine, weights=made_of.n_groups):.3f}; "
+        f"ask: bioprobe zeroshot --prototypes {name}, or by pictures alone with --head {name}"
+    )
+
+
 def open_names(
     names: str | Path | None,
     synonyms: str | Path | None,
@@ -944,6 +1087,16 @@ def _complete(
         above = find_parent(store, parent)
         lineage = ",".join(above.lineage[: above.depth + 1])
     return complete_taxon(name, lineage, common_name=common, prompts=tuple(prompts))
+
+
+def _find_in_head(head: TextHead, name: str, common: str) -> tuple[str, str]:
+    """Return the lineage and common name that a head has of a taxon, as they are given."""
+    from bioprobe.taxonomy.columns import to_taxonomy
+
+    found = to_taxonomy(head.taxa).find_all(name)
+    if len(found) != 1:
+        return "", common
+    return ",".join(found[0].lineage[: found[0].depth]), common or found[0].common_name
 
 
 def _add_by_text(place: AddedList, taxon: Taxon) -> Added:

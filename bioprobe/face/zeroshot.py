@@ -13,6 +13,9 @@ from bioprobe.options import RANK_NAMES
 from bioprobe.result import WARNING, Note, Notes
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from bioprobe.learning.fitted import FittedProbe
     from bioprobe.prompts import PromptSet
     from bioprobe.store import EmbeddingStore, TextCache
@@ -27,11 +30,14 @@ if TYPE_CHECKING:
     from bioprobe.taxonomy import Rank, Taxonomy
     from bioprobe.types import Mask, Scores, Vectors
     from bioprobe.zeroshot.candidates import ClassNames
+    from bioprobe.zeroshot.fusion import Fusion
     from bioprobe.zeroshot.question import Question
     from bioprobe.zeroshot.seen_offset import SeenOffset
     from bioprobe.zeroshot.text_head import HeadClasses, TextHead
 
 _Answers = TypeVar("_Answers", "Predictions", "Decisions")
+# Labelled images that say what a text counts beside a prototype; more change no choice.
+_CHOSEN_ON = 2000
 # Contradictions and same texts that are named one by one.
 _SHOWN = 3
 
@@ -133,6 +139,57 @@ class Asked:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pictured:
+    """Image prototypes beside the texts; the options of the same names.
+
+    Parameters
+    ----------
+    head : TextHead
+        Of image prototypes.
+    text_worth : float, optional
+        Pictures that a text counts as; by default it is found.
+    worth_where : str, optional
+        Condition on the labelled images on which it is chosen.
+    """
+
+    head: TextHead
+    text_worth: float | None = None
+    worth_where: str | None = None
+
+    @classmethod
+    def of(
+        cls, view: View, name: str | None, text_worth: float | None, worth_where: str | None
+    ) -> Pictured | None:
+        """Open a head of prototypes by its name; None where none is named.
+
+        Raises
+        ------
+        PromptError
+            If it is a text head.
+        MisuseError
+            If both ways to say what a text counts are given.
+        """
+        from bioprobe.zeroshot.fusion import get_made_of
+        from bioprobe.zeroshot.text_head import read_head
+
+        if name is None:
+            return None
+        if text_worth is not None and worth_where is not None:
+            msg = "--text-worth says what --worth-where would choose; leave one of them out"
+            raise MisuseError(msg)
+        head = read_head(view.store, name)
+        get_made_of(head)
+        return cls(head, text_worth, worth_where)
+
+    @property
+    def taxa(self) -> Taxonomy:
+        """Taxa of the prototypes."""
+        from bioprobe.taxonomy.columns import to_taxonomy
+
+        return to_taxonomy(self.head.taxa)
+
+
+@dataclasses.dataclass(frozen=True)
 class Wording:
     """How classes are written, as texts or by the rows of a head; the options of the same names."""
 
@@ -143,6 +200,7 @@ class Wording:
     roll_up: bool
     open_set: bool
     offset: float | str | None
+    pictured: Pictured | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +219,9 @@ class _Put:
         Says of answers what they were asked by.
     unknown : callable, optional
         Measures how little images are like any class.
+    marks : ndarray of uint64, optional
+        Of the pictures that taught what is asked, as :func:`bioprobe.task.target.mark_rows` has
+        them.
     """
 
     question: Question
@@ -168,6 +229,27 @@ class _Put:
     known: Callable[[], Taxonomy]
     describe: Callable[[Predictions], list[str]]
     unknown: Callable[[Predictions], Mapping[str, Scores]] | None = None
+    marks: npt.NDArray[np.uint64] | None = None
+
+    def mark(self, answers: _Answers) -> _Answers:
+        """Mark the images that taught what is asked, which judge nothing, and say how many."""
+        import numpy as np
+
+        from bioprobe.task.target import mark_rows
+
+        if self.marks is None:
+            return answers
+        taught = np.isin(mark_rows(answers.images, answers.rows), self.marks)
+        if not taught.any():
+            return answers
+        before = answers.taught
+        marked = dataclasses.replace(answers, taught=taught if before is None else taught | before)
+        return marked.say(
+            [
+                f"{int(taught.sum()):,} of the images asked made the prototypes, or chose what a "
+                "text counts beside them, and judge nothing"
+            ]
+        )
 
 
 def ask_taxa(
@@ -180,10 +262,10 @@ def ask_taxa(
     from bioprobe.zeroshot.question import answer_at_rank, answer_deepest, answer_every_rank
 
     if wording.head is None:
-        asked = _name_taxa(asked)
+        asked = _name_taxa(_add_pictured(asked, wording.pictured))
         put = _put_texts(asked, wording, find_texts())
     else:
-        put = _put_head(asked, wording.head, wording.pool, find_texts)
+        put = _put_head(asked, wording.head, wording, find_texts)
     question = put.question if asked.abstain is not None else put.question.named()
     tree, weighed = question.tree, None
     if asked.prior is not None:
@@ -197,6 +279,7 @@ def ask_taxa(
     put = dataclasses.replace(put, notes=(*put.notes, *allowed, *wanted))
     if asked.abstain is not None:
         decisions = _rename_labels(asked, answer_deepest(asked.view, question, asked.abstain))
+        decisions = put.mark(decisions)
         if asked.adapter is not None:
             decisions = asked.adapter.mark(decisions)
         if weighed is not None:
@@ -205,7 +288,7 @@ def ask_taxa(
         return decisions.say((*put.notes, *weights, *depths, *describe_list(decisions)))
     answer = answer_every_rank if asked.every_rank else answer_at_rank
     answers = answer(asked.view, question, asked.k, whole=asked.whole)
-    answers = _rename_labels(asked, answers)
+    answers = put.mark(_rename_labels(asked, answers))
     if asked.adapter is not None:
         answers = asked.adapter.mark(answers)
     if weighed is not None:
@@ -232,7 +315,7 @@ def put_taxa(
         If no taxon has a name at the rank.
     """
     if wording.head is not None:
-        put = _put_head(asked, wording.head, wording.pool, find_texts)
+        put = _put_head(asked, wording.head, wording, find_texts)
     else:
         put = _put_texts(_name_taxa(asked), wording, find_texts())
     return put.question, put.notes
@@ -301,35 +384,48 @@ def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
         question = question.with_options(n_leaves=question.n_leaves)
     else:
         question = question.with_options(pool=pool.value)
+    beside = None
+    if wording.pictured is not None:
+        beside = _fuse_texts(asked, wording.pictured, question)
+        question = beside.question
 
     def measure(answers: Predictions) -> Mapping[str, Scores]:
         return _measure_unknown(asked.store, answers, prompts, texts, offset)
 
     return _Put(
         question,
-        (*left_out, *_warn_of_labels(asked.store), *_warn_of_texts(prompts), *asked.notes),
+        (
+            *left_out, *_warn_of_labels(asked.store), *_warn_of_texts(prompts), *asked.notes,
+            *(beside.notes if beside is not None else ()),
+        ),
         lambda: find_known_taxa(asked.store, asked.taxa, synonyms=asked.synonyms),
         lambda answers: _describe_classes(answers, prompts, offset),
         measure if wording.open_set else None,
-    )
+        None if beside is None else beside.marks,
+    )  # fmt: skip
 
 
 def _put_head(
-    asked: Asked, head: TextHead, pool: str | None, find_texts: Callable[[], TextCache]
+    asked: Asked, head: TextHead, wording: Wording, find_texts: Callable[[], TextCache]
 ) -> _Put:
     from bioprobe.task.scores import Pool
     from bioprobe.zeroshot.candidates import find_candidates, find_known_taxa
-    from bioprobe.zeroshot.head_recipe import put_beside
+    from bioprobe.zeroshot.head_recipe import Beside, put_beside
     from bioprobe.zeroshot.text_head import ask_rows, find_head_classes, find_head_leaves
 
-    rank, chosen, store = asked.rank, Pool.parse(pool or "sum"), asked.store
+    rank, chosen, store = asked.rank, Pool.parse(wording.pool or "sum"), asked.store
     # A list is of species mostly: these are scored, and summed up to the rank.
     lowest = asked.every_rank or asked.abstain is not None
     lowest |= bool(asked.within) and asked.taxa is None and chosen is Pool.SUM
     synonyms = asked.synonyms
-    beside = put_beside(
-        store, head, None if lowest else rank, lambda: find_texts().encode_means, synonyms=synonyms
-    )
+    if head.made_of is not None:
+        # No text stands beside pictures where nothing says how far each is from images.
+        beside = Beside(head, _tell_added(asked.store))
+    else:
+        beside = put_beside(
+            store, head, None if lowest else rank, lambda: find_texts().encode_means,
+            synonyms=synonyms,
+        )  # fmt: skip
     head, wanted = beside.head, None
     if asked.taxa:
         known = find_known_taxa(store, asked.taxa, synonyms=synonyms)
@@ -338,8 +434,18 @@ def _put_head(
         )  # fmt: skip
         wanted = beside.name_rows(wanted)
     find = find_head_leaves if lowest else partial(find_head_classes, rank=rank)
-    classes = find(head, taxa=wanted)
-    question = ask_rows(asked.view, head, classes, rank=rank, pool=chosen)
+
+    def ask(head: TextHead) -> tuple[HeadClasses, Question]:
+        classes = find(head, taxa=wanted)
+        return classes, ask_rows(asked.view, head, classes, rank=rank, pool=chosen)
+
+    notes, marks = beside.notes, None if head.made_of is None else head.made_of.marks
+    if wording.pictured is None:
+        classes, question = ask(head)
+    else:
+        fused = _fuse_head(asked, wording.pictured, head, lambda head: ask(head)[1])
+        head, question, marks = fused.head, fused.question, fused.marks
+        classes, notes = ask(head)[0], (*notes, *fused.notes)
     if asked.abstain is not None:
         question = question.with_options(abstain=asked.abstain)
 
@@ -349,9 +455,167 @@ def _put_head(
         return classes.taxa if lowest else find_head_leaves(head).taxa
 
     return _Put(
-        question, (*asked.notes, *beside.notes), find_known,
-        lambda answers: _describe_head(answers, classes, head.name, chosen.value),
+        question, (*asked.notes, *notes), find_known,
+        lambda answers: _describe_head(answers, classes, head, chosen.value), marks=marks,
     )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fused:
+    """A question in which prototypes stand beside texts.
+
+    Parameters
+    ----------
+    question : Question
+    notes : tuple of Note
+    marks : ndarray of uint64
+        Of the pictures that made the prototypes, or chose what a text counts.
+    head : TextHead
+        What is asked, where that is a head.
+    """
+
+    question: Question
+    notes: Notes
+    marks: npt.NDArray[np.uint64]
+    head: TextHead
+
+
+def _add_pictured(asked: Asked, pictured: Pictured | None) -> Asked:
+    """Ask for the taxa of prototypes too, where no list says what is asked."""
+    from bioprobe.taxonomy import Taxonomy
+    from bioprobe.zeroshot.candidates import find_known_taxa
+
+    if pictured is None or asked.taxa is not None:
+        return asked
+    known = find_known_taxa(asked.store, None)
+    return dataclasses.replace(asked, taxa=Taxonomy.merge((*known, *pictured.taxa)))
+
+
+def _fuse_texts(asked: Asked, pictured: Pictured, question: Question) -> _Fused:
+    from bioprobe.zeroshot.fusion import TextRows
+
+    leaves, taxa = question.leaves, question.tree.taxa
+    rows = TextRows.of_classes(
+        pictured.head, tuple(taxa), leaves.texts, leaves.classes,
+        own=question.options["with_pictures"],
+    )  # fmt: skip
+
+    def put(worth: float) -> Question:
+        return dataclasses.replace(question, leaves=dataclasses.replace(
+            leaves, texts=rows.fuse(worth)
+        ))  # fmt: skip
+
+    chosen = _choose(asked, pictured, rows.fusion, put)
+    n_text = len(taxa) - rows.n_classes
+    said = f"{rows.n_classes:,} classes by text and pictures, {n_text:,} by text alone"
+    return _finish(pictured, pictured.head, put(chosen.worth), said, chosen)
+
+
+def _fuse_head(
+    asked: Asked, pictured: Pictured, head: TextHead, ask: Callable[[TextHead], Question]
+) -> _Fused:
+    from bioprobe.zeroshot.fusion import HeadRows
+
+    if head.made_of is not None:
+        msg = (
+            f"the head {head.name} is of image prototypes itself; name a text head with --head, or "
+            "leave --prototypes out"
+        )
+        raise MisuseError(msg)
+    rows = HeadRows.of_head(head, pictured.head)
+    chosen = _choose(asked, pictured, rows.fusion, lambda worth: ask(rows.fuse(worth)))
+    fused = rows.fuse(chosen.worth)
+    said = (
+        f"{rows.n_classes:,} taxa of the head {head.name} by text and pictures, "
+        f"{len(rows.alone):,} by pictures alone"
+    )
+    if rows.n_left_out:
+        said += f", {rows.n_left_out:,} left out that the head divides further"
+    return _finish(pictured, fused, ask(fused), said, chosen)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Worth:
+    """What a text counts beside a prototype, how that was found, and on which images."""
+
+    worth: float
+    rule: str
+    marks: npt.NDArray[np.uint64] | None = None
+
+
+def _choose(
+    asked: Asked, pictured: Pictured, fusion: Fusion, put: Callable[[float], Question]
+) -> _Worth:
+    """Say how many pictures a text counts as: as is said, by labelled images, or by counts."""
+    import numpy as np
+
+    from bioprobe.store.view import View
+    from bioprobe.task.target import mark_rows
+    from bioprobe.zeroshot.fusion import choose_worth, get_made_of
+    from bioprobe.zeroshot.question import answer_at_rank
+
+    if pictured.text_worth is not None:
+        return _Worth(pictured.text_worth, "as was said")
+    if pictured.worth_where is None:
+        return _Worth(fusion.worth, fusion.rule)
+    view = View.of(asked.store, pictured.worth_where)
+    new = ~get_made_of(pictured.head).find_taught(view.images, view.rows)
+    rows = view.rows[new & (view.labels(asked.rank) != "")]
+    if not len(rows):
+        msg = (
+            f"no labelled image that meets {pictured.worth_where!r} is another than those that "
+            f"made the prototypes {pictured.head.name}; choose others with --worth-where"
+        )
+        raise SelectionError(msg)
+    if len(rows) > _CHOSEN_ON:
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, _CHOSEN_ON).astype(np.int64))]
+    judged = View(asked.store, rows)
+
+    def measure(worth: float) -> tuple[int, int]:
+        (top, *_) = answer_at_rank(judged, put(worth).named(), 1).accuracy()
+        return top.n_correct, top.n_images
+
+    worth, rule = choose_worth(fusion, measure)
+    return _Worth(worth, rule, np.unique(mark_rows(asked.store.images, rows)))
+
+
+def _finish(
+    pictured: Pictured, head: TextHead, question: Question, said: str, chosen: _Worth
+) -> _Fused:
+    import numpy as np
+
+    from bioprobe.zeroshot.fusion import get_made_of
+
+    made_of = get_made_of(pictured.head)
+    marks = np.asarray(made_of.marks)
+    if chosen.marks is not None:
+        marks = np.union1d(marks, chosen.marks)
+    question = question.with_options(
+        prototypes=pictured.head.name, prototypes_sha256=pictured.head.about["vectors_sha256"],
+        text_worth=round(chosen.worth, 4), text_worth_rule=chosen.rule,
+        **({"worth_where": pictured.worth_where} if pictured.worth_where else {}),
+    )  # fmt: skip
+    text = (
+        f"image prototypes {pictured.head.name} of {len(made_of.marks):,} pictures: {said}; a text "
+        f"counts as {chosen.worth:.3g} pictures ({chosen.rule})"
+    )
+    return _Fused(question, (Note(text),), marks, head)
+
+
+def _tell_added(store: EmbeddingStore) -> Notes:
+    """Say which added taxa do not stand beside a head of pictures."""
+    from bioprobe.store.added_taxa import find_added_taxa
+
+    added = find_added_taxa(store)
+    if not len(added):
+        return ()
+    names = ", ".join(taxon.name for taxon in added.taxa[:_SHOWN])
+    more = ", …" if len(added) > _SHOWN else ""
+    text = (
+        f"added taxa are asked by text, and do not stand among pictures alone: {names}{more}; with "
+        "--prototypes in place of --head they do"
+    )
+    return (Note(text),)
 
 
 # Model that knows the taxa of one list that ships and no others.
@@ -607,8 +871,8 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
     taught = 0 if answers.taught is None else int((answers.taught & (answers.truth != "")).sum())
     if taught and not measured:
         said.append(
-            f"all {taught:,} labelled images taught the encoder, which was finetuned: how often "
-            "the answers are right says nothing of others"
+            f"all {taught:,} labelled images taught the encoder or what stands beside it: how "
+            "often the answers are right says nothing of others"
         )
     if measured:
         figures = ", ".join(str(accuracy) for accuracy in measured)
@@ -621,8 +885,8 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
         )
         if taught:
             said.append(
-                f"{taught:,} labelled images taught the encoder, which was finetuned, and are left "
-                "out of this"
+                f"{taught:,} labelled images taught the encoder or what stands beside it, and are "
+                "left out of this"
             )
         said += answers.images.describe_several(answers.rows, answers.level)
     n_ties = count_ties(answers)
@@ -813,14 +1077,17 @@ def _describe_classes(
     return said
 
 
-def _describe_head(answers: Predictions, classes: HeadClasses, name: str, pool: str) -> list[str]:
+def _describe_head(
+    answers: Predictions, classes: HeadClasses, head: TextHead, pool: str
+) -> list[str]:
+    kind, kinds = ("text", "texts") if head.made_of is None else ("prototype", "image prototypes")
     said = [
-        f"images: {len(answers):,}; classes at {answers.rank}: {len(classes.taxa):,}; texts "
-        f"of the head {name}: {len(classes.rows):,}; pool: {pool}"
+        f"images: {len(answers):,}; classes at {answers.rank}: {len(classes.taxa):,}; {kinds} "
+        f"of the head {head.name}: {len(classes.rows):,}; pool: {pool}"
     ]
     if classes.left_out:
         names = ", ".join(taxon.name for taxon in classes.left_out[:5])
-        said.append(f"the head has no text for {len(classes.left_out)} classes, such as {names}")
+        said.append(f"the head has no {kind} for {len(classes.left_out)} classes, such as {names}")
     return said
 
 

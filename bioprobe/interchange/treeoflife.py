@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file
 from bioprobe.encoders.catalog import is_same_model
 from bioprobe.errors import MismatchError, SourceError
-from bioprobe.files import save_array, write_set
+from bioprobe.files import replacing, save_array, write_set
 from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxonomy
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.head_files import iter_blocks, read_text_head
 from bioprobe.zeroshot.head_recipe import write_names
+from bioprobe.zeroshot.prototypes import MadeOf, Prototypes
 from bioprobe.zeroshot.text_head import write_head
 
 LOOKS_LIKE = "a .npy of one taxon a column with a .json of [[7 ranks], common name] beside it"
@@ -47,6 +50,73 @@ def write_text_head(target: Path, taxa: Taxonomy, embeddings: Vectors) -> None:
     )
 
 
+def export_prototypes(target: Path, made: Prototypes, encoder_key: str) -> None:
+    """Write image prototypes in the form of text heads, with what they were made of beside it.
+
+    Parameters
+    ----------
+    target : Path
+        A ``.npy`` of shape (dim, n_taxa); the names go into a ``.json``, counts, spread, the marks
+        of the pictures and the encoder into a ``.pictures.npz``.
+    made : Prototypes
+    encoder_key : str
+        Of the encoder of the vectors.
+
+    Raises
+    ------
+    SourceError
+        If the target has another ending.
+    """
+    check_ending(target)
+    of = made.made_of
+    with replacing(_name_pictures(target)) as temporary, temporary.open("wb") as stream:
+        np.savez(
+            stream, encoder_key=np.array(encoder_key), marks=of.marks, n_images=of.n_images,
+            n_groups=of.n_groups, mean_cosine=of.mean_cosine,
+        )  # fmt: skip
+    write_text_head(target, made.taxa, made.vectors)
+
+
+def _name_pictures(head: Path) -> Path:
+    return head.with_suffix(".pictures.npz")
+
+
+def _read_pictures(source: Path, n_taxa: int, store: EmbeddingStore) -> MadeOf | None:
+    """Read what a head was made of, None where it is of texts.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged, or of another head.
+    MismatchError
+        If it was made by another encoder than the store's.
+    """
+    path = _name_pictures(source)
+    if not is_file(path):
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as read:
+            key = str(read["encoder_key"])
+            made_of = MadeOf(read["n_images"], read["n_groups"], read["mean_cosine"], read["marks"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        msg = f"{path} cannot be read ({error}); write it again: bioprobe taxa prototypes --to"
+        raise SourceError(msg) from error
+    if len(made_of.n_images) != n_taxa:
+        msg = (
+            f"{path} is of {len(made_of.n_images)} taxa, {source} has {n_taxa}; write both again: "
+            "bioprobe taxa prototypes --to"
+        )
+        raise SourceError(msg)
+    if key != store.manifest.encoder.key:
+        msg = (
+            f"{source} holds prototypes of another encoder than {store.folder}, whose vectors are "
+            f"of {store.manifest.encoder.describe()}: they cannot be compared; make them of a "
+            "store of that encoder"
+        )
+        raise MismatchError(msg)
+    return made_of
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class HeadSummary(Record):
     """What came of importing a text head.
@@ -65,6 +135,8 @@ class HeadSummary(Record):
         Names of the first of these.
     notes : tuple of Note
         What is to be said of it.
+    n_pictures : int
+        Pictures that image prototypes were made of, 0 of texts.
     """
 
     store: Path
@@ -73,12 +145,13 @@ class HeadSummary(Record):
     n_left_out: int
     left_out: tuple[str, ...] = ()
     notes: Notes = ()
+    n_pictures: int = 0
 
 
 def import_text_head(
     source: Path, store: EmbeddingStore, *, model: str, name: str | None = None
 ) -> HeadSummary:
-    """Add a TreeOfLife text head to a store.
+    """Add a TreeOfLife text head to a store, or image prototypes that were written in its form.
 
     Parameters
     ----------
@@ -94,7 +167,8 @@ def import_text_head(
     Raises
     ------
     MismatchError
-        If the model is not the store's encoder, or the dim is another.
+        If the model is not the store's encoder, or the dim is another; of prototypes, if they were
+        made by another encoder, whatever it is called.
     SourceError
         If the files cannot be read as a head.
     StoreError
@@ -119,12 +193,15 @@ def import_text_head(
             f"vectors of dim {store.manifest.dim}; bring the head of the store's encoder"
         )
         raise MismatchError(msg)
+    made_of = _read_pictures(source, len(taxa), store)
     head = write_head(
-        store, name or source.stem, taxa, iter_blocks(source), source=str(source.absolute())
-    )
+        store, name or source.stem, taxa, iter_blocks(source), source=str(source.absolute()),
+        made_of=made_of,
+    )  # fmt: skip
     return HeadSummary(
-        store.folder, head.name, len(head), head.about["n_left_out"], tuple(head.about["left_out"])
-    )
+        store.folder, head.name, len(head), head.about["n_left_out"], tuple(head.about["left_out"]),
+        n_pictures=0 if made_of is None else len(made_of.marks),
+    )  # fmt: skip
 
 
 def export_text_head(target: Path, taxa: Taxonomy, embeddings: npt.NDArray[np.float32]) -> None:
@@ -143,7 +220,18 @@ def export_text_head(target: Path, taxa: Taxonomy, embeddings: npt.NDArray[np.fl
     SourceError
         If the target has another ending.
     """
+    check_ending(target)
+    write_text_head(target, taxa, embeddings)
+
+
+def check_ending(target: Path) -> None:
+    """Refuse a file that is no ``.npy``, before anything is computed for it.
+
+    Raises
+    ------
+    SourceError
+        If the target has another ending.
+    """
     if target.suffix != ".npy":
         msg = f"a text head is a .npy file, got {target}; name it so"
         raise SourceError(msg)
-    write_text_head(target, taxa, embeddings)

@@ -216,6 +216,7 @@ def add_pictured(
     encode_text: Callable[[Sequence[str]], Vectors],
     *,
     weight_fractions: Sequence[float] = WEIGHT_FRACTIONS,
+    left_out: Sequence[str] = (),
 ) -> Blend:
     """Add a taxon to a store, with example pictures; hold the store's lock meanwhile.
 
@@ -234,6 +235,8 @@ def add_pictured(
     weight_fractions : sequence of float
         Shares of the pictures to choose from, as in
         :func:`bioprobe.zeroshot.blending.choose_blend`.
+    left_out : sequence of str
+        SHA-256 of further pictures that choose nothing: those that made a prototype.
 
     Returns
     -------
@@ -254,8 +257,9 @@ def add_pictured(
     vectors, sha256s = pictures
     together = dataclasses.replace(others, taxa=Taxonomy.merge((taxon, *others.taxa)))
     blend = choose_blend(
-        view, together, encode_text, taxon, vectors, sha256s, weight_fractions=weight_fractions
-    )
+        view, together, encode_text, taxon, vectors, (*sha256s, *left_out),
+        weight_fractions=weight_fractions,
+    )  # fmt: skip
     keep_examples(
         store, Examples(taxon, vectors, sha256s, blend.weight_fraction, blend.offset, blend.rule)
     )

@@ -1,8 +1,9 @@
-"""Text heads: text embeddings of many taxa, made elsewhere and kept in a store."""
+"""Heads: text embeddings of many taxa, or image prototypes, kept in a store."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import re
@@ -16,18 +17,29 @@ import numpy.typing as npt
 from bioprobe.access import exists, is_file, list_names, read_bytes, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
-from bioprobe.files import COUNT, TEXT, check_fields, hash_file, read_json, replacing_folder
+from bioprobe.files import (
+    COUNT,
+    TEXT,
+    check_fields,
+    hash_file,
+    read_json,
+    remove_folder,
+    replacing_folder,
+)
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.gone import Changes, Gone
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
 from bioprobe.task.leaf_scores import Leaves
 from bioprobe.task.scores import Pool, embed_mean_rows
+from bioprobe.task.target import mark_rows
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
 from bioprobe.taxonomy.lists import collecting_later
 from bioprobe.taxonomy.taxonomy import agree_by_name
 from bioprobe.types import Rows, Scores, Vectors
+from bioprobe.zeroshot.prototypes import IMAGES, MadeOf, Prototypes
 from bioprobe.zeroshot.question import Question
 
 if TYPE_CHECKING:
@@ -110,7 +122,7 @@ class StackedRows:
 
 @dataclasses.dataclass(frozen=True)
 class TextHead:
-    """One text embedding a row, with the taxon that it stands for.
+    """One text embedding or image prototype a row, with the taxon that it stands for.
 
     Parameters
     ----------
@@ -127,6 +139,8 @@ class TextHead:
         Subtracted from the logits of the rows.
     beside : mapping
         What stands beside the head's own taxa, for the provenance.
+    made_of : MadeOf, optional
+        Pictures that the rows were made of, where they are image prototypes.
     """
 
     name: str
@@ -135,6 +149,7 @@ class TextHead:
     about: dict[str, Any]
     offsets: Scores | None = None
     beside: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    made_of: MadeOf | None = None
 
     def __len__(self) -> int:
         return len(self.taxa)
@@ -274,7 +289,8 @@ def read_head_folder(folder: Path, name: str) -> TextHead:
         msg = f"row {seen[np.argmax(np.abs(lengths - 1))]} is no unit vector"
         raise ValueError(msg)
     about.setdefault("left_out", [])
-    return TextHead(name, taxa, vectors, about)
+    made_of = MadeOf.read(folder, len(taxa)) if about.get("of") == IMAGES else None
+    return TextHead(name, taxa, vectors, about, made_of=made_of)
 
 
 def write_head(
@@ -284,6 +300,7 @@ def write_head(
     blocks: Iterable[Vectors],
     *,
     source: str,
+    made_of: MadeOf | None = None,
 ) -> TextHead:
     """Keep a head in a store, tied to the store's encoder; whole or not at all.
 
@@ -302,6 +319,8 @@ def write_head(
         The embeddings in order.
     source : str
         Where they came from.
+    made_of : MadeOf, optional
+        Pictures that the rows were made of, where they are image prototypes.
 
     Raises
     ------
@@ -312,17 +331,68 @@ def write_head(
     """
     final = store.folder / HEADS_DIR / name
     if not _NAME.fullmatch(name):
-        msg = f"{name!r} cannot name a text head; use letters, digits, '.', '_' and '-'"
+        msg = f"{name!r} cannot name a head; use letters, digits, '.', '_' and '-'"
         raise StoreError(msg)
     with store.lock(wait_s=QUICK_WAIT_S):
         if exists(final):
-            msg = f"{store.folder} has a text head {name!r} already; choose another --name"
+            msg = f"{store.folder} has a head {name!r} already; choose another --name"
             raise StoreError(msg)
         encoder = store.manifest.encoder
         about = {"source": source, "model": encoder.model, "encoder_key": encoder.key}
         with replacing_folder(final) as temporary:
+            if made_of is not None:
+                made_of.write(temporary)
+                about["of"] = IMAGES
             fill_head(temporary, taxa, blocks, about, store.manifest.dim, dtype="float32")
     return read_head(store, name)
+
+
+def write_prototypes(store: EmbeddingStore, name: str, made: Prototypes) -> TextHead:
+    """Keep image prototypes in a store as a head.
+
+    Raises
+    ------
+    StoreError
+        As :func:`write_head`.
+    """
+    return write_head(
+        store, name, made.list_names(), [made.vectors], source=f"pictures of {store.folder}",
+        made_of=made.made_of,
+    )  # fmt: skip
+
+
+def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
+    """Remove the image prototypes that pictures which are gone made, and say which.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Held for writing.
+    gone : Gone
+    changes : Changes
+        Counts ``prototypes``, the heads that go.
+
+    Raises
+    ------
+    StoreError
+        If one is damaged.
+    """
+    known = [read_head(store, name) for name in list_heads(store)]
+    made = [(head, head.made_of) for head in known if head.made_of is not None]
+    if not made:
+        return
+    marks = np.setdiff1d(
+        mark_rows(gone.images, gone.rows), mark_rows(gone.kept, np.arange(len(gone.kept)))
+    )
+    for head, made_of in made:
+        if np.isin(marks, made_of.marks).any():
+            changes.counts["prototypes"] += 1
+            changes.said.append(
+                f"the image prototypes {head.name} were made of some of them: forgotten; make them "
+                f"again: bioprobe taxa prototypes --name {head.name}"
+            )
+            folder = store.folder / HEADS_DIR / head.name
+            changes.afterwards(functools.partial(remove_folder, folder))
 
 
 def fill_head(

@@ -28,7 +28,12 @@ from bioprobe.zeroshot.added_taxa import (
     list_known,
     remove_one,
 )
-from bioprobe.zeroshot.blending import DEFAULT_WEIGHT_FRACTION, Blend, choose_blend
+from bioprobe.zeroshot.blending import (
+    DEFAULT_WEIGHT_FRACTION,
+    WEIGHT_FRACTIONS,
+    Blend,
+    choose_blend,
+)
 from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts
 from bioprobe.zeroshot.examples import (
     EXAMPLES_NAME,
@@ -84,10 +89,12 @@ def store(make_store: Callable[..., EmbeddingStore], encoder: PlainEncoder) -> E
     return make_store(encoder).append(frame, vectors)
 
 
-def _add(store: EmbeddingStore, n: int = 3, **options: Sequence[float]) -> Blend:
+def _add(
+    store: EmbeddingStore, n: int = 3, weight_fractions: Sequence[float] = WEIGHT_FRACTIONS
+) -> Blend:
     pictures = _draw(8, n, 9), tuple(f"new {number}" for number in range(n))
     others = dataclasses.replace(PROMPTS, taxa=OLD)
-    return add_pictured(store, NEW, pictures, others, _encode, **options)
+    return add_pictured(store, NEW, pictures, others, _encode, weight_fractions=weight_fractions)
 
 
 def test_pictures_come_back_as_they_were_kept(store: EmbeddingStore) -> None:

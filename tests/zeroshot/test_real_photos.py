@@ -21,8 +21,12 @@ from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
 from bioprobe.zeroshot.added_taxa import add_pictured
+from bioprobe.zeroshot.fusion import TextRows
+from bioprobe.zeroshot.prototypes import make_prototypes
+from bioprobe.zeroshot.question import answer_at_rank
+from bioprobe.zeroshot.text_head import TextHead
 from bioprobe.zeroshot.unseen import measure_generalised
-from bioprobe.zeroshot.zeroshot import zeroshot
+from bioprobe.zeroshot.zeroshot import ask_prompts, zeroshot
 from tests.zeroshot.asking import back_off, zeroshot_rolled_up
 
 pytestmark = pytest.mark.shared
@@ -245,3 +249,37 @@ def test_imported_vectors_of_clip_give_the_published_probabilities(
     assert predictions.scores[0].tolist() == pytest.approx(
         [0.9927935, 0.0042107, 0.0029958], abs=1e-5
     )
+
+
+def test_prototypes_of_new_classes_stand_beside_texts(photos: Photos) -> None:
+    """Pictures of classes that the model never saw, and texts of those that it did."""
+    store = photos.store
+    rows = View.of(store, UNSEEN).rows
+    made = make_prototypes(View(store, rows[::2]), Rank.SPECIES)
+    head = TextHead("new", made.list_names(), made.vectors, {}, made_of=made.made_of)
+    prompts = PromptSet(
+        photos.taxa(None).at(Rank.SPECIES), TextType.TAXON_COM, read_templates("plain")
+    )
+    view = View.all(store)
+    question = ask_prompts(view, prompts, photos.encode_text, rank=Rank.SPECIES)
+    leaves = question.leaves
+    found = TextRows.of_classes(head, prompts.taxa.taxa, leaves.texts, leaves.classes)
+
+    def measure(rows: npt.NDArray[np.int64], worth: float) -> float:
+        put = dataclasses.replace(leaves, texts=found.fuse(worth))
+        answers = answer_at_rank(
+            View(store, rows), dataclasses.replace(question, leaves=put), 1
+        )  # fmt: skip
+        return answers.accuracy()[0].fraction
+
+    new, known = rows[1::2], View.of(store, TEST).rows
+    # Texts alone are right of .90 and .12, and pictures of the new ones take none of the others.
+    assert measure(known, np.inf) == pytest.approx(0.905, abs=0.01)
+    assert measure(known, found.fusion.worth) > 0.89
+    assert measure(new, np.inf) < 0.2
+    assert measure(new, found.fusion.worth) > 0.45
+    # Side by side as they are, pictures take nearly all.
+    plain = np.array(leaves.texts)
+    plain[found.rows] = made.vectors[found.known]
+    put = dataclasses.replace(question, leaves=dataclasses.replace(leaves, texts=plain))
+    assert answer_at_rank(View(store, known), put, 1).accuracy()[0].fraction < 0.3
