@@ -66,7 +66,7 @@ def _write_row(parameter: Any) -> str:  # noqa: ANN401
         flags = ", ".join(f"`{flag}`" for flag in (*parameter.opts, *parameter.secondary_opts))
     is_switch = getattr(parameter, "is_flag", False)
     takes = "" if is_switch else _name_type(parameter)
-    said = _join(parameter.help or "Show this message and exit.").replace("\\[", "[")
+    said = _join(parameter.help or "Show this message and exit.")
     default = parameter.default
     has_default = isinstance(default, (int, float)) or bool(default)
     if has_default and not is_switch:

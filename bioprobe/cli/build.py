@@ -661,8 +661,7 @@ def _declare(name: str, declared: Declared) -> inspect.Parameter:
     if get_origin(declared.kind) is Sequence:
         # Given several times, each of them so.
         kind = list[option.shell or get_args(declared.kind)[0]]  # type: ignore[misc]
-    # A bracket would begin a style of the terminal's library.
-    shown: dict[str, Any] = {"help": option.help.replace("[", "\\["), "metavar": option.metavar}
+    shown: dict[str, Any] = {"help": option.help, "metavar": option.metavar}
     if option.least is not None or option.most is not None:
         shown |= {"min": option.least, "max": option.most}
     if option.choices:
