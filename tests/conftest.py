@@ -64,6 +64,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skipped)
 
 
+def alter_images(store: EmbeddingStore, **columns: object) -> None:
+    """Give a store that is open other columns than its files have; None takes one out."""
+    gone = [name for name, values in columns.items() if values is None]
+    frame = store.images.frame.assign(**columns).drop(columns=gone)
+    store.__dict__["given"] = ImageTable(frame)
+    store.__dict__["images"] = store.given
+
+
 class PlainEncoder:
     """Encode an image by a fixed random projection of its small copy, a text by its hash.
 

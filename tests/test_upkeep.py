@@ -101,7 +101,7 @@ def _decode(file: Path) -> Iterator[tuple[list[str], list[npt.NDArray[Any]]]]:
         inner.make_direct_map()
         yield [], [inner.reconstruct_n(0, inner.ntotal)]
     else:
-        assert file.suffix in {"", ".csv"}, file
+        assert file.suffix in {"", ".csv", ".jsonl"}, file
 
 
 def _find_traces(folder: Path, vectors: Vectors, names: list[str]) -> list[str]:

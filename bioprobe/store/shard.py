@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from bioprobe.access import is_file, list_names, reading
 from bioprobe.cells import is_marked, mark
 from bioprobe.errors import StoreError, UnreadableError
-from bioprobe.files import explaining_refusal, hash_file, save_array, sync
+from bioprobe.files import explaining_refusal, hash_file, parse_json, save_array, sync
 from bioprobe.store.manifest import MANIFEST_NAME, ShardRecord
 from bioprobe.types import Rows
 
@@ -232,7 +231,7 @@ class ShardImages:
     @property
     def is_marked(self) -> bool:
         """Whether its cells keep what was written; see :func:`bioprobe.cells.mark`."""
-        said = json.loads((self.schema.metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
+        said = parse_json((self.schema.metadata or {}).get(b"PANDAS_ATTRS", b"{}"), dict)
         return is_marked(said)
 
     @cached_property

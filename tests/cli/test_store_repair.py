@@ -14,7 +14,9 @@ Capture = pytest.CaptureFixture[str]
 def test_a_damaged_shard_is_named_taken_out_and_embedded_again(
     store: Path, drawn: Path, capsys: Capture
 ) -> None:
-    before = EmbeddingStore.open(store).images
+    images = EmbeddingStore.open(store).images
+    names = images.file_names
+    before = [str(images.find_file(row)) for row in range(len(images))]
     file = store / "shards" / "00000" / "vectors.npy"
     file.write_bytes(file.read_bytes()[:-1])
     assert run(["store", "verify"]) == 1
@@ -25,13 +27,13 @@ def test_a_damaged_shard_is_named_taken_out_and_embedded_again(
     assert run(["store", "verify", "--repair"]) == 0
     said = capsys.readouterr()
     lost = [line.removeprefix("lost: ") for line in said.out.splitlines()[1:]]
-    assert lost == [str(before.find_file(row)) for row in range(len(before))]
+    assert lost == before
     assert f"{len(before)} images in 1 damaged shards taken out, which now lie in store" in said.err
     assert "store is whole: 0 images in 0 shards" in said.err
 
     assert run(["embed", str(drawn / "photos" / "pictures.csv"), "--quiet"]) == 0
     again = EmbeddingStore.open(store)
-    assert sorted(again.images.file_names) == sorted(before.file_names)
+    assert sorted(again.images.file_names) == sorted(names)
     assert run(["store", "verify", "--quiet"]) == 0
 
 

@@ -16,6 +16,7 @@ from bioprobe.cli.app import run
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.intervals import find_wilson
+from tests.conftest import alter_images
 from tests.conservation.conftest import TOKEN, Clock, Served, assess
 
 CATS = ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae")
@@ -374,7 +375,7 @@ def test_the_red_list_says_what_a_table_does_not(
     # Labels in a column of one's own are asked by what is written there.
     served.add("Lynx lynx", assess("Lynx lynx", "NT"))
     column = store._view.images.frame["species"].str.lower().str.replace(" ", "-")
-    store._view.images.frame["slug"] = column.where(column == "lynx-lynx", "")
+    alter_images(store._view.store, slug=column.where(column == "lynx-lynx", ""))
     found = ask(store, red_list=True, labels=True, level="slug")
     assert found.to_frame()["status"].tolist() == ["NT"] * 12
     assert "1 taxa asked of the IUCN Red List" in say(found)

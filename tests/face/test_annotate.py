@@ -26,7 +26,7 @@ from bioprobe.overlays.labels import Drawn, Mark, Style
 from bioprobe.progress import Step
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.view import View
-from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder, alter_images
 
 LION = ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera", "Panthera leo")
 ROBIN = ("Animalia", "Chordata", "Aves", "Passeriformes", "Turdidae", "Turdus",
@@ -218,7 +218,9 @@ def test_what_a_format_cannot_hold_is_listed(own: Store, tmp_path: Path) -> None
     """A WebP has 16,383 pixels a side."""
     Image.new("RGB", (17_000, 4)).save(tmp_path / "photos/cam1/c.png")
     frame = own._view.images.frame
-    frame.loc[frame["path"] == "cam1/c.png", "sha256"] = hash_file(tmp_path / "photos/cam1/c.png")
+    changed = hash_file(tmp_path / "photos/cam1/c.png")
+    contents = frame["sha256"].where(frame["path"] != "cam1/c.png", changed)
+    alter_images(own._view.store, sha256=contents)
     done = own.annotate(tmp_path / "out", labels=True, enlarge_to=0, form="webp")
     found = done.to_frame().set_index("file_name")
     assert "cannot be written as WEBP" in str(found.loc["cam1/c.png", "reason"])
@@ -390,7 +392,8 @@ def test_colours_are_of_the_status_or_the_label_or_as_they_are_given(
 def test_the_status_is_that_of_the_region_the_table_or_the_species(
     store: Store, tmp_path: Path, marks: list[list[Mark]]
 ) -> None:
-    store._view.images.frame["iucn"] = ["EN", "lc", "Vulnerable (VU)", "CR(PE)", "", "", "LC"]
+    said_by_table = ["EN", "lc", "Vulnerable (VU)", "CR(PE)", "", "", "LC"]
+    alter_images(store._view.store, iucn=said_by_table)
 
     def codes(**answers: str | pd.DataFrame | bool) -> list[str]:
         marks.clear()
@@ -408,7 +411,7 @@ def test_the_status_is_that_of_the_region_the_table_or_the_species(
     assert codes(answers=str(table)) == ["EN"]
     assert "1 species have several values in the column iucn, such as Panthera leo" in said[-1]
     # Or what the table of answers says.
-    del store._view.images.frame["iucn"]
+    alter_images(store._view.store, iucn=None)
     _answer(store, {1: 0.9}).assign(status="cr").to_csv(table, index=False)
     assert codes(answers=str(table)) == ["CR"]
 
@@ -562,7 +565,7 @@ def test_what_a_sequence_is_can_be_said(store: Store, tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_where_a_part_of_it_cannot_be(store: Store, tmp_path: Path) -> None:
-    del store._view.images.frame["captured_at"]
+    alter_images(store._view.store, captured_at=None)
     with pytest.raises(BioprobeError, match="nothing says which images are one sequence"):
         store.annotate(tmp_path / "out", labels=True, animate=tmp_path / "moving")
     with pytest.raises(BioprobeError, match="nothing"):

@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be_written_is_no_hindrance(
         raise PermissionError(13, "Permission denied")
 
     # The tests may run as a user who may write everywhere.
-    monkeypatch.setattr("bioprobe.files.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
     index = NeighborIndex.open(store)
     assert index.kind == "ivf"
     assert _measure(index, NeighborIndex.open(store, exact=True), draw(100, 9)) >= 0.85

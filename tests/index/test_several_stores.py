@@ -9,6 +9,7 @@ import bioprobe as bp
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, SelectionError
 from bioprobe.types import Vectors
+from tests.conftest import alter_images
 
 
 def _draw(n: int, seed: int) -> Vectors:
@@ -51,7 +52,7 @@ def test_conditions_hold_for_all_stores_and_copies_are_given_once(tmp_path: Path
     noted = one.search(row=0, also=theirs)
     assert "nothing of" in " ".join(map(str, noted.notes))
     for store in (ours, theirs):
-        store._view.images.frame["sha256"] = [f"{n:064x}" for n in range(8)]
+        alter_images(store._view.store, sha256=[f"{n:064x}" for n in range(8)])
     twice, once = (
         ours.search(row=0, k=20, also=theirs, deduplicate=deduplicate, exclude_query=False)
         for deduplicate in (False, True)

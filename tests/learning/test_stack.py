@@ -26,6 +26,7 @@ from bioprobe.task.method import make_probe
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 from bioprobe.types import Rows
+from tests.conftest import alter_images
 
 FAMILIES = np.array(["Canidae", "Felidae", "Ursidae"])
 N, DIM = 120, 6
@@ -109,7 +110,9 @@ def test_a_path_of_two_images_matches_neither(make: Make) -> None:
 
 def test_a_path_whose_bytes_differ_is_another_image(make: Make) -> None:
     one, other = make(0), make(1)
-    other.images.frame.loc[3, "sha256"] = "e" * 64
+    contents = other.images.column("sha256").copy()
+    contents[3] = "e" * 64
+    alter_images(other, sha256=contents)
     shared = find_shared_images([one, other], np.array([3, 4]))
     assert shared.rows.tolist() == [[4, 4]]
 

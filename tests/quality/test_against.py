@@ -16,6 +16,7 @@ from bioprobe.quality import against as overlaps
 from bioprobe.store.selections import read_selection
 from bioprobe.store.view import View
 from bioprobe.types import Names, Rows, Vectors
+from tests.conftest import alter_images
 
 
 def _draw(n: int, seed: int) -> Vectors:
@@ -99,7 +100,7 @@ def test_the_pairs_nearest_to_the_threshold_are_told(ours: View) -> None:
 def test_the_same_bytes_are_found_however_far_their_vectors() -> None:
     ours = bp.from_vectors(_draw(5, 0), {"path": [f"{n}.jpg" for n in range(5)]}, model="mine")
     view = ours._view
-    view.images.frame["sha256"] = [f"{n:064x}" for n in range(5)]
+    alter_images(view.store, sha256=[f"{n:064x}" for n in range(5)])
     far = -view.read_vectors()
     others = _make_others(far, [f"{n:064x}" for n in (3, 9)])
     found = find_overlap(view, others, threshold=0.99)

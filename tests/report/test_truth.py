@@ -28,6 +28,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank, Taxon
+from tests.conftest import alter_images
 
 
 def _draw(evaluation: Evaluation, seed: int) -> Evaluation:
@@ -194,7 +195,9 @@ def test_common_names_are_shown_in_the_language_of_a_list(
 def test_pictures_have_their_own_common_name_unless_a_language_is_asked_for(
     store: EmbeddingStore,
 ) -> None:
-    store.images.frame.loc[3, "common_name"] = "lion"
+    names = store.images.column("common_name").copy()
+    names[3] = "lion"
+    alter_images(store, common_name=names)
     assert Naming.of(store).find_picture(3) == "lion"
     assert Naming.of(store, []).find_picture(3) == ""
 
