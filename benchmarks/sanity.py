@@ -304,7 +304,7 @@ def randomise_top(encoder: TorchEncoder, share: float, seed: int) -> TorchEncode
     import torch
 
     found = copy.copy(encoder)
-    found.module = copy.deepcopy(encoder.module)
+    found.replace_module(copy.deepcopy(encoder.module))
     layers: list[torch.nn.Module] = []
 
     def see(part: torch.nn.Module, args: Any, result: Any) -> None:  # noqa: ANN401

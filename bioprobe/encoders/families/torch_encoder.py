@@ -314,9 +314,14 @@ class TorchEncoder:
         self.runtime = dataclasses.replace(self.runtime, precision=precision)
         self.fingerprint = dataclasses.replace(self.fingerprint, precision=precision)
         self.runtime.place(self.module)
+        self.replace_module(self.module)
+
+    def replace_module(self, module: torch.nn.Module) -> None:
+        """Run other weights of the same model; what was prepared of those before is forgotten."""
+        self.module = module
         for made in ("_inner", "image_runner"):
             self.__dict__.pop(made, None)
-        self._text_runners.clear()
+        self._text_runners = {}
 
     def preprocess(self, image: Image) -> Pixels:
         """Apply the checkpoint's own preprocessing to one upright RGB image.
