@@ -158,7 +158,7 @@ def measure_sizes(store: EmbeddingStore, rows: Rows) -> dict[str, npt.NDArray[An
         ``aspect``, 0 where no size is known, and ``odd_size``.
     """
     frame = store.images.take(rows, ["width_px", "height_px", REGION])
-    sides = frame[["width_px", "height_px"]].to_numpy(dtype=np.float64)
+    sides = frame[["width_px", "height_px"]].to_numpy(dtype=np.float64, copy=True)
     for at, name in enumerate(frame[REGION].astype(str)):
         region = Region.parse(name) if name else None
         if region is not None and sides[at].all():
