@@ -240,7 +240,7 @@ def pool(
     table = single.to_frame()
     is_asked = table["row"].isin(rows.tolist()).to_numpy(dtype=bool)
     if CONTENT in table:
-        is_asked &= (table[CONTENT] != UNREADABLE).to_numpy(dtype=bool)
+        is_asked = is_asked & (table[CONTENT] != UNREADABLE).to_numpy(dtype=bool)
     best, without = table[is_asked], table[~is_asked]
     place_of = {int(row): place for place, row in enumerate(rows)}
     order = np.array([place_of[int(row)] for row in best["row"]], dtype=np.int64)

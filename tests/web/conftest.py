@@ -152,6 +152,12 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
 
 
 @pytest.fixture(scope="session")
-def client(station: EmbeddingStore) -> TestClient:
-    """Return who asks it as a program on the same machine; it has no cookies."""
+def station_client(station: EmbeddingStore) -> TestClient:
     return ask(station)
+
+
+@pytest.fixture
+def client(station_client: TestClient) -> TestClient:
+    """Return who asks it as a program on the same machine; it has no cookies."""
+    station_client.cookies.clear()
+    return station_client

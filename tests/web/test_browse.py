@@ -67,11 +67,11 @@ def test_what_is_taken_along_is_what_was_chosen(asks: TestClient) -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("/browse?by=nothing", "no rank and no column"),
+        ("/browse?by=nothing", "No rank and no column"),
         ("/browse?by=species&value=Nobody", "has &#x27;Nobody&#x27; as its species"),
         ("/browse?where=import+os", "condition"),
         ("/browse?page=9", "no page 9"),
-        ("/pictures/13", "no row 13"),
+        ("/pictures/13", "No row 13"),
     ],
 )
 def test_what_is_not_there_is_said_on_a_page(asks: TestClient, address: str, said: str) -> None:

@@ -207,7 +207,10 @@ def _wait(page: Page, row: str) -> None:
 
 def _swipe(page: Page, right: int, down: int) -> None:
     """Move a finger over the picture, as a touch screen tells of it."""
-    box = page.locator("[data-swipe]").bounding_box()
+    stage = page.locator("[data-swipe]")
+    # A page that scrolls yet takes a finger for its own.
+    stage.hover(trial=True)
+    box = stage.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     touch = page.context.new_cdp_session(page)
