@@ -10,6 +10,7 @@ import shutil
 import tomllib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skipped)
 
 
-def alter_images(store: EmbeddingStore, **columns: object) -> None:
+def alter_images(store: EmbeddingStore, **columns: Any) -> None:  # noqa: ANN401 - of any type
     """Give a store that is open other columns than its files have; None takes one out."""
     gone = [name for name, values in columns.items() if values is None]
     frame = store.images.frame.assign(**columns).drop(columns=gone)
