@@ -50,23 +50,29 @@ def take(asks: TestClient, kind: str, **body: Any) -> bytes:  # noqa: ANN401 - a
     return answer.content
 
 
-@pytest.fixture
-def asks(own: Path, ask_server: Ask) -> Iterator[TestClient]:
+@pytest.fixture(scope="module")
+def shared(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy the store, for all tests of the module: no two write the same to it."""
+    return Path(shutil.copytree(drawn, tmp_path_factory.mktemp("exports") / "own"))
+
+
+@pytest.fixture(scope="module")
+def asks(shared: Path, ask_server: Ask) -> Iterator[TestClient]:
     """Ask a server of a store of drawn pictures.
 
     Yields
     ------
     TestClient
     """
-    client = ask_server(EmbeddingStore.open(own))
+    client = ask_server(EmbeddingStore.open(shared))
     yield client
     client.app.state.desk.end()  # type: ignore[attr-defined]
 
 
 def test_tables_and_vectors_are_those_of_the_images_that_are_asked(
-    asks: TestClient, own: Path
+    asks: TestClient, shared: Path
 ) -> None:
-    store, mine = bp.open(own), "species == 'Panthera tigris'"
+    store, mine = bp.open(shared), "species == 'Panthera tigris'"
     rows = store.where(mine).rows.tolist()
     table = pd.read_csv(io.BytesIO(take(asks, "export-table", where=mine)))
     assert table["row"].tolist() == rows
@@ -118,7 +124,7 @@ def test_labels_and_answers_go_out_in_the_formats_of_other_tools(asks: TestClien
 
 
 def test_what_people_said_goes_out_and_comes_in_elsewhere(
-    asks: TestClient, own: Path, tmp_path: Path
+    asks: TestClient, shared: Path, tmp_path: Path
 ) -> None:
     nobody = do(asks, "export-annotations", json={})
     assert nobody["problem"]["detail"].startswith("nobody said anything")
@@ -127,9 +133,9 @@ def test_what_people_said_goes_out_and_comes_in_elsewhere(
     assert "'=1+1" not in asks.get("/api/v1/annotations.csv").text
     assert "'=1+1" in asks.get("/api/v1/annotations.csv?safe_csv=true").text
     (tmp_path / "said.csv").write_bytes(take(asks, "export-annotations", form="csv"))
-    other = bp.open(shutil.copytree(own, tmp_path / "other"))
+    other = bp.open(shutil.copytree(shared, tmp_path / "other"))
     other.retract(other.annotations().to_frame()["id"].tolist(), by="ben")
-    assert len(bp.open(own).annotations().to_frame()) == 1
+    assert len(bp.open(shared).annotations().to_frame()) == 1
     assert "=1+1" in (tmp_path / "said.csv").read_text()
 
 
