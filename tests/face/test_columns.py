@@ -157,8 +157,9 @@ def test_every_question_with_a_level_takes_a_column_or_asks_for_a_rank(split: bp
         except BioprobeError as error:
             if "'stage' is not a rank; expected one of kingdom" in str(error):
                 ranks_only.add(name)
-    # These speak of species that an encoder may not have seen, and of how taxa are written.
-    assert ranks_only == {"measure_unseen", "prompts"}
+    # These speak of species that an encoder may not have seen, of how taxa are written, and of
+    # heads, whose rows are taxa.
+    assert ranks_only == {"measure_unseen", "prompts", "prototypes"}
 
 
 def test_a_column_is_split_learnt_kept_and_asked(split: bp.Store) -> None:
