@@ -178,14 +178,13 @@ class Find(Sitting):
             self._finder.learn(read_verdicts(self.store._view, self.level, self.value))
             chosen = self._finder.propose(wanted, self._skipped)
             self._save()
-            images = self.store._view.store.given
-            regions = images.column("image_region").to_numpy(dtype=object)
+            rows = self._rows[chosen.places]
             suggested_by = BY_HEAD if self._finder.head is not None else BY_QUESTION
             pictures = []
-            for place, why, chance, score in zip(
-                chosen.places.tolist(), chosen.whys, chosen.chances, chosen.scores, strict=True
-            ):
-                row = int(self._rows[place])
+            for row, (name, region), why, chance, score in zip(
+                rows.tolist(), self._name_pictures(rows), chosen.whys, chosen.chances,
+                chosen.scores, strict=True,
+            ):  # fmt: skip
                 reason = _WORDS[why]
                 if self._finder.head is None:
                     # A similarity is no probability.
@@ -193,8 +192,8 @@ class Find(Sitting):
                 answers = ((self.value, float(score)),)
                 pictures.append(
                     Shown(
-                        row=row, file_name=images.file_names[row], image_region=str(regions[row]),
-                        label="", suggestion=self.value, score=float(score), answers=answers,
+                        row=row, file_name=name, image_region=region, label="",
+                        suggestion=self.value, score=float(score), answers=answers,
                         suggested_by=suggested_by, shown_for=why, reason=reason,
                         chance=float(chance), id=uuid.uuid4().hex,
                     )

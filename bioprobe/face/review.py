@@ -455,13 +455,14 @@ class Review(Sitting):
     def _describe(self, picks: Sequence[Pick]) -> list[Shown]:
         import numpy as np
 
-        pool, images = self._desk.pool, self.store._view.store.given
+        pool = self._desk.pool
         places = np.array([one.place for one in picks], dtype=np.int64)
         best, scores = self._desk.learner.find_best(places, self._k)
-        answering = self.answering
-        found = []
-        for pick, classes, values in zip(picks, best.tolist(), scores.tolist(), strict=True):
-            row = int(self._rows[pick.place])
+        answering, rows, found = self.answering, self._rows[places], []
+        for pick, row, (name, region), classes, values in zip(
+            picks, rows.tolist(), self._name_pictures(rows), best.tolist(), scores.tolist(),
+            strict=True,
+        ):  # fmt: skip
             answers = tuple(
                 (pool.names[at], value)
                 for at, value in zip(classes, values, strict=True)
@@ -470,8 +471,7 @@ class Review(Sitting):
             own = int(pool.labels[pick.place])
             found.append(
                 Shown(
-                    row, images.file_names[row], str(images.column("image_region").iloc[row]),
-                    pool.names[own] if own >= 0 else "",
+                    row, name, region, pool.names[own] if own >= 0 else "",
                     answers[0][0] if answers else "", answers[0][1] if answers else math.nan,
                     answers, answering if answers else "", pick.strategy, pick.reason,
                     pick.chance, uuid.uuid4().hex,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.face.annotations import Corrects
+    from bioprobe.types import Rows
 
 _FIRST_FACTS = 3
 # What an answer may say of how it came about.
@@ -267,8 +268,8 @@ class Sitting:
             last = self._done.pop()
             taken = self.store.retract(last.ids, by=self.by)
             self._forget([self._place_of[row] for row in last.rows])
-            names = self.store._view.store.images.file_names
-            return taken.say([f"{names[row]} is asked again" for row in last.rows[:_FIRST_FACTS]])
+            named = self._name_pictures(last.rows[:_FIRST_FACTS])
+            return taken.say([f"{name} is asked again" for name, _ in named])
 
     def skip(self, rows: int | Sequence[int]) -> None:
         """Pass over pictures: they are not shown again while this is open.
@@ -387,11 +388,15 @@ class Sitting:
     @functools.cached_property
     def _row_of(self) -> dict[tuple[str, str], int]:
         """Row of each picture and region, as answers name it."""
-        images = self.store._view.store.given
-        regions = images.column("image_region").to_numpy(dtype=object)
-        return {
-            (images.file_names[row], str(regions[row])): row for row in self._rows.tolist()
-        }  # fmt: skip
+        return dict(zip(self._name_pictures(self._rows), self._rows.tolist(), strict=True))
+
+    def _name_pictures(self, rows: Sequence[int] | Rows) -> list[tuple[str, str]]:
+        """Return the file and region of rows, as answers name them."""
+        import numpy as np
+
+        images, asked = self.store._view.store.given, np.asarray(rows, dtype=np.int64)
+        regions = images.take(asked, ["image_region"])["image_region"].astype(str)
+        return list(zip(images.name_files(asked).tolist(), regions.tolist(), strict=True))
 
 
 def _is_hole(value: object) -> bool:

@@ -214,11 +214,10 @@ class Columns:
         order = np.argsort(np.concatenate(places), kind="stable")
         found: dict[str, pd.Series[Any]] = {}
         for name in names:
-            dtype = next((one[name].dtype for one in tables if name in one), None)
-            if dtype is None:
-                dtype = self._find_type(name)
             pieces = [
-                one[name] if name in one else pd.Series([None] * len(one), dtype=dtype)
+                one[name]
+                if name in one
+                else pd.Series([None] * len(one), dtype=self._find_type(name))
                 for one in tables
             ]
             joined = complete_column(name, pd.concat(pieces, ignore_index=True), len(rows))
