@@ -313,11 +313,11 @@ class Asks(Opened):
         """
         from bioprobe.content import ContentRules
         from bioprobe.face.pages import pool_answers, show_answers_of
+        from bioprobe.face.pictured import Pictured
         from bioprobe.face.taxa import open_list
         from bioprobe.face.zeroshot import (
             Adapter,
             Asked,
-            Pictured,
             Wording,
             ask_named,
             ask_taxa,

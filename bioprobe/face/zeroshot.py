@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bioprobe.errors import MisuseError, PromptError, SelectionError
+from bioprobe.face.pictured import Pictured, fuse_head, fuse_texts
 from bioprobe.options import RANK_NAMES
 from bioprobe.result import WARNING, Note, Notes
 
@@ -30,14 +31,11 @@ if TYPE_CHECKING:
     from bioprobe.taxonomy import Rank, Taxonomy
     from bioprobe.types import Mask, Scores, Vectors
     from bioprobe.zeroshot.candidates import ClassNames
-    from bioprobe.zeroshot.fusion import Fusion
     from bioprobe.zeroshot.question import Question
     from bioprobe.zeroshot.seen_offset import SeenOffset
     from bioprobe.zeroshot.text_head import HeadClasses, TextHead
 
 _Answers = TypeVar("_Answers", "Predictions", "Decisions")
-# Labelled images that say what a text counts beside a prototype; more change no choice.
-_CHOSEN_ON = 2000
 # Contradictions and same texts that are named one by one.
 _SHOWN = 3
 
@@ -136,57 +134,6 @@ class Asked:
     def store(self) -> EmbeddingStore:
         """Store that holds the images."""
         return self.view.store
-
-
-@dataclasses.dataclass(frozen=True)
-class Pictured:
-    """Image prototypes beside the texts; the options of the same names.
-
-    Parameters
-    ----------
-    head : TextHead
-        Of image prototypes.
-    text_worth : float, optional
-        Pictures that a text counts as; by default it is found.
-    worth_where : str, optional
-        Condition on the labelled images on which it is chosen.
-    """
-
-    head: TextHead
-    text_worth: float | None = None
-    worth_where: str | None = None
-
-    @classmethod
-    def of(
-        cls, view: View, name: str | None, text_worth: float | None, worth_where: str | None
-    ) -> Pictured | None:
-        """Open a head of prototypes by its name; None where none is named.
-
-        Raises
-        ------
-        PromptError
-            If it is a text head.
-        MisuseError
-            If both ways to say what a text counts are given.
-        """
-        from bioprobe.zeroshot.fusion import get_made_of
-        from bioprobe.zeroshot.text_head import read_head
-
-        if name is None:
-            return None
-        if text_worth is not None and worth_where is not None:
-            msg = "--text-worth says what --worth-where would choose; leave one of them out"
-            raise MisuseError(msg)
-        head = read_head(view.store, name)
-        get_made_of(head)
-        return cls(head, text_worth, worth_where)
-
-    @property
-    def taxa(self) -> Taxonomy:
-        """Taxa of the prototypes."""
-        from bioprobe.taxonomy.columns import to_taxonomy
-
-        return to_taxonomy(self.head.taxa)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -386,7 +333,7 @@ def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
         question = question.with_options(pool=pool.value)
     beside = None
     if wording.pictured is not None:
-        beside = _fuse_texts(asked, wording.pictured, question)
+        beside = fuse_texts(wording.pictured, asked.store, asked.rank, question)
         question = beside.question
 
     def measure(answers: Predictions) -> Mapping[str, Scores]:
@@ -443,7 +390,9 @@ def _put_head(
     if wording.pictured is None:
         classes, question = ask(head)
     else:
-        fused = _fuse_head(asked, wording.pictured, head, lambda head: ask(head)[1])
+        fused = fuse_head(
+            wording.pictured, asked.store, asked.rank, head, lambda head: ask(head)[1]
+        )
         head, question, marks = fused.head, fused.question, fused.marks
         classes, notes = ask(head)[0], (*notes, *fused.notes)
     if asked.abstain is not None:
@@ -460,26 +409,6 @@ def _put_head(
     )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
-class _Fused:
-    """A question in which prototypes stand beside texts.
-
-    Parameters
-    ----------
-    question : Question
-    notes : tuple of Note
-    marks : ndarray of uint64
-        Of the pictures that made the prototypes, or chose what a text counts.
-    head : TextHead
-        What is asked, where that is a head.
-    """
-
-    question: Question
-    notes: Notes
-    marks: npt.NDArray[np.uint64]
-    head: TextHead
-
-
 def _add_pictured(asked: Asked, pictured: Pictured | None) -> Asked:
     """Ask for the taxa of prototypes too, where no list says what is asked."""
     from bioprobe.taxonomy import Taxonomy
@@ -489,117 +418,6 @@ def _add_pictured(asked: Asked, pictured: Pictured | None) -> Asked:
         return asked
     known = find_known_taxa(asked.store, None)
     return dataclasses.replace(asked, taxa=Taxonomy.merge((*known, *pictured.taxa)))
-
-
-def _fuse_texts(asked: Asked, pictured: Pictured, question: Question) -> _Fused:
-    from bioprobe.zeroshot.fusion import TextRows
-
-    leaves, taxa = question.leaves, question.tree.taxa
-    rows = TextRows.of_classes(
-        pictured.head, tuple(taxa), leaves.texts, leaves.classes,
-        own=question.options["with_pictures"],
-    )  # fmt: skip
-
-    def put(worth: float) -> Question:
-        return dataclasses.replace(question, leaves=dataclasses.replace(
-            leaves, texts=rows.fuse(worth)
-        ))  # fmt: skip
-
-    chosen = _choose(asked, pictured, rows.fusion, put)
-    n_text = len(taxa) - rows.n_classes
-    said = f"{rows.n_classes:,} classes by text and pictures, {n_text:,} by text alone"
-    return _finish(pictured, pictured.head, put(chosen.worth), said, chosen)
-
-
-def _fuse_head(
-    asked: Asked, pictured: Pictured, head: TextHead, ask: Callable[[TextHead], Question]
-) -> _Fused:
-    from bioprobe.zeroshot.fusion import HeadRows
-
-    if head.made_of is not None:
-        msg = (
-            f"the head {head.name} is of image prototypes itself; name a text head with --head, or "
-            "leave --prototypes out"
-        )
-        raise MisuseError(msg)
-    rows = HeadRows.of_head(head, pictured.head)
-    chosen = _choose(asked, pictured, rows.fusion, lambda worth: ask(rows.fuse(worth)))
-    fused = rows.fuse(chosen.worth)
-    said = (
-        f"{rows.n_classes:,} taxa of the head {head.name} by text and pictures, "
-        f"{len(rows.alone):,} by pictures alone"
-    )
-    if rows.n_left_out:
-        said += f", {rows.n_left_out:,} left out that the head divides further"
-    return _finish(pictured, fused, ask(fused), said, chosen)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Worth:
-    """What a text counts beside a prototype, how that was found, and on which images."""
-
-    worth: float
-    rule: str
-    marks: npt.NDArray[np.uint64] | None = None
-
-
-def _choose(
-    asked: Asked, pictured: Pictured, fusion: Fusion, put: Callable[[float], Question]
-) -> _Worth:
-    """Say how many pictures a text counts as: as is said, by labelled images, or by counts."""
-    import numpy as np
-
-    from bioprobe.store.view import View
-    from bioprobe.task.target import mark_rows
-    from bioprobe.zeroshot.fusion import choose_worth, get_made_of
-    from bioprobe.zeroshot.question import answer_at_rank
-
-    if pictured.text_worth is not None:
-        return _Worth(pictured.text_worth, "as was said")
-    if pictured.worth_where is None:
-        return _Worth(fusion.worth, fusion.rule)
-    view = View.of(asked.store, pictured.worth_where)
-    new = ~get_made_of(pictured.head).find_taught(view.images, view.rows)
-    rows = view.rows[new & (view.labels(asked.rank) != "")]
-    if not len(rows):
-        msg = (
-            f"no labelled image that meets {pictured.worth_where!r} is another than those that "
-            f"made the prototypes {pictured.head.name}; choose others with --worth-where"
-        )
-        raise SelectionError(msg)
-    if len(rows) > _CHOSEN_ON:
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, _CHOSEN_ON).astype(np.int64))]
-    judged = View(asked.store, rows)
-
-    def measure(worth: float) -> tuple[int, int]:
-        (top, *_) = answer_at_rank(judged, put(worth).named(), 1).accuracy()
-        return top.n_correct, top.n_images
-
-    worth, rule = choose_worth(fusion, measure)
-    return _Worth(worth, rule, np.unique(mark_rows(asked.store.images, rows)))
-
-
-def _finish(
-    pictured: Pictured, head: TextHead, question: Question, said: str, chosen: _Worth
-) -> _Fused:
-    import numpy as np
-
-    from bioprobe.zeroshot.fusion import get_made_of
-
-    made_of = get_made_of(pictured.head)
-    marks = np.asarray(made_of.marks)
-    if chosen.marks is not None:
-        marks = np.union1d(marks, chosen.marks)
-    question = question.with_options(
-        prototypes=pictured.head.name, prototypes_sha256=pictured.head.about["vectors_sha256"],
-        text_worth=round(chosen.worth, 4), text_worth_rule=chosen.rule,
-        **({"worth_where": pictured.worth_where} if pictured.worth_where else {}),
-    )  # fmt: skip
-    text = (
-        f"image prototypes {pictured.head.name} of {len(made_of.marks):,} pictures: {said}; a text "
-        f"counts as {chosen.worth:.3g} pictures ({chosen.rule})"
-    )
-    return _Fused(question, (Note(text),), marks, head)
 
 
 def _tell_added(store: EmbeddingStore) -> Notes:
