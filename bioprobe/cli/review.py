@@ -69,9 +69,8 @@ def review(
     answers: Annotated[
         Path | None,
         Option(
-            "Take back such a table that was filled in; with --propose, before the next are "
-            "proposed.",
-            when=(Without("status"),),
+            "Take back such a table that was filled in; with --propose or --status, before the "
+            "next are proposed or it is said how far the review is."
         ),
     ] = None,
     status: Annotated[
@@ -135,7 +134,7 @@ def review(
     said = ""
     if answers is not None:
         notes = session.answer(answers).notes
-        said = "; ".join(map(str, notes)) if propose is not None else ""
+        said = "; ".join(map(str, notes)) if status or propose is not None else ""
     if _is_find(session):
         if status:
             session.progress()

@@ -431,8 +431,8 @@ class Browses(Opened):
             msg = f"no row {row} is in {self.folder}; it has {len(store.rows):,} images"
             raise SelectionError(msg)
         known = images.take(np.array([row], dtype=np.int64)).iloc[0]
-        written = {str(name): write_cell(value) for name, value in known.items()}
-        labels = {name: written[name] for name in LABEL_COLUMNS if written[name]}
+        written = {str(name): write_cell(value) for name, value in known.dropna().items()}
+        labels = {name: written[name] for name in LABEL_COLUMNS if written.get(name)}
         hidden = {*LABEL_COLUMNS, *LOCATION_COLUMNS, REGION, LABELS_FROM, *FACT_COLUMNS}
         facts = {name: text for name, text in written.items() if text and name not in hidden}
         parts = tuple(self._describe_part(int(one)) for one in self._catalogue.find_regions(row))

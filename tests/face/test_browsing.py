@@ -12,6 +12,7 @@ import bioprobe as bp
 from bioprobe.errors import SelectionError
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
+from tests.conftest import alter_images
 
 
 def test_groups_count_what_is_asked_and_name_their_first_picture(families: EmbeddingStore) -> None:
@@ -132,6 +133,7 @@ def test_the_ranks_below_a_group_are_said_with_its_condition(families: Embedding
 
 def test_a_look_says_what_is_known_and_what_stands_beside(families: EmbeddingStore) -> None:
     store = bp.open(families.folder)
+    alter_images(store._view.store, share_present=np.full(80, np.nan, np.float32))
     found = store.look(17, by="family", value="Canidae")
     assert (found.file_name, found.label, found.facts) == (
         "Canidae/01.jpg",

@@ -200,6 +200,9 @@ def test_a_table_goes_out_and_comes_back_once(store: Store, tmp_path: Path) -> N
         assert run([*asked, "--answers", file, "--output", answered]) == 0
         written = json.loads(Path(answered).read_text())["rows"]
         assert sum(one["is_new"] for one in written) == n_new
+    assert run([*asked, "--answers", file, "--status", "--output", answered]) == 0
+    figures = json.loads(Path(answered).read_text())["rows"]
+    assert {one["figure"]: one["value"] for one in figures}["answers"] == 5
     kept = bp.open(store.folder).annotations().to_frame().set_index("row")
     assert len(kept) == 5
     shown = frame.set_index("row").loc[kept.index]
