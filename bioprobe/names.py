@@ -44,10 +44,11 @@ def shorten(text: str, most: int = 60) -> str:
     return line if len(line) <= most and len(text) <= 2 * most else f"{line[:most]}…"
 
 
-def find_nearest(name: str, known: Iterable[str]) -> str | None:
+def find_nearest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
     """Return the known name that is nearest to a misspelt one, whatever the case of either.
 
-    Of known names that differ in case alone, the last is returned.
+    Of known names that differ in case alone, the last is returned; of those whose share of common
+    letters (:class:`difflib.SequenceMatcher`) is below ``least``, none.
 
     Examples
     --------
@@ -55,7 +56,7 @@ def find_nearest(name: str, known: Iterable[str]) -> str | None:
     ('family', None)
     """
     spelt = {unify(one).casefold(): one for one in known}
-    near = difflib.get_close_matches(unify(name).casefold(), spelt, n=1)
+    near = difflib.get_close_matches(unify(name).casefold(), spelt, n=1, cutoff=least)
     return spelt[near[0]] if near else None
 
 

@@ -30,6 +30,9 @@ _LAST = "last"
 # Of a table that was exported, what is no part of an annotation.
 _NOT_READ = {"retracted_by", "retracted_at", "is_new", "where", "problem"}
 _SHOWN = 3
+# Share of letters in common from which a name that nothing had is taken for a misspelt one: one
+# letter of nine, and sisters such as Parus major and Parus minor are none.
+_ALIKE = 0.88
 
 LabelLevel = Annotated[
     str,
@@ -108,6 +111,7 @@ class Corrects(Opened):
 
         annotations, rows = self._read_annotations(list_rows(given), by, is_new=new_column)
         store = self._view.store
+        odd = _tell_misspelt(annotations, store)
         new = append(self.folder, annotations, store.check_current)
         self._count_anew()
         frame = _describe(annotations, rows, store)
@@ -116,7 +120,7 @@ class Corrects(Opened):
         said = [Note(f"{len(new):,} annotations by {people} written to {self.folder}")]
         if len(new) < len(annotations):
             said.append(Note(f"{len(annotations) - len(new):,} were there already"))
-        return Table(frame).say(said)
+        return Table(frame).say([*said, *odd])
 
     @question
     def annotate_rows(
@@ -360,6 +364,10 @@ class Corrects(Opened):
                 metavar="NAME",
             ),
         ] = None,
+        path_column: Annotated[
+            str | None,
+            Option("Column of a table of labels that names the picture, where it is not found."),
+        ] = None,
         new_column: NewColumn = False,
     ) -> Table:
         """Take annotations of a file into the log; what is there already is not written again.
@@ -377,6 +385,8 @@ class Corrects(Opened):
             Only this rank or column.
         by : str, optional
             Who says it, where the file does not.
+        path_column : str, optional
+            Column of a table of labels that names the picture.
         new_column : bool
             Whether a level may be a column that the store has not: it has it then.
 
@@ -403,7 +413,7 @@ class Corrects(Opened):
         from bioprobe.store.annotations import append, check_same, read_log
 
         store = self._view.store
-        entries, problems, notes = read_entries(Path(file), level)
+        entries, problems, notes = read_entries(Path(file), level, path_column)
         reader = AnnotationReader(store, by, is_new=new_column)
         log = read_log(self.folder)
         known = {one.id: one for one in log.annotations}
@@ -433,6 +443,7 @@ class Corrects(Opened):
             why = "; ".join(f"{where}: {why}" for where, why in problems[:_SHOWN])
             msg = f"nothing of {file} is an annotation of {self.folder}: {why or 'it lists none'}"
             raise SourceError(msg)
+        odd = _tell_misspelt(taken, store)
         new = append(self.folder, taken, store.check_current)
         self._count_anew()
         rows = self._find_rows([one.unit for one in taken])
@@ -450,7 +461,7 @@ class Corrects(Opened):
         if problems:
             text = f"{len(problems):,} were not taken, such as {problems[0][0]}: {problems[0][1]}"
             notes.append(Note(text, PROBLEM))
-        return Table(frame).say(notes)
+        return Table(frame).say([*notes, *odd])
 
     @question
     def export_annotations(
@@ -658,6 +669,32 @@ def _describe(annotations: Sequence[Annotation], rows: Sequence[int], store: Any
             },
         }
     )
+
+
+def _tell_misspelt(annotations: Sequence[Annotation], store: Any) -> list[Note]:  # noqa: ANN401
+    """Warn of values that are new to the store, and nearly those that it knows."""
+    from bioprobe.names import find_nearest
+    from bioprobe.store.added_taxa import find_added_taxa
+    from bioprobe.taxonomy import Rank
+
+    said: dict[str, set[str]] = {}
+    for one in annotations:
+        if one.value:
+            said.setdefault(one.level, set()).add(one.value)
+    notes = []
+    for level, values in said.items():
+        known = {one.value for one in store.annotations.annotations if one.level == level}
+        if level in store.given.columns:
+            known.update(store.given.number_labels(level)[1])
+        ranks = [one for one in Rank if one.value == level]
+        for taxon in find_added_taxa(store) if ranks else ():
+            known.update(taxon.lineage[ranks[0].depth : ranks[0].depth + 1])
+        for value in sorted(values - known):
+            near = find_nearest(value, known, least=_ALIKE)
+            if near:
+                text = f"nothing was {value!r} at {level} before; was {near!r} meant?"
+                notes.append(Note(f"{text} bioprobe annotations retract takes it back", WARNING))
+    return notes
 
 
 def _tell_log(log: Log, rows: Sequence[int], chosen: Sequence[Annotation]) -> list[Note]:

@@ -162,7 +162,7 @@ class Units:
 
 
 def read_entries(
-    file: Path, level: str | None = None
+    file: Path, level: str | None = None, path_column: str | None = None
 ) -> tuple[list[Entry], list[tuple[str, str]], list[Note]]:
     """Read annotations of a file.
 
@@ -177,6 +177,8 @@ def read_entries(
         labels from: Camtrap DP, COCO, Timelapse, Wildlife Insights, Darwin Core.
     level : str, optional
         Rank or column that is taken; by default the lowest rank that a picture is labelled at.
+    path_column : str, optional
+        Column that names the picture, of a table that is none of annotations.
 
     Returns
     -------
@@ -195,7 +197,8 @@ def read_entries(
         return own
     from bioprobe.sources.source import SourceOptions, find_images
 
-    return _take_listing(find_images([file], SourceOptions(allow_outside=True)), level)
+    options = SourceOptions(allow_outside=True, path_column=path_column)
+    return _take_listing(find_images([file], options), level)
 
 
 def _read_own(

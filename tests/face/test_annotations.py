@@ -107,6 +107,23 @@ def test_a_store_that_was_compacted_since_is_opened_again_first(store: Store) ->
         store.annotate_rows(LYNX, row=1)
 
 
+def test_a_name_that_is_nearly_one_that_is_known_is_taken_with_a_warning(
+    store: Store, tmp_path: Path
+) -> None:
+    def warn(said: bp.Table) -> list[str]:
+        return [str(note) for note in said.notes if note.kind == "warning"]
+
+    # A species that is new is none that is misspelt, and is known from then on.
+    assert warn(store.annotate_rows("Panthera uncia", row=1, by="anna")) == []
+    for name, near in (("Panthera leoo", LION), ("panthera Uncia", "Panthera uncia")):
+        (text,) = warn(store.annotate_rows(name, row=1, by="anna"))
+        assert f"nothing was {name!r} at species before; was {near!r} meant?" in text
+    table = tmp_path / "said.csv"
+    table.write_text("path,taken,species\nx.jpg,1.jpg,Linx lynx\ny.jpg,0.jpg,Panthera leo\n")
+    (text,) = warn(store.import_annotations(table, by="ben", path_column="taken"))
+    assert "was 'Lynx lynx' meant?" in text
+
+
 def test_the_commands_add_show_and_take_back(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
