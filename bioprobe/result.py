@@ -39,6 +39,17 @@ class Note:
 Notes = tuple[Note, ...]
 
 
+def count(n: int, one: str, many: str = "") -> str:
+    """Return how many there are, as a sentence says it.
+
+    Examples
+    --------
+    >>> count(1, "picture"), count(1_200, "picture"), count(2, "person", "people")
+    ('1 picture', '1,200 pictures', '2 people')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
 class Result:
     """Base of what a question returns: a frozen dataclass with ``notes`` and ``to_frame()``."""
 

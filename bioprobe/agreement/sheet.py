@@ -13,6 +13,7 @@ from bioprobe.files import write_text
 from bioprobe.images.location import ImageLocation
 from bioprobe.intervals import Interval
 from bioprobe.page.html import make_thumbnail, render_page
+from bioprobe.result import count
 
 _SIZE_PX = 280
 # Groups of pictures, pictures of each, and lines of the table of moves.
@@ -98,7 +99,7 @@ def _group(
     for (first, second), at_pairs in commonest[:_GROUPS]:
         common = lines[at_pairs[0]]["common"]
         n_shown = min(len(at_pairs), _OF_A_GROUP)
-        note = f"{len(at_pairs):,} {'picture' if len(at_pairs) == 1 else 'pictures'}"
+        note = count(len(at_pairs), "picture")
         note += f", both in {common}" if common else ""
         note += f"; the first {n_shown} of the queue are shown." if n_shown < len(at_pairs) else "."
         shown = [_show(lines[at], places.get(at)) for at in at_pairs[:n_shown]]

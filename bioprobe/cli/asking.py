@@ -14,6 +14,7 @@ from bioprobe.cli.options import AnswerPage, PageBy, PageOrder
 from bioprobe.cli.show import say, write_frame
 from bioprobe.errors import MisuseError
 from bioprobe.options import PEOPLE, RANK_NAMES, Option, With, WithAny, Without
+from bioprobe.result import count
 
 if TYPE_CHECKING:
     from bioprobe.demo import Demonstration
@@ -86,7 +87,7 @@ def zeroshot(
     """
     if html is None:
         return ""
-    return f"wrote {answers.write_page(html, html_by, html_order):,} pictures to {html}"
+    return f"wrote {count(answers.write_page(html, html_by, html_order), 'picture')} to {html}"
 
 
 def _read_terms(terms: Sequence[str]) -> dict[str, list[str]]:
@@ -133,7 +134,7 @@ def search(
     """
     if html is None:
         return ""
-    return f"wrote {found.write_page(html, html_order):,} pictures to {html}"
+    return f"wrote {count(found.write_page(html, html_order), 'picture')} to {html}"
 
 
 @command(app, "face.asking:Asks.filter", name="filter", encodes=True, sources="-", chooses=True)
@@ -171,7 +172,7 @@ def filter_images(
     by_name: dict[str, Any] = (
         {"by": html_by, "order": html_order} if hasattr(found, "count_drops") else {}
     )
-    return f"wrote {found.write_page(html, **by_name):,} pictures to {html}"
+    return f"wrote {count(found.write_page(html, **by_name), 'picture')} to {html}"
 
 
 @command(app, "face.asking:Asks.dedupe", sources="-", chooses=True)
@@ -190,7 +191,7 @@ def dedupe(
 
     Example: bioprobe dedupe --threshold 0.97 --output duplicates.csv
     """
-    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+    return f"wrote {count(found.write_page(html), 'picture')} to {html}" if html else ""
 
 
 @command(
@@ -238,7 +239,7 @@ def cluster(
 
     Example: bioprobe cluster --unknown --level species --add
     """
-    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+    return f"wrote {count(found.write_page(html), 'picture')} to {html}" if html else ""
 
 
 @command(app, "face.comparing:compare")
@@ -268,7 +269,7 @@ def compare(
     Example: bioprobe compare bioclip-1.csv bioclip-2.csv --output queue.csv --html page.html
     """
     _ = people
-    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+    return f"wrote {count(found.write_page(html), 'picture')} to {html}" if html else ""
 
 
 @command(app, "face.explaining:Explains.explain", encodes=True, lone=True)
@@ -308,9 +309,9 @@ def explain(
     _ = people
     said = []
     if overlays is not None:
-        said.append(f"wrote {found.write_overlays(overlays):,} pictures into {overlays}")
+        said.append(f"wrote {count(found.write_overlays(overlays), 'picture')} into {overlays}")
     if html is not None:
-        said.append(f"wrote {found.write_page(html):,} pictures to {html}")
+        said.append(f"wrote {count(found.write_page(html), 'picture')} to {html}")
     return "; ".join(said)
 
 
@@ -384,7 +385,7 @@ def evaluate(
         return ""
     frame = found.predictions
     write_frame(frame, str(predictions), "parquet", provenance=found.provenance, quiet=True)
-    return f"wrote {len(frame):,} rows to {predictions}"
+    return f"wrote {count(len(frame), 'row')} to {predictions}"
 
 
 @command(app, "face.robustness:Tries.robustness", encodes=True)
@@ -405,7 +406,7 @@ def robustness(
 
     Example: bioprobe robustness --level family --sample 100 --html robustness.html
     """
-    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+    return f"wrote {count(found.write_page(html), 'picture')} to {html}" if html else ""
 
 
 @command(app, "face.mapping:Maps.map", name="map")
@@ -481,7 +482,7 @@ def status(
 
     Example: bioprobe status statuses.csv --labels --by site --table counts
     """
-    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+    return f"wrote {count(found.write_page(html), 'picture')} to {html}" if html else ""
 
 
 @command(app, "face.estimating:Infers.estimate")
@@ -540,4 +541,4 @@ def annotate(
     if table is None:
         return ""
     write_answer(done, str(table), None, quiet=True)
-    return f"wrote {len(done.frame):,} rows to {table}"
+    return f"wrote {count(len(done.frame), 'row')} to {table}"

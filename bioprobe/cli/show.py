@@ -29,6 +29,7 @@ from bioprobe.files import (
 )
 from bioprobe.options import RANK_NAMES
 from bioprobe.progress import Progress, Step
+from bioprobe.result import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,7 +170,7 @@ def write_frame(
     else:
         _write_csv(_disarm(frame) if safe_csv else frame, output, provenance)
     if not to_stdout:
-        say(f"wrote {len(frame):,} rows to {output}", quiet=quiet)
+        say(f"wrote {count(len(frame), 'row')} to {output}", quiet=quiet)
 
 
 def write_paths(paths: Sequence[str], output: str, *, null: bool) -> None:

@@ -18,7 +18,7 @@ from bioprobe.face.written import (
     take_back,
 )
 from bioprobe.options import RANK_NAMES, Option, list_given, question
-from bioprobe.result import PROBLEM, WARNING, Note, Table
+from bioprobe.result import PROBLEM, WARNING, Note, Table, count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +117,7 @@ class Corrects(Opened):
         frame = _describe(annotations, rows, store)
         frame["is_new"] = frame["id"].isin({one.id for one in new})
         people = ", ".join(sorted({one.by for one in annotations}))
-        said = [Note(f"{len(new):,} annotations by {people} written to {self.folder}")]
+        said = [Note(f"{count(len(new), 'annotation')} by {people} written to {self.folder}")]
         if len(new) < len(annotations):
             said.append(Note(f"{len(annotations) - len(new):,} were there already"))
         return Table(frame).say([*said, *odd])
@@ -324,7 +324,7 @@ class Corrects(Opened):
         ]  # fmt: skip
         new, again = retract(self.folder, named, by=person)
         self._count_anew()
-        said = [Note(f"{len(new):,} annotations of {self.folder} are taken back")]
+        said = [Note(f"taken back in {self.folder}: {count(len(new), 'annotation')}")]
         if again:
             said.append(Note(f"{len(again):,} were taken back already"))
         frame = pd.DataFrame(
@@ -455,7 +455,7 @@ class Corrects(Opened):
         failed = failed.assign(row=-1, is_new=False)
         frame = pd.concat([frame, failed], ignore_index=True) if problems else frame
         people = ", ".join(sorted({one.by for one in taken}))
-        notes.append(Note(f"{len(new):,} annotations by {people} written to {self.folder}"))
+        notes.append(Note(f"{count(len(new), 'annotation')} by {people} written to {self.folder}"))
         if len(new) < len(taken):
             notes.append(Note(f"{len(taken) - len(new):,} were there already"))
         if problems:

@@ -21,6 +21,7 @@ from bioprobe.images.regions import REGION
 from bioprobe.index import Neighbors, Terms
 from bioprobe.page.html import make_thumbnail, render_page
 from bioprobe.quality.flaws import RULES
+from bioprobe.result import count
 from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
@@ -303,12 +304,12 @@ def write_filter_sheet(
     frame = found.to_frame().assign(**{"class": found.images.labels(level)[found.rows]})
     n_images, dropped = frame["class"].value_counts().to_dict(), frame[~frame["kept"]]
     groups = []
-    for name, count in dropped[group_by].value_counts().items():
+    for name, n_dropped in dropped[group_by].value_counts().items():
         pictures = _show_dropped(found, dropped[dropped[group_by] == name], order)
         of = f" of {n_images[str(name)]:,}" if group_by == "class" else ""
-        shown = f"; {len(pictures)} are shown" if len(pictures) < count else ""
+        shown = f"; {len(pictures)} are shown" if len(pictures) < n_dropped else ""
         how = f"the nearest to being kept, by {order}" if order else "nearest to being kept first"
-        note = f"{count:,}{of} dropped{shown}, {how}."
+        note = f"{n_dropped:,}{of} dropped{shown}, {how}."
         groups.append(SheetGroup(str(name) or f"no {level}", note, pictures))
     write_contact_sheet(
         path, f"Not kept as {found.name}", _introduce_filter(found, len(dropped)), groups
@@ -438,7 +439,7 @@ def write_answer_sheet(
         few = of_group.head(n_shown)
         few = few.iloc[find_places(images, few["row"].tolist(), order)]
         shown = [_show_line(answers, line) for line in few.to_dict("records")]
-        note = f"{len(of_group):,} pictures"
+        note = count(len(of_group), "picture")
         if level is not None:
             found = of_group["answer"].value_counts()
             some = [f"{one} {n:,}" for one, n in found.head(_NAMED).items()]
@@ -512,7 +513,7 @@ def write_cluster_sheet(path: Path, found: Clusters) -> int:
             for at in inside[few]
         ]
         rest = f"; {len(shown)} are shown" if len(shown) < len(inside) else ""
-        note = f"{len(inside):,} pictures{rest}"
+        note = f"{count(len(inside), 'picture')}{rest}"
         if number:
             note += ", from the nearest to their mean to the furthest"
             if np.isfinite(found.stability[number - 1]):

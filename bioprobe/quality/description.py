@@ -25,7 +25,7 @@ from bioprobe.images.image_table import (
 )
 from bioprobe.images.regions import REGION, get_box
 from bioprobe.quality.flaws import Looks, describe_looks
-from bioprobe.result import WARNING, Note, Notes, Record, Result
+from bioprobe.result import WARNING, Note, Notes, Record, Result, count
 from bioprobe.sources.listing import name_reason
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
@@ -364,7 +364,8 @@ def _describe_annotations(store: EmbeddingStore) -> str:
         return ""
     people = {one.by for one in log.standing}
     n_pictures = len({one.unit for one in log.standing})
-    said = f"{len(log.standing):,} of {n_pictures:,} images by {len(people):,} people"
+    of = count(n_pictures, "image")
+    said = f"{len(log.standing):,} of {of} by {count(len(people), 'person', 'people')}"
     taken = [one for one in log.annotations if not one.retracts and one.id in log.retracted]
     return said + (f"; {len(taken):,} taken back" if taken else "")
 

@@ -7,6 +7,7 @@ import numpy as np
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.report.advice import find_usable
 from bioprobe.report.naming import Naming
+from bioprobe.result import count
 from bioprobe.store import EmbeddingStore
 
 _N_CLASSES, _N_FAILINGS = 3, 3
@@ -80,7 +81,7 @@ def describe_failings(evaluation: Evaluation, names: dict[str, str]) -> dict[str
     said = f"Most often: {join(found)}." if found else "It made no mistake on these pictures."
     return {
         "label": "In what it fails",
-        "large": f"{n_wrong:,} {'picture' if n_wrong == 1 else 'pictures'}",
+        "large": count(n_wrong, "picture"),
         "said": said,
     }
 

@@ -12,6 +12,7 @@ from bioprobe.page.words import EXPLANATIONS
 from bioprobe.report.plots import plot_discovery
 from bioprobe.report.records import Part, Sheet
 from bioprobe.report.section import Section
+from bioprobe.result import count
 
 if TYPE_CHECKING:
     from bioprobe.intervals import Interval
@@ -58,7 +59,7 @@ def describe_review(
     """
     facts = [
         ("said by people", f"{sum(people.values()):,}", f"annotations of {level}, by "
-         f"{len(people):,} {'people' if len(people) > 1 else 'person'}"),
+         f"{count(len(people), 'person', 'people')}"),
         ("looked at", f"{accuracy.n_units - accuracy.n_left:,} of {accuracy.n_units:,}",
          f"{accuracy.n_draws:,} of them drawn at random"),
         ("right, of what would be handed over", _spell(accuracy.share),

@@ -32,7 +32,7 @@ from bioprobe.content import CONTENT, NO_TAXON, Content, read_content
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
 from bioprobe.options import BOTH, CONFIRMED, GIVEN
-from bioprobe.result import PROBLEM, Note
+from bioprobe.result import PROBLEM, Note, count
 from bioprobe.store.annotations import IS_NOT, Annotation, Log, Unit
 from bioprobe.taxonomy import RANKS, Rank, Taxon
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABEL_COLUMNS, LABELS_FROM
@@ -254,7 +254,8 @@ def describe_labels(log: Log, counts: str) -> list[Note]:
     said = []
     if log.standing:
         n_people = len({one.by for one in log.standing})
-        of = f"{len(log.standing):,} annotations by {n_people:,} people"
+        by = count(n_people, "person", "people")
+        of = f"{count(len(log.standing), 'annotation')} by {by}"
         text = f"labels of {of} count before those that came with the pictures"
         if counts == GIVEN:
             text = f"labels that came with the pictures count, those of {of} do not"

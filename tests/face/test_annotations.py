@@ -346,7 +346,7 @@ def test_what_was_computed_before_says_that_labels_have_changed(store: Store) ->
     assert not is_told(again.predict(store).notes)
     assert again.fitted.provenance["options"]["labels"] == "both"
     assert "labels" not in probe.fitted.provenance["options"]
-    assert store.info().to_dict()["annotations"] == "1 of 1 images by 1 people"
+    assert store.info().to_dict()["annotations"] == "1 of 1 image by 1 person"
 
 
 def test_what_was_taken_back_is_so_once_wherever_it_is_imported(
