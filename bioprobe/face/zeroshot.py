@@ -514,7 +514,6 @@ def find_head(
     --------
     bioprobe.zeroshot.heads.open_head : what it raises besides.
     """
-    from bioprobe.taxonomy.columns import to_taxonomy
     from bioprobe.zeroshot.heads import find_published_of, names_head, open_head
 
     said = []
@@ -523,7 +522,7 @@ def find_head(
     elif names_head(taxa):
         name = taxa
     elif taxa is None and find_published_of(view, model) is not None:
-        if len(to_taxonomy(view.store.labelled)):
+        if len(view.store.labelled_taxa):
             return None, ()
         name = "treeoflife"
         said.append(Note("no label names a taxon: the classes are those of the tree of life"))
@@ -910,9 +909,7 @@ def _describe_head(
 
 
 def _warn_of_labels(store: EmbeddingStore) -> list[Note]:
-    from bioprobe.zeroshot.candidates import find_label_contradictions
-
-    found = find_label_contradictions(store)
+    found = store.label_contradictions
     said = [f"warning: in the labels, {one.describe()}" for one in found[:_SHOWN]]
     if len(found) > _SHOWN:
         n_more = len(found) - _SHOWN

@@ -40,7 +40,9 @@ from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal
 from bioprobe.store.shard import VECTORS_NAME, map_vectors, write_shard
 from bioprobe.store.stored_table import Columns, StoredTable
 from bioprobe.store.writing import LOCK_NAME, check_present, holding
-from bioprobe.taxonomy.columns import LABEL_COLUMNS
+from bioprobe.taxonomy import RANKS, Taxonomy
+from bioprobe.taxonomy.columns import LABEL_COLUMNS, to_taxonomy
+from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -332,6 +334,17 @@ class EmbeddingStore:
         # Labels of retired rows are those that somebody corrected.
         _, firsts = self.images.number_lineages(LABEL_COLUMNS, self.rows)
         return self.images.take(self.rows[firsts], LABEL_COLUMNS)
+
+    @cached_property
+    def labelled_taxa(self) -> Taxonomy:
+        """Taxa of the labels of the current rows, at all ranks."""
+        return to_taxonomy(self.labelled)
+
+    @cached_property
+    def label_contradictions(self) -> list[Contradiction]:
+        """Names that labels of the current rows place differently; they do not stop a question."""
+        distinct = self.labelled[[rank.value for rank in RANKS]].drop_duplicates()
+        return find_contradictions(list(distinct.itertuples(index=False, name=None)))
 
     @cached_property
     def given(self) -> ImageTable:

@@ -40,8 +40,9 @@ class HeldPictures(EmbeddingStore):
         self._counts = GIVEN
         self._vectors = vectors
         # What they are compared with is what the store knows.
-        known = {"given": ImageTable.build(frame), "labelled": store.labelled}
-        self.__dict__.update(known)
+        self.__dict__["given"] = ImageTable.build(frame)
+        for name in ("labelled", "labelled_taxa", "label_contradictions"):
+            self.__dict__[name] = getattr(store, name)
 
     def __len__(self) -> int:
         return len(self._vectors)

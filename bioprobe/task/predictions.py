@@ -143,7 +143,7 @@ class Predictions(Result):
             return np.array([*self.classes.short_names, "", ""], dtype=object)[self.truths]
         return self.classes.read_labels(self.images, self.rows)
 
-    @property
+    @cached_property
     def truth_classes(self) -> Places:
         """Position in ``classes`` of the label of each image, shape (n_images,).
 

@@ -18,7 +18,6 @@ from bioprobe.store.added_taxa import (
 )
 from bioprobe.store.view import View
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
-from bioprobe.taxonomy.columns import to_taxonomy
 from bioprobe.taxonomy.contradictions import find_all_contradictions
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.blending import WEIGHT_FRACTIONS, Blend, choose_blend
@@ -121,7 +120,7 @@ class Added(Result):
 def list_known(store: EmbeddingStore) -> list[KnownTaxon]:
     """List the taxa that were added to a store, those of the user, and those of its labels."""
     # Rows that a newer embedding has replaced may hold a label that was corrected since.
-    labels = to_taxonomy(store.labelled)
+    labels = store.labelled_taxa
     return [*list_added(store), *(KnownTaxon(taxon, "labels") for taxon in labels)]
 
 
@@ -143,7 +142,7 @@ def find_new_taxa(store: EmbeddingStore) -> tuple[Taxon, ...]:
     is no new taxon.
     """
     pictured = read_examples(store)
-    labels = to_taxonomy(store.labelled)
+    labels = store.labelled_taxa
     above = {
         (depth, name)
         for taxon in labels

@@ -17,8 +17,7 @@ from bioprobe.store.added_taxa import find_added_taxa, read_user_taxa
 from bioprobe.tables import is_table, read_table
 from bioprobe.task.target import Classes, Phrases
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
-from bioprobe.taxonomy.columns import read_labels, to_taxonomy
-from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
+from bioprobe.taxonomy.columns import read_labels
 from bioprobe.taxonomy.lists import read_taxonomy, shipped_taxonomies
 from bioprobe.taxonomy.synonyms import accept_names, replace_synonyms
 from bioprobe.taxonomy.taxonomy import name_lineages
@@ -179,17 +178,11 @@ def find_known_taxa(
     synonyms: Mapping[str, str] | None = None,
 ) -> Taxonomy:
     """Find the taxa, at all ranks, that a question may be about; as :func:`find_candidates`."""
-    listed = _find_labels(store) if taxa is None else taxa
+    listed = store.labelled_taxa if taxa is None else taxa
     listed = read_taxonomy(listed) if isinstance(listed, str) else listed
     # Added taxa first: their common names and prompts are the user's own word.
     known = Taxonomy.merge((*find_added_taxa(store), *listed))
     return replace_synonyms(known, synonyms) if synonyms else known
-
-
-def find_label_contradictions(store: EmbeddingStore) -> list[Contradiction]:
-    """Find the names that labels of a store place differently; they do not stop a question."""
-    distinct = store.labelled[[rank.value for rank in RANKS]].drop_duplicates()
-    return find_contradictions(list(distinct.itertuples(index=False, name=None)))
 
 
 def accept_label_names(images: ImageTable, synonyms: Mapping[str, str]) -> ImageTable:
@@ -229,7 +222,3 @@ def find_parent(store: EmbeddingStore | None, name: str) -> Taxon:
             return found[0]
     msg = f"no taxon {name!r} is known here; give --lineage instead of --parent"
     raise PromptError(msg)
-
-
-def _find_labels(store: EmbeddingStore) -> Taxonomy:
-    return to_taxonomy(store.labelled)

@@ -19,7 +19,6 @@ from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.zeroshot.candidates import (
     accept_label_names,
     find_candidates,
-    find_label_contradictions,
     find_parent,
 )
 from bioprobe.zeroshot.comparison import compare_prompts
@@ -200,10 +199,10 @@ def test_labels_and_candidates_take_accepted_names(store: EmbeddingStore) -> Non
 
 
 def test_contradicting_labels_are_found_and_do_not_stop_a_question(store: EmbeddingStore) -> None:
-    assert find_label_contradictions(store) == []
+    assert store.label_contradictions == []
     frame = pd.DataFrame({"path": ["e"], "order": ["Primates"], "family": ["Felidae"]})
     store = store.append(frame, np.eye(1, 16))
-    (found,) = find_label_contradictions(store)
+    (found,) = store.label_contradictions
     assert found.describe() == 'family "Felidae" has two orders (Carnivora, Primates); keep one'
     assert len(find_candidates(store, None, Rank.SPECIES)) == 3
 
