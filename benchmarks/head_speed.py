@@ -114,6 +114,16 @@ def read_processor() -> str:
     return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
 
 
+def tell_faiss() -> None:
+    """Tell the BLAS that comes with FAISS what the processor has; before it is imported."""
+    import torch
+
+    knows = {"AVX512": "SkylakeX", "AVX2": "Haswell"}
+    os.environ.setdefault(
+        "OPENBLAS_CORETYPE", knows.get(torch.backends.cpu.get_cpu_capability(), "")
+    )
+
+
 def measure_memory(folder: Path) -> None:
     """Ask all images and print the peak memory beyond the head, in MB."""
     head = Head(folder)
@@ -128,10 +138,7 @@ def compare(folder: Path, n_parts: int) -> None:
     """Print the time of both, part by part, and their ratio."""
     import torch
 
-    os.environ.setdefault(
-        "OPENBLAS_CORETYPE",
-        {"AVX512": "SkylakeX", "AVX2": "Haswell"}.get(torch.backends.cpu.get_cpu_capability(), ""),
-    )
+    tell_faiss()
     import faiss
 
     n_threads = torch.get_num_threads()

@@ -3,12 +3,16 @@
 The vectors are clustered and unit. All ways answer the same queries, which are not in the store,
 in one process, and the median of three runs is given. Recall is over the exact 10 nearest.
 
-Run it with ``python -m benchmarks.search_index``.
+Run it with ``python -m benchmarks.search_index``; with ``--exact`` exact search, FAISS flat and
+numpy alone take turns, and the medians of the ratios are given, of processor time too. FAISS is
+told what the processor has, as :mod:`benchmarks.head_speed` says.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.head_speed import read_processor, tell_faiss
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import StoreError
 from bioprobe.index import NeighborIndex, build_index
@@ -38,10 +43,10 @@ def draw_vectors(n_images: int, dim: int, n_clusters: int) -> Vectors:
     return normalise_rows(vectors)
 
 
-def make_store(folder: Path, vectors: Vectors) -> EmbeddingStore:
+def make_store(folder: Path, vectors: Vectors, dtype: str = "float32") -> EmbeddingStore:
     """Write vectors as a store."""
     fingerprint = Fingerprint(model="drawn", weights_sha256="00", backend="numpy")
-    store = EmbeddingStore.create(folder, fingerprint, dim=vectors.shape[1])
+    store = EmbeddingStore.create(folder, fingerprint, dim=vectors.shape[1], dtype=dtype)
     names = [f"{number}.jpg" for number in range(len(vectors))]
     return store.append(pd.DataFrame({"path": names}), vectors)
 
@@ -90,6 +95,39 @@ def measure(search: Search, queries: Vectors, truth: npt.NDArray[np.int64]) -> l
     return [float(np.mean(shares)), len(queries) / at_once_s, N_SINGLE / singly_s]
 
 
+def compare_exact(vectors: Vectors, queries: Vectors, n_turns: int) -> None:
+    """Print how exact search stands beside FAISS flat and numpy, which take turns with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        ways = {"FAISS flat": search_by_faiss(vectors), "numpy": search_by_numpy(vectors)}
+        for dtype in ("float32", "float16"):
+            index = NeighborIndex.open(make_store(Path(folder) / dtype, vectors, dtype))
+            ways[f"exact, {dtype}"] = lambda q, index=index: index.search(q, K)[0]  # type: ignore[misc]
+        print(f"{read_processor()}, {os.cpu_count()} cores\n")
+        print(
+            "| way | queries | a second | CPU ms each | of FAISS | of its CPU | of numpy | same |"
+        )
+        print("|---|---|---|---|---|---|---|---|", flush=True)
+        for asked in (queries, queries[:1]):
+            turns, truth = n_turns if len(asked) > 1 else 10 * n_turns, ways["numpy"](asked)
+            spent = {name: np.empty((turns, 2)) for name in ways}
+            for turn, (name, search) in itertools.product(range(-1, turns), ways.items()):
+                before = time.perf_counter(), time.process_time()
+                found = search(asked)
+                spent[name][turn] = np.subtract((time.perf_counter(), time.process_time()), before)
+                # Threads of the one before would be counted to the next.
+                time.sleep(0.2)
+                same = float((found == truth).mean())
+                if turn == turns - 1:
+                    took_s, cpu_s = np.median(spent[name], axis=0) / len(asked)
+                    faiss = np.median(spent["FAISS flat"] / spent[name], axis=0)
+                    plain = np.median(spent["numpy"] / spent[name], axis=0)
+                    print(
+                        f"| {name} | {len(asked):,} | {1 / took_s:,.0f} | {1000 * cpu_s:.2f} "
+                        f"| {faiss[0]:.2f} | {faiss[1]:.2f} | {plain[0]:.2f} | {same:.4f} |",
+                        flush=True,
+                    )
+
+
 def main() -> None:
     """Print one line for each way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -98,9 +136,15 @@ def main() -> None:
     parser.add_argument("--clusters", type=int, default=1000)
     parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--kinds", nargs="*", default=["ivf", "hnsw", "ivfpq", "sq8"])
+    parser.add_argument("--exact", action="store_true", help="exact search alone, in turns")
+    parser.add_argument("--turns", type=int, default=5)
     arguments = parser.parse_args()
+    tell_faiss()
     drawn = draw_vectors(arguments.images + N_QUERIES, arguments.dim, arguments.clusters)
     vectors, queries = drawn[:-N_QUERIES].copy(), drawn[-N_QUERIES:].copy()
+    if arguments.exact:
+        compare_exact(vectors, queries, arguments.turns)
+        return
     numpy_search = search_by_numpy(vectors)
     truth = numpy_search(queries)
     faiss_rates = measure(search_by_faiss(vectors), queries, truth)

@@ -219,11 +219,21 @@ def embed_means(
     distinct = list(dict.fromkeys(text for of_class in texts for text in of_class))
     embeddings = encode_text(distinct)
     position = {text: row for row, text in enumerate(distinct)}
-    classes = np.stack(
-        [embeddings[[position[text] for text in of_class]].mean(axis=0) for of_class in texts]
-    )
-    norms = np.linalg.norm(classes, axis=1, keepdims=True)
-    return np.asarray(classes / norms, dtype=np.float32)
+    rows = np.array([position[text] for of_class in texts for text in of_class], dtype=np.int64)
+    ends = np.cumsum([len(of_class) for of_class in texts], dtype=np.int64)
+    starts = np.append(0, ends[:-1])
+    classes = np.empty((len(texts), embeddings.shape[1]), dtype=np.float32)
+    for first in range(0, len(texts), _CLASSES_AT_ONCE):
+        part = slice(first, first + _CLASSES_AT_ONCE)
+        begin, end = starts[part][0], ends[part][-1]
+        sums = np.add.reduceat(embeddings[rows[begin:end]], starts[part] - begin, axis=0)
+        sums /= np.linalg.norm(sums, axis=1, keepdims=True)
+        classes[part] = sums
+    return classes
+
+
+# With 80 templates and 512 numbers each, 42 MB.
+_CLASSES_AT_ONCE = 256
 
 
 def find_long(

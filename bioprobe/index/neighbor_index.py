@@ -93,6 +93,7 @@ class NeighborIndex:
         self._current = np.zeros(len(vectors), dtype=bool)
         self._current[rows] = True
         self._approximate = approximate
+        self._was_exact = False
 
     @classmethod
     def open(cls, store: EmbeddingStore, *, exact: bool = False) -> NeighborIndex:
@@ -190,6 +191,9 @@ class NeighborIndex:
             return empty.astype(np.int64), empty.astype(np.float32)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         if self._approximate is None or self.is_exact_for(n_allowed):
+            if self._was_exact:
+                self._vectors.hold()
+            self._was_exact = True
             return search_exactly(self._vectors, queries, n_answers, allowed)
         candidates = self._approximate.find(queries, n_answers, allowed)
         found, similarities = rank_candidates(self._vectors, queries, candidates, n_answers)

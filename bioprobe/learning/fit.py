@@ -292,7 +292,8 @@ def teach(
     extra : ndarray of float32, shape (n_images, n_copies, dim), or None
     """
     if extra is None:
-        return X[kept], y[kept]
+        # A copy of a million vectors is 2 GB.
+        return (X, y) if kept.all() else (X[kept], y[kept])
     copies = extra[kept]
     n_copies = copies.shape[1]
     return (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cores import map_alone
 from bioprobe.errors import ProbeError
 from bioprobe.probes.probe import Limits, Probe, Sweep, space_values
 from bioprobe.task.scores import fit_scale
@@ -18,11 +19,37 @@ Rows = npt.NDArray[Any]
 # Returns at most so many training rows, with their classes and weights.
 Draw = Callable[[int], tuple[Rows, Places, Doubles]]
 
-# Bounds the memory of a path's logits: 16 million float32 are 64 MB.
-_LOGITS_AT_ONCE = 16_000_000
+# Logits of a path that are judged at once: 4 MB, which stay in the cache of a core.
+_LOGITS_AT_ONCE = 1 << 20
 _ROWS_AT_ONCE = 8192
 # Directions this much shorter than the longest hold only rounding errors.
 _LEAST_RATIO = 1e-13
+
+
+class Centred:
+    """Rows less their mean, made where they are asked for: no copy of all is held.
+
+    Parameters
+    ----------
+    X : ndarray of float32, shape (n_images, dim)
+    """
+
+    def __init__(self, X: Vectors) -> None:  # noqa: N803
+        self._rows = X
+        #: The mean, of the dtype of the rows, shape (dim,).
+        self.centre = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of all rows."""
+        return self._rows.shape
+
+    def __getitem__(self, chosen: slice | Places) -> Rows:
+        rows: Rows = self._rows[chosen] - self.centre
+        return rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,21 +71,37 @@ class Sums:
     gram: Doubles
 
     @classmethod
-    def of(cls, X: Rows, y: Places, n_classes: int, weights: Doubles | None = None) -> Self:  # noqa: N803
+    def of(
+        cls,
+        X: Rows | Centred,  # noqa: N803
+        y: Places,
+        n_classes: int,
+        weights: Doubles | None = None,
+        *,
+        chosen: Places | None = None,
+    ) -> Self:
         """Sum up rows, shape (n, dim), and their classes, from 0; in float64.
 
-        Each row counts as often as its weight says, once by default.
+        Each row counts as often as its weight says, once by default. Of ``X`` the chosen rows
+        count, to which the classes and weights belong; by default all.
         """
+        from scipy.sparse import csr_array
+
         dim = X.shape[1]
         totals, gram = np.zeros((n_classes, dim)), np.zeros((dim, dim))
-        for start in range(0, len(X), _ROWS_AT_ONCE):
-            chunk = slice(start, start + _ROWS_AT_ONCE)
-            rows = X[chunk].astype(np.float64)
-            weighted = rows if weights is None else rows * weights[chunk, np.newaxis]
-            members = np.zeros((n_classes, len(rows)))
-            members[y[chunk], np.arange(len(rows))] = 1
-            totals += members @ weighted
-            gram += rows.T @ weighted
+
+        def add_up(part: slice) -> tuple[Doubles, Doubles]:
+            rows = X[part if chosen is None else chosen[part]].astype(np.float64)
+            weighted = rows if weights is None else rows * weights[part, np.newaxis]
+            labels = y[part]
+            members = csr_array(
+                (np.ones(len(rows)), (labels, np.arange(len(rows)))), (n_classes, len(rows))
+            )
+            return members @ weighted, rows.T @ weighted
+
+        for of_classes, of_products in map_alone(add_up, _split(len(y), _ROWS_AT_ONCE)):
+            totals += of_classes
+            gram += of_products
         return cls(np.bincount(y, weights, n_classes).astype(np.float64), totals, gram)
 
     def __sub__(self, part: Sums) -> Sums:
@@ -99,7 +142,7 @@ class Path:
     ----------
     rotation : ndarray of float64, shape (dim, dim)
         Eigenvectors, in columns. With fewer rows than dimensions, ``dim`` is the number of rows:
-        see :func:`reduce_rows`.
+        see :func:`centre_rows`.
     coefficients : ndarray of float64, shape (n_values, dim, n_classes)
         Of rotated rows.
     intercepts : ndarray of float64, shape (n_values, n_classes)
@@ -109,8 +152,8 @@ class Path:
     coefficients: Doubles
     intercepts: Doubles
 
-    def measure(self, X: Rows, y: Places) -> tuple[Doubles, Doubles]:  # noqa: N803
-        """Measure the scores on rows.
+    def measure(self, X: Rows | Centred, y: Places, chosen: Places) -> tuple[Doubles, Doubles]:  # noqa: N803
+        """Measure the scores on the chosen rows, whose classes are given.
 
         Returns
         -------
@@ -121,15 +164,23 @@ class Path:
         shifts = self.intercepts.reshape(-1).astype(np.float32)
         rotation = self.rotation.astype(np.float32)
         right, losses = np.zeros(n_values), np.zeros(n_values)
-        step = max(1, _LOGITS_AT_ONCE // stacked.shape[1])
-        for start in range(0, len(X), step):
-            logits = (X[start : start + step] @ rotation) @ stacked
+
+        def judge(part: slice) -> tuple[Doubles, Doubles]:
+            logits = (X[chosen[part]] @ rotation) @ stacked
             logits += shifts
-            truth = y[start : start + step]
-            chunk_right, chunk_losses = _judge(logits.reshape(-1, n_values, n_classes), truth)
-            right += chunk_right
-            losses += chunk_losses
-        return right / max(len(X), 1), losses / max(len(X), 1)
+            # What overflows is seen by the losses; threads are told so one by one.
+            with np.errstate(all="ignore"):
+                return _judge(logits.reshape(-1, n_values, n_classes), y[part])
+
+        step = max(1, _LOGITS_AT_ONCE // stacked.shape[1])
+        for of_right, of_losses in map_alone(judge, _split(len(chosen), step)):
+            right += of_right
+            losses += of_losses
+        return right / max(len(chosen), 1), losses / max(len(chosen), 1)
+
+
+def _split(n_rows: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
 def decompose(matrix: Doubles) -> tuple[Doubles, Doubles]:
@@ -138,27 +189,29 @@ def decompose(matrix: Doubles) -> tuple[Doubles, Doubles]:
     return np.maximum(eigenvalues, 0), rotation
 
 
-def reduce_rows(X: Rows) -> tuple[Rows, Doubles | None]:  # noqa: N803
-    """Return rows in as many coordinates as there are rows, where these are fewer than dimensions.
+def centre_rows(X: Vectors) -> tuple[Rows | Centred, Shift]:  # noqa: N803
+    """Return rows less their mean, in as many coordinates as there are rows, where these are fewer.
 
     What a penalty or a shrunk covariance makes of rows lies in their span, so the dual says the
     same as the primal, and no matrix is larger than the rows are many.
 
     Parameters
     ----------
-    X : ndarray, shape (n_images, dim)
+    X : ndarray of float32, shape (n_images, dim)
 
     Returns
     -------
-    rows : ndarray, shape (n_images, min(n_images, dim))
-        Float64 in the new coordinates, or ``X`` itself.
-    directions : ndarray of float64, shape (dim, n_images), or None
-        Orthonormal axes of the new coordinates, in columns; None where they are the old ones.
+    rows : Centred, or ndarray of float64, shape (n_images, n_images)
+        The latter in the new coordinates.
+    shift : Shift
+        What was done.
     """
+    centred = Centred(X)
+    centre = centred.centre.astype(np.float64)
     if len(X) >= X.shape[1]:
-        return X, None
-    directions, coordinates = np.linalg.qr(X.T.astype(np.float64))
-    return coordinates.T, directions
+        return centred, Shift(centre, None)
+    directions, coordinates = np.linalg.qr(centred[:].T.astype(np.float64))
+    return coordinates.T, Shift(centre, directions)
 
 
 def invert(diagonals: Doubles) -> Doubles:
@@ -182,7 +235,7 @@ def sweep_path(
 
     The Gram matrix of the training rows of a fold is the total less that of the held-out rows;
     where classes are balanced, each fold has weights of its own. With fewer rows than dimensions
-    it is that of :func:`reduce_rows`.
+    it is that of :func:`centre_rows`.
 
     Parameters
     ----------
@@ -201,24 +254,26 @@ def sweep_path(
     """
     _, labels = np.unique(y, return_inverse=True)
     n_classes = int(labels.max(initial=-1)) + 1
-    centred, _ = reduce_rows(X - X.mean(axis=0, dtype=np.float64).astype(X.dtype))
+    centred, _ = centre_rows(X)
     numbers = np.unique(folds[folds >= 0])
     if not len(numbers):
         msg = "no row is held out in a fold; give folds from 0"
         raise ProbeError(msg)
-    held = [Sums.of(centred[folds == f], labels[folds == f], n_classes) for f in numbers]
-    total = Sums.of(centred[folds < 0], labels[folds < 0], n_classes)
+    in_fold = [np.flatnonzero(folds == fold) for fold in numbers]
+    held = [Sums.of(centred, labels[rows], n_classes, chosen=rows) for rows in in_fold]
+    always = np.flatnonzero(folds < 0)
+    total = Sums.of(centred, labels[always], n_classes, chosen=always)
     for part in held:
         total = Sums(total.counts + part.counts, total.totals + part.totals, total.gram + part.gram)
     asked = np.asarray(values, dtype=np.float64)
     accuracies = np.empty((len(asked), len(numbers)))
     log_losses = np.empty_like(accuracies)
-    for column, (fold, part) in enumerate(zip(numbers, held, strict=True)):
-        training, sums = np.flatnonzero(folds != fold), total - part
+    for column, (out, part) in enumerate(zip(in_fold, held, strict=True)):
+        training, sums = np.flatnonzero(folds != numbers[column]), total - part
         weights = np.ones(len(training))
         if balanced:
             weights = balance_rows(labels[training])
-            sums = Sums.of(centred[training], labels[training], n_classes, weights)
+            sums = Sums.of(centred, labels[training], n_classes, weights, chosen=training)
 
         def draw(
             at_most: int, rows: Places = training, weights: Doubles = weights
@@ -227,8 +282,7 @@ def sweep_path(
             return centred[rows[chosen]], labels[rows[chosen]], weights[chosen]
 
         path = solve(sums, asked, draw)
-        out = folds == fold
-        accuracies[:, column], log_losses[:, column] = path.measure(centred[out], labels[out])
+        accuracies[:, column], log_losses[:, column] = path.measure(centred, labels[out], out)
     return Sweep(parameter, asked, accuracies, log_losses)
 
 
@@ -253,7 +307,7 @@ class Shift:
     centre : ndarray of float64, shape (dim,)
         Taken off them.
     directions : ndarray of float64, shape (dim, n_images), or None
-        As :func:`reduce_rows` returned them.
+        Orthonormal axes of the new coordinates, in columns; None where they are the old ones.
     """
 
     centre: Doubles
@@ -286,13 +340,12 @@ class AffineProbe(Probe):
         self.n_features_in_ = self.coef_.shape[1]
         return self
 
-    def _start(self, X: Vectors, y: Rows) -> tuple[Rows, Places, Shift]:  # noqa: N803
+    def _start(self, X: Vectors, y: Rows) -> tuple[Rows | Centred, Places, Shift]:  # noqa: N803
         """Set the classes; return rows as they are solved, their classes from 0, and the shift."""
         self.classes_, labels = np.unique(y, return_inverse=True)
         self._check_classes(self.classes_)
-        centre = X.mean(axis=0, dtype=np.float64)
-        rows, directions = reduce_rows(X - centre.astype(X.dtype))
-        return rows, labels, Shift(centre.astype(X.dtype).astype(np.float64), directions)
+        rows, shift = centre_rows(X)
+        return rows, labels, shift
 
     def _keep(self, path: Path, shift: Shift, factor: float = 1.0) -> None:
         """Keep the first value of a path as coefficients of the vectors as they were given."""

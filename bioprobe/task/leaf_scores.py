@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cores import map_alone
 from bioprobe.errors import MismatchError, PromptError
 from bioprobe.task.scores import Columns, Pool, find_top, sum_columns
 from bioprobe.types import Mask, Places, Rows, Scores, Vectors
@@ -218,9 +217,6 @@ def iter_leaf_scores(
 def _scan(vectors: Vectors, kinds: Places, asked: _Asked) -> Iterator[LeafScores]:
     """Score images in as many threads as torch has, each by itself.
 
-    Threads that share a product wait for each other a hundred times a second: where other programs
-    run, that took six times as long.
-
     Yields
     ------
     LeafScores
@@ -232,15 +228,12 @@ def _scan(vectors: Vectors, kinds: Places, asked: _Asked) -> Iterator[LeafScores
     scan = _Scan(asked)
     held = _NUMBERS_HELD // (scan.n_held * n_threads)
     size = max(1, min(_IMAGES_AT_ONCE, held, -(-len(vectors) // n_threads)))
-    parts = iter([slice(start, start + size) for start in range(0, len(vectors), size)])
+    parts = [slice(start, start + size) for start in range(0, len(vectors), size)]
     try:
-        with ThreadPoolExecutor(n_threads, initializer=partial(torch.set_num_threads, 1)) as pool:
-            ask = lambda part: pool.submit(scan.score, vectors[part], kinds[part])  # noqa: E731
-            waiting = deque(map(ask, itertools.islice(parts, n_threads)))
-            while waiting:
-                found = waiting.popleft().result()
-                waiting.extend(map(ask, itertools.islice(parts, 1)))
-                yield found
+        yield from map_alone(
+            lambda part: scan.score(vectors[part], kinds[part]), parts,
+            n_threads=n_threads, begin=partial(torch.set_num_threads, 1),
+        )  # fmt: skip
     finally:
         # What the threads were told holds for all that begin later.
         torch.set_num_threads(n_threads)
@@ -514,8 +507,10 @@ class _Scan:
         import torch
 
         asked, texts = self._asked, self._texts[places]
-        chosen = torch.from_numpy(asked.leaves.texts[asked.leaves.rows[texts]])
-        logits = torch.mm(chosen.to(torch.float32), images.scaled, out=out[: len(texts)])
+        chosen = torch.from_numpy(asked.leaves.texts[asked.leaves.rows[texts]]).to(torch.float32)
+        logits = out[: len(texts)]
+        # torch's products and exponentials are half as fast where the processor is not Intel's.
+        np.matmul(chosen.numpy(), images.scaled.numpy(), out=logits.numpy())
         if asked.offsets is None:
             return logits
         lines = np.minimum(asked.offsets[images.lines[:, np.newaxis], texts], _INFINITE)
@@ -553,7 +548,10 @@ class _Scan:
         for block in self._blocks:
             weights = self._multiply(images, block.texts, logits).sub_(reference)
             # Exponentials that float32 can hardly hold take a hundred times as long.
-            weights = weights.clamp_(min=_LOWEST).exp_()
+            weights = weights.clamp_(min=_LOWEST)
+            # What overflows is seen by the totals.
+            with np.errstate(over="ignore"):
+                np.exp(weights.numpy(), out=weights.numpy())
             weights = self._pool(weights, block.starts, self._asked.pool)
             weights = weights if piece is None else join(weights, piece)
             piece = None

@@ -176,6 +176,31 @@ def test_an_answer_does_not_depend_on_the_other_queries(
         np.testing.assert_array_equal(alone[1][0], together[1][position])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("share", [0.1, 0.7, 1.0])
+@pytest.mark.parametrize("k", [1, 10, 200])
+def test_many_queries_find_the_same_by_any_cut_and_when_asked_again(
+    make: Callable[..., EmbeddingStore],
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: str,
+    share: float,
+    k: int,
+) -> None:
+    monkeypatch.setattr("bioprobe.index.exact._ROWS_AT_ONCE", 70)
+    monkeypatch.setattr("bioprobe.index.exact._QUERIES_AT_ONCE", 9)
+    store = make(300, 50, 400, dtype=dtype)
+    # The copies of one vector are more than candidates are kept.
+    store = _add(store, np.tile(_draw(1, 0), (60, 1)))
+    rows = np.flatnonzero(np.random.default_rng(0).random(len(store)) < share)
+    queries = np.concatenate([store.read_vectors()[[0, 800]], _draw(20, 9)])
+    expected, exact = _search_plainly(store, queries, min(k, len(rows)), rows)
+    index = NeighborIndex.open(store)
+    for asked in (queries, queries, queries[:1], queries[:3]):
+        found, similarities = index.search(asked, k, rows=rows)
+        np.testing.assert_allclose(similarities, exact[: len(asked)], rtol=0, atol=1e-7)
+        np.testing.assert_array_equal(found[2:], expected[2 : len(asked)])
+
+
 def test_exact_search_writes_nothing(make: Callable[..., EmbeddingStore]) -> None:
     store = make(5)
     before = sorted(store.folder.rglob("*"))

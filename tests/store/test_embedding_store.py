@@ -14,7 +14,7 @@ import pytest
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, SelectionError, StoreError, StoreLockedError
 from bioprobe.store import EmbeddingStore, verify_store
-from bioprobe.store.shard import ShardImages
+from bioprobe.store.shard import ShardImages, widen
 from bioprobe.store.view import View
 
 if TYPE_CHECKING:
@@ -390,3 +390,14 @@ def test_a_store_that_was_opened_before_is_opened_with_what_it_knows(
     others = after.manifest.take_out(["00000"])
     others.write(store.folder)
     assert EmbeddingStore.open(store.folder, after=after).images.frame["site"].tolist() == ["w"]
+
+
+def test_every_half_is_widened_to_the_number_that_it_is() -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(-1, 1 << 8)
+    halves = np.where(np.isfinite(halves), halves, np.float16(0))
+    widened = widen(halves[:, ::2])
+    np.testing.assert_array_equal(widened, halves[:, ::2].astype(np.float32))
+    np.testing.assert_array_equal(np.signbit(widened), np.signbit(halves[:, ::2]))
+    singles = np.ones((2, 3), dtype=np.float32)
+    assert widen(singles) is singles
+    assert widen(halves[:0]).shape == (0, 1 << 8)

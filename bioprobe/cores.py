@@ -1,0 +1,99 @@
+"""How work is shared among the cores: each thread by itself, with matrix products of its own.
+
+Threads that share a product wait for each other a hundred times a second. Where other programs run,
+that takes several times as long, and what is done beside the products keeps one core busy alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+_Part = TypeVar("_Part")
+_Result = TypeVar("_Result")
+
+
+class _Products:
+    """The threads of numpy's matrix products, one as long as anybody asks for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_asking, self._n_threads = 0, 1
+        self._limits: Any = None
+
+    def __enter__(self) -> int:
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        with self._lock:
+            if not self._n_asking:
+                self._limits = threadpool_limits(1, user_api="blas")
+                said = self._limits.get_original_num_threads()
+                self._n_threads = said["blas"] or 1
+            self._n_asking += 1
+            return self._n_threads
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_asking -= 1
+            if not self._n_asking:
+                self._limits.restore_original_limits()
+
+
+_PRODUCTS = _Products()
+
+
+def each_alone() -> contextlib.AbstractContextManager[int]:
+    """Have numpy's matrix products run in the thread that asks for them, here and in all threads.
+
+    Whoever asks for it meanwhile shares it, and the last one to leave puts things back.
+
+    Returns
+    -------
+    context manager
+        Of the number of threads that a product had before.
+    """
+    return _PRODUCTS
+
+
+def map_alone(
+    work: Callable[[_Part], _Result],
+    parts: Iterable[_Part],
+    *,
+    n_threads: int | None = None,
+    begin: Callable[[], None] | None = None,
+) -> Iterator[_Result]:
+    """Do a piece of work for each part, in threads that have their products to themselves.
+
+    Parameters
+    ----------
+    work : callable
+        From a part to its result.
+    parts : iterable
+        No more are taken than threads are free.
+    n_threads : int, optional
+        As many as a matrix product had by default.
+    begin : callable, optional
+        Called in each thread before it works.
+
+    Yields
+    ------
+    object
+        The results, in the order of the parts.
+    """
+    ahead = iter(parts)
+    with each_alone() as n_products:
+        n = n_threads or n_products
+        if n == 1 and begin is None:
+            yield from map(work, ahead)
+            return
+        with ThreadPoolExecutor(n, initializer=begin) as pool:
+            waiting = deque(pool.submit(work, part) for part in itertools.islice(ahead, n))
+            while waiting:
+                found = waiting.popleft().result()
+                waiting.extend(pool.submit(work, part) for part in itertools.islice(ahead, 1))
+                yield found
