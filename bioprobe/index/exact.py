@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.shard import map_vectors
+from bioprobe.store.shard import map_vectors, widen
 from bioprobe.types import Mask, Rows, Vectors
 
 # Rows that are compared at once: at 512 numbers each, 64 MB.
@@ -63,7 +63,7 @@ class StoredVectors:
         for shard in np.unique(shards):
             here = np.flatnonzero(shards == shard)
             start = self._ends[shard] - self._records[shard].n_images
-            out[here] = self._map(int(shard))[rows[here] - start]
+            out[here] = widen(self._map(int(shard))[rows[here] - start])
         return out
 
     def iter_chunks(self, allowed: Mask) -> Iterator[tuple[Rows, Vectors]]:
@@ -89,7 +89,7 @@ class StoredVectors:
                 chunk = self._map(shard)[start - first : stop - first]
                 if len(inside) < len(chunk):
                     chunk = chunk[inside]
-                yield inside + start, np.ascontiguousarray(chunk, dtype=np.float32)
+                yield inside + start, widen(chunk)
 
     def _map_shard(self, shard: int) -> npt.NDArray[Any]:
         # A plain array that looks at the same bytes: slices of a memmap are slow to make.

@@ -225,7 +225,10 @@ class _Cells:
         first = np.random.default_rng(0).choice(n_taught, n_cells, replace=False)
         centres = taught[torch.from_numpy(first)].clone()
         for _ in range(_N_ROUNDS):
-            own = torch.cat([(part @ centres.T).argmax(dim=1) for part in taught.split(8192)])
+            own = torch.cat([
+                (taught[at : at + _PLACED_AT_ONCE] @ centres.T).argmax(dim=1)
+                for at in range(0, n_taught, _PLACED_AT_ONCE)
+            ])  # fmt: skip
             sums = torch.zeros_like(centres).index_add_(0, own, taught)
             lengths = torch.linalg.vector_norm(sums, dim=1, keepdim=True)
             # A cell without rows stays where it is.

@@ -73,8 +73,8 @@ def find_nearest(vectors: Vectored, rows: Rows, k: int) -> tuple[Rows, Vectors]:
             )
             places = torch.cat([places, top.indices + start], dim=1).gather(1, kept)
         found.append((places.numpy(), best.clamp(max=1.0).numpy()))
-    nearest, similarities = (np.concatenate(part) for part in zip(*found, strict=True))
-    return nearest, similarities
+    nearest, nearness = zip(*found, strict=True)
+    return np.concatenate(nearest), np.concatenate(nearness)
 
 
 def find_in_block(

@@ -170,7 +170,7 @@ class Gone:
             parts.append(np.array(hashes, dtype=bytes))
             if (part[REGION] != "").any():
                 parts.append(np.array(list(map(name_content, hashes, part[REGION])), dtype=bytes))
-        found = np.unique(np.concatenate(parts))
+        found: npt.NDArray[np.bytes_] = np.unique(np.concatenate(parts))
         return found[found != b""]
 
     @cached_property

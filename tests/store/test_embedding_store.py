@@ -14,7 +14,7 @@ import pytest
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, SelectionError, StoreError, StoreLockedError
 from bioprobe.store import EmbeddingStore, verify_store
-from bioprobe.store.shard import ShardImages
+from bioprobe.store.shard import ShardImages, widen
 from bioprobe.store.view import View
 
 if TYPE_CHECKING:
@@ -34,6 +34,17 @@ def _draw(n: int, dim: int = 3, seed: int = 0) -> npt.NDArray[np.float32]:
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddingStore:
     return EmbeddingStore.create(tmp_path / "store", FINGERPRINT, dim=3)
+
+
+def test_half_precision_is_widened_to_the_last_bit() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(-1, 2)
+    finite = every[np.isfinite(every).all(axis=1)]
+    wide = widen(finite)
+    assert wide.dtype == np.float32
+    assert np.array_equal(wide.view(np.int32), finite.astype(np.float32).view(np.int32))
+    assert widen(finite[:0]).shape == (0, 2)
+    assert widen(finite[::3]).tolist() == finite[::3].tolist()
+    assert widen(wide) is wide
 
 
 def test_a_new_store_is_empty(store: EmbeddingStore) -> None:
