@@ -22,10 +22,13 @@ from bioprobe.store import EmbeddingStore, TextCache, repair_store, restore_stor
 from bioprobe.store.added_taxa import AddedList
 from bioprobe.store.compaction import is_compact, is_scattered, plan_shards
 from bioprobe.store.failures import Failure
+from bioprobe.store.gone import Gone
 from bioprobe.store.look_cache import MEASURES, LookCache
 from bioprobe.store.manifest import Manifest
 from bioprobe.store.selections import read_selection, write_selection
+from bioprobe.store.stored_table import StoredTable
 from bioprobe.taxonomy import Taxon
+from bioprobe.upkeep import compact_store
 from bioprobe.zeroshot.examples import Examples, keep_examples
 from bioprobe.zeroshot.seen_offset import SeenOffset, keep_offset
 
@@ -66,6 +69,46 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, encoder: Any) -> Path
         store = store.append(_table(n, start), vectors[start : start + n])
     store.relabel(np.array([3]), pd.DataFrame({"family": ["Canidae"]}))
     return tmp_path / "store"
+
+
+def test_the_image_table_is_compacted_shard_by_shard(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bp.open(folder).remove(row=[4, 11])
+    largest = [0]
+    read = StoredTable.take
+
+    def measure(table: StoredTable, rows: Any, names: Any = None) -> pd.DataFrame:  # noqa: ANN401
+        largest[0] = max(largest[0], len(table))
+        # Of the whole table the rows that go are read, and no other.
+        assert len(table) < N or len(rows) <= 2
+        return read(table, rows, names)
+
+    def refuse(_: object) -> None:
+        msg = "the whole table was read"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr(StoredTable, "take", measure)
+    monkeypatch.setattr(StoredTable, "frame", property(refuse))
+    monkeypatch.setattr(Gone, "kept", property(refuse))
+    done = compact_store(folder, shard_rows=8)
+    assert (done.n_rows, done.n_removed) == (N - 2, 2)
+    assert largest[0] == N
+    monkeypatch.undo()
+    assert verify_store(EmbeddingStore.open(folder)) == []
+    names = set(EmbeddingStore.open(folder).images.column("path"))
+    assert names == set(_table(N)["path"]) - {"site 0/IMG_0004.jpg", "site 1/IMG_0011.jpg"}
+
+
+def test_readers_go_on_while_shards_are_joined(folder: Path) -> None:
+    expected = EmbeddingStore.open(folder).images.column("path").tolist()
+    reader = EmbeddingStore.open(folder)
+    before = reader.read_vectors()
+    compact_store(folder)
+    # Of its image table nothing was read before.
+    assert reader.images.column("path").tolist() == expected
+    assert np.array_equal(reader.read_vectors(), before)
+    assert len(EmbeddingStore.open(folder).manifest.present_shards) == 1
 
 
 def _decode(file: Path) -> Iterator[tuple[list[str], list[npt.NDArray[Any]]]]:

@@ -1054,6 +1054,11 @@ class Asks(Opened):
                 f"{what if confirm else ''}vectors alone decided, from a similarity of "
                 f"{found.threshold:.3f}{chosen}"
             )
+        if found.recall is not None:
+            said.append(
+                "too many images to compare all near ones: of the near pairs of sampled images "
+                f"the search found {found.recall}"
+            )
         said += _describe_closest(found.closest, self._view.images.name_row)
         if not self._view.origin:
             said.append(f"kept as a mask; use it with: --mask {DUPLICATES_MASK}")

@@ -209,16 +209,30 @@ class Shows(Opened):
 
         return name_thumbnail(self._find_shown(row, size_px, whole=whole), size_px)
 
+    def name_thumbnails(self, rows: Sequence[int], *, size_px: int = 320) -> list[str]:
+        """Return what the thumbnails of several rows are of, as :meth:`name_thumbnail` does."""
+        import numpy as np
+
+        from bioprobe.page.thumbnails import name_thumbnail
+
+        self._check_shown(rows, size_px)
+        places = self._view.images.locate_all(np.array(rows, dtype=np.int64))
+        return [name_thumbnail(place, size_px) for place in places]
+
     def _find_shown(self, row: int, size_px: int, *, whole: bool) -> ImageLocation:
+        self._check_shown([row], size_px)
+        place = self._view.images.locate(row)
+        return dataclasses.replace(place, region="") if whole else place
+
+    def _check_shown(self, rows: Sequence[int], size_px: int) -> None:
         if size_px not in THUMBNAIL_SIZES_PX:
             sizes = ", ".join(map(str, THUMBNAIL_SIZES_PX))
             msg = f"thumbnails have a longer side of {sizes} pixels, got {size_px}"
             raise SelectionError(msg)
-        if not self.has_row(row):
-            msg = f"no row {row} is among the {len(self):,} images that are asked"
-            raise SelectionError(msg)
-        place = self._view.images.locate(row)
-        return dataclasses.replace(place, region="") if whole else place
+        for row in rows:
+            if not self.has_row(row):
+                msg = f"no row {row} is among the {len(self):,} images that are asked"
+                raise SelectionError(msg)
 
     @property
     def _thumbnails(self) -> Thumbnails:

@@ -323,10 +323,18 @@ class ImageTable:
 
     def locate(self, row: int) -> ImageLocation:
         """Return the place of a row's image, from which its bytes can be read."""
+        return self.locate_all(np.array([row], dtype=np.int64))[0]
+
+    def locate_all(self, rows: npt.NDArray[np.int64]) -> list[ImageLocation]:
+        """Return the places of the images of some rows, which are read from the table at once."""
         names = (LOCATION_COLUMNS[0], LOCATION_COLUMNS[1], "sha256", REGION)
-        known = self.take(np.array([row], dtype=np.int64), names).iloc[0]
-        root, path, sha256, region = (str(known[name]) for name in names)
-        return ImageLocation(root, path, sha256, region, self._people.get((root, path), ()))
+        known = self.take(rows, names)
+        return [
+            ImageLocation(root, path, sha256, region, self._people.get((root, path), ()))
+            for root, path, sha256, region in zip(
+                *(map(str, known[name]) for name in names), strict=True
+            )
+        ]
 
     @cached_property
     def _people(self) -> Mapping[tuple[str, str], tuple[Region, ...]]:

@@ -74,7 +74,7 @@ class StoredVectors:
         for shard in np.unique(shards):
             here = np.flatnonzero(shards == shard)
             start = self._ends[shard] - self._records[shard].n_images
-            out[here] = self._map(int(shard))[rows[here] - start]
+            out[here] = widen(self._map(int(shard))[rows[here] - start])
         return out
 
     def hold(self) -> None:

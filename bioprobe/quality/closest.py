@@ -51,7 +51,10 @@ class ClosestPairs:
     def add(
         self, first: Rows, second: Rows, similarities: Vectors, same: Mask, by_picture: Mask
     ) -> Self:
-        """Return the nearest of these and of further pairs: those above, the nearest first."""
+        """Return the nearest of these and of further pairs: those above, the nearest first.
+
+        A pair that comes a second time is left out.
+        """
         first, second = np.append(self.first, first), np.append(self.second, second)
         similarities = np.append(self.similarities, similarities)
         same, by_picture = np.append(self.same, same), np.append(self.by_picture, by_picture)
@@ -60,7 +63,10 @@ class ClosestPairs:
         for side in (distances >= 0, distances < 0):
             places = np.flatnonzero(side)
             order = np.lexsort((second[places], first[places], np.abs(distances[places])))
-            kept.append(places[order[:SHOWN]])
+            nearest = places[order[: 2 * SHOWN]]
+            pairs = np.stack([first[nearest], second[nearest]], axis=1)
+            _, once = np.unique(pairs, axis=0, return_index=True)
+            kept.append(nearest[np.sort(once)[:SHOWN]])
         chosen = np.concatenate(kept)
         return dataclasses.replace(
             self, first=first[chosen], second=second[chosen], similarities=similarities[chosen],

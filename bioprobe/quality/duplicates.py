@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,12 @@ import numpy.typing as npt
 from bioprobe.errors import SelectionError
 from bioprobe.images import ImageTable
 from bioprobe.images.looks import look_at
+from bioprobe.intervals import Interval
 from bioprobe.provenance import Provenance
 from bioprobe.quality.closest import MARGIN, ClosestPairs
 from bioprobe.quality.likeness import MAX_DIFFERING_BITS, MIN_CORRELATION, Likeness
+from bioprobe.quality.near_cells import FEWEST_ROWS, NearPairs
+from bioprobe.quality.near_pairs import SpanningForest, Vectored, find_nearest, gather_pairs
 from bioprobe.quality.seeing import read_seen
 from bioprobe.result import Notes, Result
 from bioprobe.splits.groups import find_components
@@ -29,204 +31,6 @@ from bioprobe.types import Mask, Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
-
-
-# A block of similarities is 32 MB; if all of them are pairs, these are another 200 MB.
-_BLOCK_ROWS, _BLOCK_COLUMNS = 2048, 4096
-_PAIRS_AT_ONCE = 4_000_000
-# To look coarsely first, bf16 has to be worth the measurement and this many times as fast.
-_FEWEST_ROWS, _LEAST_GAIN = 8192, 2.0
-_MEASURED_ROWS = 2048
-# MKL changes its way below 16 rows.
-_FEWEST_AT_ONCE = 64
-_MULTIPLIED_AT_ONCE = 65_536
-
-
-def iter_near_pairs(vectors: Vectors, threshold: float) -> Iterator[tuple[Rows, Rows, Vectors]]:
-    """Find all pairs of rows whose cosine similarity is at least a threshold, block by block.
-
-    The search is exact. Memory is bounded however many pairs there are. Where the processor
-    multiplies much faster in bf16, these products rule out the rows of a block that can have no
-    pair; the others are multiplied in float32.
-
-    Parameters
-    ----------
-    vectors : ndarray of float32, shape (n_images, dim), unit rows
-    threshold : float
-        In [-1, 1].
-
-    Yields
-    ------
-    first, second : ndarray of int64, shape (n_pairs,)
-        Positions, ``first < second``.
-    similarities : ndarray of float32, shape (n_pairs,)
-        Cosine similarity, at most 1.
-    """
-    import torch
-
-    # On processors of AMD, torch multiplies three times as fast as numpy's library.
-    tensor = torch.from_numpy(np.ascontiguousarray(vectors))
-    find_near = _choose_search(tensor, threshold)
-    for start in range(0, len(vectors), _BLOCK_ROWS):
-        block = slice(start, start + _BLOCK_ROWS)
-        for left in range(start, len(vectors), _BLOCK_COLUMNS):
-            near, rows = find_near(block, slice(left, left + _BLOCK_COLUMNS))
-            row, column = np.nonzero(rows >= threshold)
-            first, second = near[row] + start, column + left
-            ahead = first < second
-            if ahead.any():
-                found = np.minimum(rows[row, column][ahead], np.float32(1))
-                yield first[ahead], second[ahead], found
-
-
-# From the rows and the columns of a block to the rows that may have pairs, counted from the first
-# of the block, and their similarities.
-_Search = Callable[[slice, slice], tuple[Rows, Vectors]]
-
-
-def _choose_search(tensor: torch.Tensor, threshold: float) -> _Search:
-    least = threshold - bound_bf16_error(tensor)
-    if least > 0 and len(tensor) >= _FEWEST_ROWS and _is_bf16_faster(tensor):
-        return _search_coarsely(tensor, least)
-    return _search_plainly(tensor, threshold)
-
-
-def _search_plainly(tensor: torch.Tensor, threshold: float) -> _Search:
-    def search(block: slice, columns: slice) -> tuple[Rows, Vectors]:
-        similarities = tensor[block] @ tensor[columns].T
-        # Most rows have no pair: their greatest value is found faster than all positions.
-        near = (similarities.amax(dim=1) >= threshold).nonzero()[:, 0]
-        return near.numpy(), similarities[near].numpy()
-
-    return search
-
-
-def _search_coarsely(tensor: torch.Tensor, least: float) -> _Search:
-    import torch
-
-    coarse = tensor.bfloat16()
-    # Positive numbers are in the order of their bits, which are compared much faster; the
-    # threshold may have been rounded up, so one step less.
-    bits = int(torch.tensor(least).bfloat16().view(torch.int16)) - 1
-
-    def search(block: slice, columns: slice) -> tuple[Rows, Vectors]:
-        similarities = coarse[block] @ coarse[columns].T
-        greatest = similarities.view(torch.int16).numpy().max(axis=1)
-        near = np.flatnonzero(greatest >= bits)
-        if not len(near):
-            return near, np.zeros((0, similarities.shape[1]), dtype=np.float32)
-        # The sums of very few rows are added up in another order: the last digit would differ.
-        asked = np.resize(near, max(len(near), min(_FEWEST_AT_ONCE, len(greatest))))
-        rows = tensor[block][torch.from_numpy(asked)] @ tensor[columns].T
-        return near, rows[: len(near)].numpy()
-
-    return search
-
-
-def bound_bf16_error(tensor: torch.Tensor) -> float:
-    """Bound by how much a product of rows in bf16 may lie below that in float32.
-
-    Both factors and the product are rounded by a relative 2⁻⁸ at most, the sums in between, of
-    either, by 2⁻²⁴ a term.
-
-    Parameters
-    ----------
-    tensor : Tensor of float32, shape (n_images, dim)
-
-    References
-    ----------
-    Higham 2002, *Accuracy and Stability of Numerical Algorithms*, section 3.1; the sum of absolute
-    terms is bounded by Cauchy and Schwarz.
-    """
-    import torch
-
-    if not len(tensor):
-        return 0.0
-    longest = float(torch.linalg.vector_norm(tensor, dim=1).max()) ** 2
-    return longest * ((1 + 2**-8) ** 3 - 1 + 4 * tensor.shape[1] * 2**-24)
-
-
-def _is_bf16_faster(tensor: torch.Tensor) -> bool:
-    """Measure whether bf16 is much faster here: only some processors multiply it themselves."""
-    some = tensor[:_MEASURED_ROWS]
-    return _LEAST_GAIN * _measure_product(some.bfloat16()) < _measure_product(some)
-
-
-def _measure_product(factor: torch.Tensor) -> float:
-    # Processor time: the clock on the wall says little where other programs run.
-    seconds = []
-    for _ in range(3):
-        started = time.process_time()
-        factor @ factor.T
-        seconds.append(time.process_time() - started)
-    return min(seconds)
-
-
-class SpanningForest:
-    """The strongest links that hold groups together; all that thresholds can ask of the pairs.
-
-    At any threshold the groups joined by the links kept here are those joined by all pairs, so
-    no more than one link an image is ever held.
-
-    Parameters
-    ----------
-    n : int
-        Number of images.
-
-    References
-    ----------
-    Gower and Ross 1969, *Minimum Spanning Trees and Single Linkage Cluster Analysis*.
-    """
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self._links = _join_links([])
-        self._waiting: list[tuple[Rows, Rows, Vectors]] = []
-        self._n_waiting = 0
-
-    def add(self, first: Rows, second: Rows, similarities: Vectors) -> None:
-        """Add pairs, in any order, of images counted from 0."""
-        self._waiting.append((first, second, similarities))
-        self._n_waiting += len(first)
-        if self._n_waiting > _PAIRS_AT_ONCE:
-            self._reduce()
-
-    @property
-    def links(self) -> tuple[Rows, Rows, Vectors]:
-        """The links that are kept: first, second, similarity."""
-        self._reduce()
-        return self._links
-
-    def _reduce(self) -> None:
-        if not self._waiting:
-            return
-        from scipy.sparse import csr_array
-        from scipy.sparse.csgraph import minimum_spanning_tree
-
-        first, second, similarities = _join_links([self._links, *self._waiting])
-        # The best of repeated pairs; the sparse matrix would add them up.
-        order = np.lexsort((-similarities, second, first))
-        first, second, similarities = first[order], second[order], similarities[order]
-        new = np.append(True, (first[1:] != first[:-1]) | (second[1:] != second[:-1]))[: len(first)]
-        # A cost of 0 would be no link.
-        cost = 3.0 - similarities[new].astype(np.float64)
-        links = csr_array((cost, (first[new], second[new])), shape=(self.n, self.n))
-        tree = minimum_spanning_tree(links).tocoo()
-        self._links = (
-            tree.row.astype(np.int64),
-            tree.col.astype(np.int64),
-            (3.0 - tree.data).astype(np.float32),
-        )
-        self._waiting, self._n_waiting = [], 0
-
-
-def _join_links(parts: list[tuple[Rows, Rows, Vectors]]) -> tuple[Rows, Rows, Vectors]:
-    if not parts:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
-    first, second, similarities = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return first, second, similarities
-
 
 # A copy of a picture, be it cut, has a vector near that of the picture: so many neighbours of one
 # are looked at on average, and more of few images.
@@ -242,12 +46,13 @@ DEFAULT_THRESHOLD = 0.95
 _FEWEST_TO_TELL = 100
 
 
-def sample_neighbors(vectors: Vectors, rows: Rows) -> Vectors:
+def sample_neighbors(vectors: Vectored, rows: Rows) -> Vectors:
     """Return the similarities of some rows to their nearest, the greatest first.
 
     Parameters
     ----------
-    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    vectors : Vectored
+        Of shape (n_images, dim), unit rows.
     rows : ndarray of int64, shape (n_asked,)
 
     Returns
@@ -255,17 +60,7 @@ def sample_neighbors(vectors: Vectors, rows: Rows) -> Vectors:
     ndarray of float32, shape (n_asked, n_neighbors)
         Of the others; at most 64.
     """
-    import torch
-
-    tensor = torch.from_numpy(np.ascontiguousarray(vectors))
-    n_neighbors = min(_SAMPLED_NEIGHBORS, len(vectors) - 1)
-    found = []
-    for start in range(0, len(rows), _SAMPLED_ROWS // 4):
-        asked = torch.from_numpy(rows[start : start + _SAMPLED_ROWS // 4])
-        similarities = tensor[asked] @ tensor.T
-        similarities[torch.arange(len(asked)), asked] = -2.0
-        found.append(similarities.topk(n_neighbors, dim=1).values.clamp(max=1.0).numpy())
-    return np.concatenate(found)
+    return find_nearest(vectors, rows, _SAMPLED_NEIGHBORS)[1]
 
 
 def choose_threshold(neighbors: Vectors) -> float:
@@ -315,6 +110,8 @@ def choose_compared(neighbors: Vectors, n_images: int) -> float:
     return float(np.partition(neighbors, neighbors.size - n_compared, axis=None)[-n_compared])
 
 
+_MULTIPLIED_AT_ONCE = 65_536
+
 # Links between files of the same bytes hold at every threshold.
 _EXACT = np.float32(2.0)
 
@@ -343,6 +140,9 @@ class Duplicates(Result):
         What the result was computed from.
     closest : ClosestPairs, optional
         The pairs nearest to the threshold, by rows of the store.
+    recall : Interval, optional
+        Where there were too many images to look for every near pair: which share of these is found,
+        as measured on sampled images.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -356,6 +156,7 @@ class Duplicates(Result):
     n_unread: int
     provenance: Provenance
     closest: ClosestPairs | None = None
+    recall: Interval | None = None
     notes: Notes = ()
 
     def at(self, threshold: float) -> Duplicates:
@@ -512,8 +313,11 @@ def find_duplicates(
         msg = f"a cosine similarity lies in [-1, 1], got the threshold {threshold}"
         raise SelectionError(msg)
     view = View.of(asked)
-    rows, images, vectors = view.rows, view.images, view.read_vectors()
-    alone, compared = _choose_thresholds(vectors, images.order(rows), threshold)
+    rows, images = view.rows, view.images
+    # Many are read where they are compared.
+    vectors = view.read_vectors() if len(rows) < FEWEST_ROWS else _ViewVectors(view)
+    order = images.order(rows)
+    alone, compared = _choose_thresholds(vectors, order, threshold)
     forest = SpanningForest(len(rows))
     forest.add(*_find_exact(images, rows))
     files = images.number_files(rows) if images.has_regions else np.arange(len(rows))
@@ -525,11 +329,14 @@ def find_duplicates(
     is_doubtful = np.zeros(len(rows), dtype=bool)
     # What has no hash is a copy of nothing by its bytes.
     hashes = images.contents[rows]
-    contents = np.where(hashes == "", [f"row {row}" for row in rows], hashes)
+    contents = np.unique(hashes, return_inverse=True)[1]
+    contents[hashes == ""] = -1 - np.flatnonzero(hashes == "")
+    del hashes
     lowest = min(alone, compared) if known.any() else alone
     closest = ClosestPairs.none(alone)
     # A little below, so that a person sees what the threshold leaves out.
-    for first, second, similarities in _gather(iter_near_pairs(vectors, lowest - MARGIN)):
+    pairs = NearPairs.choose(vectors, lowest - MARGIN, order)
+    for first, second, similarities in gather_pairs(pairs.iter_blocks(view.progress)):
         both = known[first] & known[second]
         linked = ~both & (similarities >= np.float32(alone))
         is_doubtful[first[linked]] = is_doubtful[second[linked]] = True
@@ -561,13 +368,29 @@ def find_duplicates(
             "confirm": confirm,
             "min_correlation": MIN_CORRELATION,
             "max_bits": MAX_DIFFERING_BITS,
+            "all_pairs": pairs.recall is None,
         }
     )
     n_unread = int((is_doubtful & ~known).sum()) if confirm else 0
-    return Duplicates(images, rows, *forest.links, alone, n_unread, provenance, closest)
+    return Duplicates(
+        images, rows, *forest.links, alone, n_unread, provenance, closest, pairs.recall
+    )
 
 
-def _choose_thresholds(vectors: Vectors, order: Rows, given: float | None) -> tuple[float, float]:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _ViewVectors:
+    """Vectors of a view, read where they are asked for by position."""
+
+    view: View
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+    def __getitem__(self, positions: Rows | slice) -> Vectors:
+        return self.view.read_vectors(self.view.rows[positions])
+
+
+def _choose_thresholds(vectors: Vectored, order: Rows, given: float | None) -> tuple[float, float]:
     """Return the least similarity where vectors decide alone, and where pictures are compared."""
     if given is not None:
         return given, given
@@ -603,27 +426,7 @@ def read_looks(
     return read_seen(view, LOOKS, look_at, read)
 
 
-def _gather(
-    blocks: Iterator[tuple[Rows, Rows, Vectors]],
-) -> Iterator[tuple[Rows, Rows, Vectors]]:
-    """Join blocks of pairs to fewer: a picture is cut once for all its pairs of a block.
-
-    Yields
-    ------
-    first, second, similarities : ndarray, shape (n_pairs,)
-    """
-    waiting: list[tuple[Rows, Rows, Vectors]] = []
-    n_waiting = 0
-    for block in blocks:
-        waiting.append(block)
-        n_waiting += len(block[0])
-        if n_waiting > _PAIRS_AT_ONCE:
-            yield _join_links(waiting)
-            waiting, n_waiting = [], 0
-    yield _join_links(waiting)
-
-
-def _multiply(vectors: Vectors, first: Rows, second: Rows) -> Vectors:
+def _multiply(vectors: Vectored, first: Rows, second: Rows) -> Vectors:
     similarities = np.empty(len(first), dtype=np.float32)
     for start in range(0, len(first), _MULTIPLIED_AT_ONCE):
         block = slice(start, start + _MULTIPLIED_AT_ONCE)

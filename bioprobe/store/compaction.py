@@ -20,7 +20,7 @@ from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
 from bioprobe.progress import Progress, Step
 from bioprobe.sources.listing import join
-from bioprobe.store.embedding_store import EmbeddingStore, join_tables
+from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone, list_places
 from bioprobe.store.lease import list_outdated
 from bioprobe.store.manifest import Manifest, Replaced, ShardRecord, find_inside
@@ -28,7 +28,6 @@ from bioprobe.store.shard import (
     IMAGES_NAME,
     VECTORS_NAME,
     map_vectors,
-    read_images,
     write_shard,
 )
 from bioprobe.store.stored_table import Columns, StoredTable
@@ -333,15 +332,14 @@ def find_gone_before(store: EmbeddingStore) -> Gone:
         store.manifest, shards=replaced, retired=tuple(retired), replaced=(),
         generation=store.manifest.generation - 1,
     )  # fmt: skip
-    frames = [read_images(store.folder / "shards", record) for record in replaced]
+    images = StoredTable(Columns(store.folder / "shards", replaced))
+    # Each of them is looked at before anything is made of any.
+    assert images.columns
+    stays = tuple((one, np.arange(one.n_images)) for one in store.manifest.present_shards)
     return Gone(
-        store.folder,
-        before,
-        join_tables(frames),
-        np.array(retired, dtype=np.int64),
-        np.array(removed, dtype=np.int64),
-        store.given,
-    )
+        store.folder, before, images, np.array(retired, dtype=np.int64),
+        np.array(removed, dtype=np.int64), stays,
+    )  # fmt: skip
 
 
 def forget_aside(manifest: Manifest, gone: Gone, changes: Changes) -> list[str]:

@@ -37,7 +37,7 @@ from bioprobe.store.kept import Kept
 from bioprobe.store.labels import Labels, Lineages, describe_labels
 from bioprobe.store.lease import Lease, take_lease
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal
-from bioprobe.store.shard import VECTORS_NAME, map_vectors, write_shard
+from bioprobe.store.shard import VECTORS_NAME, map_vectors, widen, write_shard
 from bioprobe.store.stored_table import Columns, StoredTable
 from bioprobe.store.writing import LOCK_NAME, check_present, holding
 from bioprobe.taxonomy import RANKS, Taxonomy
@@ -409,7 +409,7 @@ class EmbeddingStore:
         for shard in np.unique(shards).tolist():
             inside = shards == shard
             vectors = map_vectors(self.folder / "shards", records[shard], self.manifest.dim)
-            out[inside] = vectors[wanted[inside] - starts[shard]]
+            out[inside] = widen(vectors[wanted[inside] - starts[shard]])
         return out
 
     def open_kept(self, kind: str) -> Kept | None:

@@ -18,10 +18,11 @@ import numpy as np
 
 from bioprobe.files import replacing
 from bioprobe.images.image_table import ImageTable
-from bioprobe.images.regions import REGION
+from bioprobe.images.regions import REGION, name_content
 from bioprobe.sources.listing import join
-from bioprobe.store.manifest import Manifest
+from bioprobe.store.manifest import Manifest, ShardRecord, find_inside
 from bioprobe.store.shard import map_vectors
+from bioprobe.store.stored_table import Columns, StoredTable
 from bioprobe.taxonomy import RANKS
 from bioprobe.taxonomy.columns import LABEL
 from bioprobe.types import Mask, Rows
@@ -57,9 +58,10 @@ class Gone:
         Rows that go: whatever is retired.
     removed : ndarray of int64, shape (n_removed,)
         Those of them that a person had removed.
-    kept : ImageTable
-        Of the rows that the store has afterwards, in its order; retired ones of it are not looked
-        at.
+    stays : tuple of (ShardRecord, ndarray of int64)
+        Shards with those of their rows, counted from the first, that the store has afterwards, in
+        its order. They are read shard by shard, so that a large table is never held as a whole
+        unless something in the store is kept for each of its rows.
     """
 
     folder: Path
@@ -67,7 +69,30 @@ class Gone:
     images: ImageTable
     rows: Rows
     removed: Rows
-    kept: ImageTable
+    stays: tuple[tuple[ShardRecord, Rows], ...]
+
+    @cached_property
+    def kept(self) -> ImageTable:
+        """Image table of the rows that the store has afterwards."""
+        table = StoredTable(Columns(self.folder / "shards", [record for record, _ in self.stays]))
+        starts = table.stored.starts.tolist()
+        parts = [start + rows for start, (_, rows) in zip(starts, self.stays, strict=False)]
+        rows = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+        if len(rows) == len(table):
+            return table
+        return ImageTable.build(table.take(rows).reset_index(drop=True))
+
+    def _iter_kept(self, names: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """Read columns of the rows that the store has afterwards; those that a shard has.
+
+        Yields
+        ------
+        DataFrame
+            Of one shard.
+        """
+        for record, rows in self.stays:
+            table = StoredTable(Columns(self.folder / "shards", [record]))
+            yield table.take(rows, [name for name in names if name in table.columns])
 
     @cached_property
     def is_gone(self) -> Mask:
@@ -79,7 +104,8 @@ class Gone:
     @cached_property
     def row_of_place(self) -> dict[Place, int]:
         """Row after the compaction by root, path and region; of several the last."""
-        return {place: row for row, place in enumerate(list_places(self.kept.frame))}
+        places = (place for part in self._iter_kept(_PLACE) for place in list_places(part))
+        return {place: row for row, place in enumerate(places)}
 
     @cached_property
     def row_of_content(self) -> dict[str, int]:
@@ -89,28 +115,39 @@ class Gone:
     @cached_property
     def places(self) -> frozenset[Place]:
         """Root, path and region of rows that go where no row stays of the same."""
-        frame = self.images.take(self.rows, _PLACE)
-        return frozenset(list_places(frame)) - self.row_of_place.keys()
+        return self._went[0]
 
     @cached_property
     def files(self) -> frozenset[str]:
         """Whole paths of pictures of which no row stays, and of failures that are to go."""
-        kept = {join(root, path) for root, path, _ in self.row_of_place}
         failed = {file for one in self.manifest.removals for file in one.failed}
-        return frozenset({join(root, path) for root, path, _ in self.places} - kept) | failed
+        return self._went[1] | failed
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """What these pictures are called, as no picture that stays is; the longest first."""
-        kept = self.kept.frame
-        known = set(kept["path"].astype(str)) | set(self.kept.file_names)
-        named = {
-            name
-            for row in self.rows.tolist()
-            if join(*(place := self._places[row])[:2]) in self.files
-            for name in (join(*place[:2]), place[1], self.images.file_names[row])
-        }
-        return tuple(sorted((named | self.files) - known - {""}, key=lambda one: (-len(one), one)))
+        named, files = set(self.files), self.images.name_files(self.rows).tolist()
+        for (root, path, _), name in zip(self._gone_places, files, strict=True):
+            if (file := join(root, path)) in self.files:
+                named |= {file, path, name}
+        for part in self._iter_kept(_PLACE) if named else ():
+            named.difference_update(part["path"].astype(str))
+            named.difference_update(map(join, part["root"].astype(str), part["path"].astype(str)))
+        return tuple(sorted(named - {""}, key=lambda one: (-len(one), one)))
+
+    @cached_property
+    def _gone_places(self) -> list[Place]:
+        return list_places(self.images.take(self.rows, _PLACE))
+
+    @cached_property
+    def _went(self) -> tuple[frozenset[Place], frozenset[str]]:
+        """Places and whole paths of rows that go, but such as a row that stays has too."""
+        places = set(self._gone_places)
+        files = {join(root, path) for root, path, _ in places}
+        for part in self._iter_kept(_PLACE) if places else ():
+            places.difference_update(list_places(part))
+            files.difference_update(map(join, part["root"], part["path"]))
+        return frozenset(places), frozenset(files)
 
     @cached_property
     def _places(self) -> list[Place]:
@@ -119,24 +156,32 @@ class Gone:
     @cached_property
     def hashes(self) -> frozenset[str]:
         """SHA-256 of pictures of which no row stays."""
-        gone = set(self.images.column("sha256").iloc[self.rows].astype(str))
-        return frozenset(gone - set(self.kept.frame["sha256"].astype(str)) - {""})
+        gone = set(self.images.take(self.rows, ["sha256"])["sha256"].astype(str)) - {""}
+        for part in self._iter_kept(["sha256"]) if gone else ():
+            gone.difference_update(part["sha256"].astype(str))
+        return frozenset(gone)
 
     @cached_property
-    def contents(self) -> frozenset[str]:
-        """What the vectors that stay are of, and the pictures that these are in."""
-        return frozenset(self.kept.contents.tolist()) | frozenset(self.kept.frame["sha256"])
+    def contents(self) -> npt.NDArray[np.bytes_]:
+        """What the vectors that stay are of, and the pictures that these are in; sorted."""
+        parts = [np.zeros(0, dtype="S64")]
+        for part in self._iter_kept(["sha256", REGION]):
+            hashes = part["sha256"].astype(str)
+            parts.append(np.array(hashes, dtype=bytes))
+            if (part[REGION] != "").any():
+                parts.append(np.array(list(map(name_content, hashes, part[REGION])), dtype=bytes))
+        found: npt.NDArray[np.bytes_] = np.unique(np.concatenate(parts))
+        return found[found != b""]
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """Labels that only pictures had that a person removed, the longest first."""
         there = [one for one in _LABELS if one in self.images.columns]
-        old, kept = self.images.take(self.removed, there), self.kept.frame
-        found: set[Any] = set()
-        for name in (one for one in _LABELS if one in old):
-            found |= set(old[name].dropna().unique())
-        for name in (one for one in _LABELS if one in kept):
-            found -= set(kept[name].dropna().unique())
+        old = self.images.take(self.removed, there)
+        found = {label for name in there for label in old[name].dropna().unique()}
+        for part in self._iter_kept(_LABELS) if found else ():
+            for name in part.columns:
+                found.difference_update(part[name].dropna().unique())
         return tuple(sorted(map(str, found - {""}), key=lambda one: (-len(one), one)))
 
     def renumber(self, row: int, name: str) -> int:
@@ -237,10 +282,13 @@ def find_gone(folder: Path, manifest: Manifest, images: ImageTable) -> Gone:
         Of that manifest.
     """
     rows = np.array(manifest.retired, dtype=np.int64)
-    stay = np.setdiff1d(np.arange(manifest.n_images), rows)
-    kept = ImageTable.build(images.frame.iloc[stay].reset_index(drop=True))
     removed = np.array(manifest.removed, dtype=np.int64)
-    return Gone(folder, manifest, images, rows, removed, kept)
+    stays, start = [], 0
+    for record in manifest.present_shards:
+        retired = find_inside(manifest.retired, start, start + record.n_images)
+        stays.append((record, np.delete(np.arange(record.n_images), np.array(retired, np.int64))))
+        start += record.n_images
+    return Gone(folder, manifest, images, rows, removed, tuple(stays))
 
 
 def list_places(frame: pd.DataFrame) -> list[Place]:

@@ -751,10 +751,9 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
     StoreError
         If a part is damaged, or the disk refuses.
     """
-    known = np.array(sorted(one.encode() for one in gone.contents if one), dtype="S")
     for before in list_kept(folder):
         kept = Kept(folder, before)
-        stays = _find_stays(kept, known)
+        stays = _find_stays(kept, gone.contents)
         plan, whole = _plan(before, kept, stays)
         changes.counts[KEPT_NAME] += int((~stays).sum())
         if changes.is_trial:

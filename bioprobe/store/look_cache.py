@@ -162,8 +162,7 @@ def _forget_gone(folder: Path, kind: Kind, gone: Gone, changes: Changes) -> None
     # Sorted, and each once: an interrupted compaction may have left what it replaced.
     _, first = np.unique(kept["sha256"], return_index=True)
     has_copies, kept = len(first) < len(kept), kept[first]
-    known = np.array(sorted(gone.contents), dtype="S64")
-    stays = np.isin(kept["sha256"], known)
+    stays = np.isin(kept["sha256"], gone.contents)
     is_tidy = len(files) < _MANY and all(len(part) for part in parts)
     if stays.all() and not has_copies and is_tidy:
         return

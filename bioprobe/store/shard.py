@@ -19,7 +19,7 @@ from bioprobe.cells import is_marked, mark
 from bioprobe.errors import StoreError, UnreadableError
 from bioprobe.files import explaining_refusal, hash_file, parse_json, save_array, sync
 from bioprobe.store.manifest import MANIFEST_NAME, ShardRecord
-from bioprobe.types import Rows
+from bioprobe.types import Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,46 +99,6 @@ def _write_files(
     return ShardRecord(name, len(frame), hash_file(vectors_path), hash_file(images_path))
 
 
-# Of half precision, so many numbers are widened at once: they stay in the cache.
-_WIDENED_AT_ONCE = 1 << 15
-
-
-def widen(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return stored vectors in single precision: a copy of halves, what is single as it is.
-
-    numpy converts halves one by one. Here their bits are moved to where those of a single are, all
-    at once, which leaves the exponent 112 too small.
-
-    Parameters
-    ----------
-    vectors : ndarray of float32 or float16, shape (n, dim)
-        Finite.
-
-    Examples
-    --------
-    >>> widen(np.array([[0.5, -2.0]], dtype=np.float16)).tolist()
-    [[0.5, -2.0]]
-    """
-    if vectors.dtype != np.float16:
-        return np.ascontiguousarray(vectors, dtype=np.float32)
-    halves = np.ascontiguousarray(vectors).reshape(-1).view(np.int16)
-    widened = np.empty(vectors.shape, dtype=np.float32)
-    singles = widened.reshape(-1)
-    for start in range(0, len(halves), _WIDENED_AT_ONCE):
-        part = slice(start, start + _WIDENED_AT_ONCE)
-        bits = singles[part].view(np.int32)
-        # The sign is in all bits above the exponent; one of them stays.
-        bits[...] = halves[part]
-        np.left_shift(bits, 13, out=bits)
-        np.bitwise_and(bits, _SIGN_AND_NUMBER, out=bits)
-        np.multiply(singles[part], _EXPONENT, out=singles[part])
-    return widened
-
-
-_SIGN_AND_NUMBER = np.uint32(0x8FFFE000).view(np.int32)
-_EXPONENT = np.float32(2.0**112)
-
-
 def map_vectors(folder: Path, record: ShardRecord, dim: int) -> npt.NDArray[Any]:
     """Memory-map the vectors of a shard.
 
@@ -163,6 +123,38 @@ def map_vectors(folder: Path, record: ShardRecord, dim: int) -> npt.NDArray[Any]
         )
         raise StoreError(msg)
     return vectors
+
+
+# Half precision has 13 bits fewer after the point, and an exponent that begins 112 lower; a shifted
+# sign leaves ones in between.
+_FEWER_BITS, _LOWER, _IN_BETWEEN = 13, np.float32(2.0**112), np.int32(~0x70000000)
+# So many rows stay in the processor's cache.
+_WIDENED_AT_ONCE = 512
+
+
+def widen(vectors: npt.NDArray[Any]) -> Vectors:
+    """Return stored vectors in single precision: what numpy returns, in half of its time.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32 or float16, shape (n, dim)
+        Finite.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, dim)
+        Not a copy where it is that already.
+    """
+    if vectors.dtype != np.float16:
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+    wide = np.empty(vectors.shape, dtype=np.float32)
+    narrow, bits = np.ascontiguousarray(vectors).view(np.int16), wide.view(np.int32)
+    for start in range(0, len(wide), _WIDENED_AT_ONCE):
+        part = slice(start, start + _WIDENED_AT_ONCE)
+        np.left_shift(narrow[part], _FEWER_BITS, out=bits[part], dtype=np.int32)
+        bits[part] &= _IN_BETWEEN
+        wide[part] *= _LOWER
+    return wide
 
 
 @contextlib.contextmanager

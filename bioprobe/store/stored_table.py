@@ -423,6 +423,11 @@ def _describe_type(schema: pa.Schema, name: str) -> str:
 
 def _number_shard(shard: ShardImages, name: str, place_of: dict[str, int]) -> npt.NDArray[np.int32]:
     """Return the place of each row's label; new labels are added."""
+    ends = shard.find_ends(name)
+    if ends is not None and ends[0] == ends[1]:
+        # The footer says that all rows have this one.
+        place = place_of.setdefault(unify(ends[0]), len(place_of))
+        return np.full(shard.record.n_images, place, dtype=np.int32)
     parts = []
     for chunk in shard.read([name], as_codes=True).column(name).chunks:
         labels = chunk.dictionary.to_pylist()
@@ -431,9 +436,11 @@ def _number_shard(shard: ShardImages, name: str, place_of: dict[str, int]) -> np
             place_of[one] if one in place_of else place_of.setdefault(unify(one), len(place_of))
             for one in labels
         ]
-        hole = place_of.setdefault("", len(place_of)) if chunk.null_count else -1
-        indices = chunk.indices.fill_null(len(places)).to_numpy(zero_copy_only=False)
-        parts.append(np.array([*places, hole], dtype=np.int32)[indices])
+        indices = chunk.indices
+        if chunk.null_count:
+            indices = indices.fill_null(len(places))
+            places.append(place_of.setdefault("", len(place_of)))
+        parts.append(np.array(places, dtype=np.int32)[indices.to_numpy(zero_copy_only=False)])
     return np.concatenate(parts)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -251,8 +251,17 @@ class Desk:
     def name_thumbnail(store: Store, row: int, size_px: int = 320, *, whole: bool = False) -> str:
         """Return the address of a thumbnail, which browsers keep as it names what it is of."""
         of = store.name_thumbnail(row, size_px=size_px, whole=whole)
-        further = "&whole=true" if whole else ""
-        return f"/api/v1/images/{row}/thumbnail?size={size_px}{further}&of={of[:12]}"
+        return _write_address(row, size_px, of, "&whole=true" if whole else "")
+
+    @staticmethod
+    def name_thumbnails(store: Store, rows: Sequence[int], size_px: int = 320) -> dict[int, str]:
+        """Return the addresses of the thumbnails of several rows, by row."""
+        named = zip(rows, store.name_thumbnails(rows, size_px=size_px), strict=True)
+        return {row: _write_address(row, size_px, of) for row, of in named}
+
+
+def _write_address(row: int, size_px: int, of: str, further: str = "") -> str:
+    return f"/api/v1/images/{row}/thumbnail?size={size_px}{further}&of={of[:12]}"
 
 
 def find_desk(request: Request) -> Desk:

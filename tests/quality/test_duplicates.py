@@ -54,6 +54,25 @@ def test_groups_are_all_that_links_join(make_store: MakeStore, encoder: Encoder)
     assert found.n_unread == 3
 
 
+def test_many_images_are_compared_in_cells_and_give_the_same_groups(
+    make_store: MakeStore, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _lay_out(make_store, encoder, np.random.default_rng(0).uniform(0, 3600, 700).tolist())
+    plain = find_duplicates(store, threshold=0.999999)
+    for name in ("near_cells.FEWEST_ROWS", "duplicates.FEWEST_ROWS"):
+        monkeypatch.setattr(f"bioprobe.quality.{name}", 0)
+    monkeypatch.setattr("bioprobe.quality.near_cells._MOST_SHARE", 1.0)
+    found = find_duplicates(store, threshold=0.999999)
+    assert found.recall is None
+    assert found.to_frame().equals(plain.to_frame())
+    assert plain.n_groups > 10
+    # Where no more than a share is found, that is said.
+    monkeypatch.setattr("bioprobe.quality.near_cells.MOST_COMPARED", 0)
+    found = find_duplicates(store, threshold=0.999999)
+    assert found.recall is not None
+    assert not found.provenance.options["all_pairs"]
+
+
 def test_a_higher_threshold_needs_no_new_search(make_store: MakeStore, encoder: Encoder) -> None:
     store = _lay_out(make_store, encoder, [0, 10, 13, 90, 40])
     found = find_duplicates(store, threshold=0.8)

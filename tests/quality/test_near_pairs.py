@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.quality import duplicates as near_pairs
-from bioprobe.quality.duplicates import SpanningForest, bound_bf16_error, iter_near_pairs
+from bioprobe.quality import near_pairs
+from bioprobe.quality.near_pairs import SpanningForest, bound_bf16_error, iter_near_pairs
 from bioprobe.splits.groups import find_components
 from bioprobe.types import Vectors
 

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 import bioprobe as bp
+from bioprobe.images import ImageTable
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.app import build_app
 from tests.browsing import find_faults
@@ -26,6 +27,15 @@ ADDRESSES = ("/browse", "/browse?by=species", "/pictures/0", "/store", "/store/h
 @pytest.fixture(scope="module")
 def asks(drawn: Path) -> TestClient:
     return TestClient(build_app(drawn), base_url="http://127.0.0.1")
+
+
+@pytest.mark.parametrize("address", ["/browse", "/browse?by=species"])
+def test_a_page_of_pictures_reads_the_table_for_all_of_them_at_once(
+    asks: TestClient, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(ImageTable, "locate", None)
+    page = asks.get(address).text
+    assert page.count("/thumbnail?size=320") >= 4
 
 
 @pytest.mark.parametrize(

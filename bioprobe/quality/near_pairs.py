@@ -1,0 +1,314 @@
+"""All pairs of vectors that are near, block by block, and the links that hold their groups."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from bioprobe.types import Rows, Vectors
+
+if TYPE_CHECKING:
+    import torch
+
+# A block of similarities is 32 MB; if all of them are pairs, these are another 200 MB.
+_BLOCK_ROWS, _BLOCK_COLUMNS = 2048, 4096
+_PAIRS_AT_ONCE = 4_000_000
+# To look coarsely first, bf16 has to be worth the measurement and this many times as fast.
+_FEWEST_ROWS, _LEAST_GAIN = 8192, 2.0
+_MEASURED_ROWS = 2048
+# MKL changes its way below 16 rows.
+_FEWEST_AT_ONCE = 64
+# Rows that are asked at once for their nearest, and others that are read at once.
+_ASKED_AT_ONCE, _READ_AT_ONCE = 1024, 16_384
+
+
+class Vectored(Protocol):
+    """Unit vectors that are read where they are asked for, as an array gives them."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __getitem__(self, rows: Any, /) -> Vectors:  # noqa: ANN401 - a slice or an array
+        """Return some of them, float32 of shape (n, dim)."""
+
+
+def find_nearest(vectors: Vectored, rows: Rows, k: int) -> tuple[Rows, Vectors]:
+    """Find the nearest others of some rows by comparing all.
+
+    Parameters
+    ----------
+    vectors : Vectored
+        Of shape (n_images, dim), unit rows.
+    rows : ndarray of int64, shape (n_asked,)
+    k : int
+        At most so many of each.
+
+    Returns
+    -------
+    nearest : ndarray of int64, shape (n_asked, k)
+        Positions, the nearest first.
+    similarities : ndarray of float32, shape (n_asked, k)
+        At most 1.
+    """
+    import torch
+
+    k = min(k, len(vectors) - 1)
+    found = []
+    for at in range(0, len(rows), _ASKED_AT_ONCE):
+        asked = rows[at : at + _ASKED_AT_ONCE]
+        queries = torch.from_numpy(np.ascontiguousarray(vectors[asked]))
+        best = torch.zeros((len(asked), 0))
+        places = torch.zeros((len(asked), 0), dtype=torch.int64)
+        for start in range(0, len(vectors), _READ_AT_ONCE):
+            block = torch.from_numpy(np.ascontiguousarray(vectors[start : start + _READ_AT_ONCE]))
+            similarities = queries @ block.T
+            itself = np.flatnonzero((asked >= start) & (asked < start + len(block)))
+            similarities[itself, asked[itself] - start] = -2.0
+            top = similarities.topk(min(k, len(block)), dim=1)
+            best, kept = torch.cat([best, top.values], dim=1).topk(
+                min(k, best.shape[1] + top.values.shape[1]), dim=1
+            )
+            places = torch.cat([places, top.indices + start], dim=1).gather(1, kept)
+        found.append((places.numpy(), best.clamp(max=1.0).numpy()))
+    nearest, nearness = zip(*found, strict=True)
+    return np.concatenate(nearest), np.concatenate(nearness)
+
+
+def find_in_block(
+    rows: torch.Tensor, columns: torch.Tensor, threshold: float
+) -> Iterator[tuple[Rows, Rows, Vectors]]:
+    """Compare some vectors with others.
+
+    Parameters
+    ----------
+    rows, columns : Tensor of float32, shape (n_rows, dim) and (n_columns, dim), unit rows
+    threshold : float
+
+    Yields
+    ------
+    row, column : ndarray of int64, shape (n_pairs,)
+        Which of both.
+    similarities : ndarray of float32, shape (n_pairs,)
+        Cosine similarity, at most 1.
+    """
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        for left in range(0, len(columns), _BLOCK_COLUMNS):
+            block, beside = rows[start : start + _BLOCK_ROWS], columns[left : left + _BLOCK_COLUMNS]
+            near, similarities = _multiply(block, beside, threshold)
+            row, column = np.nonzero(similarities >= threshold)
+            if len(row):
+                found = np.minimum(similarities[row, column], np.float32(1))
+                yield near[row] + start, column + left, found
+
+
+def _multiply(block: torch.Tensor, columns: torch.Tensor, threshold: float) -> tuple[Rows, Vectors]:
+    """Return the rows that have a near column, and their similarities to all columns."""
+    similarities = block @ columns.T
+    # Most rows have no pair: their greatest value is found faster than all positions.
+    near = (similarities.amax(dim=1) >= threshold).nonzero()[:, 0]
+    return near.numpy(), similarities[near].numpy()
+
+
+def iter_near_pairs(vectors: Vectors, threshold: float) -> Iterator[tuple[Rows, Rows, Vectors]]:
+    """Find all pairs of rows whose cosine similarity is at least a threshold, block by block.
+
+    The search is exact. Memory is bounded however many pairs there are. Where the processor
+    multiplies much faster in bf16, these products rule out the rows of a block that can have no
+    pair; the others are multiplied in float32.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    threshold : float
+        In [-1, 1].
+
+    Yields
+    ------
+    first, second : ndarray of int64, shape (n_pairs,)
+        Positions, ``first < second``.
+    similarities : ndarray of float32, shape (n_pairs,)
+        Cosine similarity, at most 1.
+    """
+    import torch
+
+    # On processors of AMD, torch multiplies three times as fast as numpy's library.
+    tensor = torch.from_numpy(np.ascontiguousarray(vectors))
+    find_near = _choose_search(tensor, threshold)
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        for left in range(start, len(vectors), _BLOCK_COLUMNS):
+            near, rows = find_near(block, slice(left, left + _BLOCK_COLUMNS))
+            row, column = np.nonzero(rows >= threshold)
+            first, second = near[row] + start, column + left
+            ahead = first < second
+            if ahead.any():
+                found = np.minimum(rows[row, column][ahead], np.float32(1))
+                yield first[ahead], second[ahead], found
+
+
+# From the rows and the columns of a block to the rows that may have pairs, counted from the first
+# of the block, and their similarities.
+_Search = Callable[[slice, slice], tuple[Rows, Vectors]]
+
+
+def _choose_search(tensor: torch.Tensor, threshold: float) -> _Search:
+    least = threshold - bound_bf16_error(tensor)
+    if least > 0 and len(tensor) >= _FEWEST_ROWS and _is_bf16_faster(tensor):
+        return _search_coarsely(tensor, least)
+    return _search_plainly(tensor, threshold)
+
+
+def _search_plainly(tensor: torch.Tensor, threshold: float) -> _Search:
+    def search(block: slice, columns: slice) -> tuple[Rows, Vectors]:
+        return _multiply(tensor[block], tensor[columns], threshold)
+
+    return search
+
+
+def _search_coarsely(tensor: torch.Tensor, least: float) -> _Search:
+    import torch
+
+    coarse = tensor.bfloat16()
+    # Positive numbers are in the order of their bits, which are compared much faster; the
+    # threshold may have been rounded up, so one step less.
+    bits = int(torch.tensor(least).bfloat16().view(torch.int16)) - 1
+
+    def search(block: slice, columns: slice) -> tuple[Rows, Vectors]:
+        similarities = coarse[block] @ coarse[columns].T
+        greatest = similarities.view(torch.int16).numpy().max(axis=1)
+        near = np.flatnonzero(greatest >= bits)
+        if not len(near):
+            return near, np.zeros((0, similarities.shape[1]), dtype=np.float32)
+        # The sums of very few rows are added up in another order: the last digit would differ.
+        asked = np.resize(near, max(len(near), min(_FEWEST_AT_ONCE, len(greatest))))
+        rows = tensor[block][torch.from_numpy(asked)] @ tensor[columns].T
+        return near, rows[: len(near)].numpy()
+
+    return search
+
+
+def bound_bf16_error(tensor: torch.Tensor) -> float:
+    """Bound by how much a product of rows in bf16 may lie below that in float32.
+
+    Both factors and the product are rounded by a relative 2⁻⁸ at most, the sums in between, of
+    either, by 2⁻²⁴ a term.
+
+    Parameters
+    ----------
+    tensor : Tensor of float32, shape (n_images, dim)
+
+    References
+    ----------
+    Higham 2002, *Accuracy and Stability of Numerical Algorithms*, section 3.1; the sum of absolute
+    terms is bounded by Cauchy and Schwarz.
+    """
+    import torch
+
+    if not len(tensor):
+        return 0.0
+    longest = float(torch.linalg.vector_norm(tensor, dim=1).max()) ** 2
+    return longest * ((1 + 2**-8) ** 3 - 1 + 4 * tensor.shape[1] * 2**-24)
+
+
+def _is_bf16_faster(tensor: torch.Tensor) -> bool:
+    """Measure whether bf16 is much faster here: only some processors multiply it themselves."""
+    some = tensor[:_MEASURED_ROWS]
+    return _LEAST_GAIN * _measure_product(some.bfloat16()) < _measure_product(some)
+
+
+def _measure_product(factor: torch.Tensor) -> float:
+    # Processor time: the clock on the wall says little where other programs run.
+    seconds = []
+    for _ in range(3):
+        started = time.process_time()
+        factor @ factor.T
+        seconds.append(time.process_time() - started)
+    return min(seconds)
+
+
+class SpanningForest:
+    """The strongest links that hold groups together; all that thresholds can ask of the pairs.
+
+    At any threshold the groups joined by the links kept here are those joined by all pairs, so
+    no more than one link an image is ever held.
+
+    Parameters
+    ----------
+    n : int
+        Number of images.
+
+    References
+    ----------
+    Gower and Ross 1969, *Minimum Spanning Trees and Single Linkage Cluster Analysis*.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._links = _join_links([])
+        self._waiting: list[tuple[Rows, Rows, Vectors]] = []
+        self._n_waiting = 0
+
+    def add(self, first: Rows, second: Rows, similarities: Vectors) -> None:
+        """Add pairs, in any order, of images counted from 0."""
+        self._waiting.append((first, second, similarities))
+        self._n_waiting += len(first)
+        if self._n_waiting > _PAIRS_AT_ONCE:
+            self._reduce()
+
+    @property
+    def links(self) -> tuple[Rows, Rows, Vectors]:
+        """The links that are kept: first, second, similarity."""
+        self._reduce()
+        return self._links
+
+    def _reduce(self) -> None:
+        if not self._waiting:
+            return
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import minimum_spanning_tree
+
+        first, second, similarities = _join_links([self._links, *self._waiting])
+        # The best of repeated pairs; the sparse matrix would add them up.
+        order = np.lexsort((-similarities, second, first))
+        first, second, similarities = first[order], second[order], similarities[order]
+        new = np.append(True, (first[1:] != first[:-1]) | (second[1:] != second[:-1]))[: len(first)]
+        # A cost of 0 would be no link.
+        cost = 3.0 - similarities[new].astype(np.float64)
+        links = csr_array((cost, (first[new], second[new])), shape=(self.n, self.n))
+        tree = minimum_spanning_tree(links).tocoo()
+        self._links = (
+            tree.row.astype(np.int64),
+            tree.col.astype(np.int64),
+            (3.0 - tree.data).astype(np.float32),
+        )
+        self._waiting, self._n_waiting = [], 0
+
+
+def _join_links(parts: list[tuple[Rows, Rows, Vectors]]) -> tuple[Rows, Rows, Vectors]:
+    if not parts:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    first, second, similarities = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return first, second, similarities
+
+
+def gather_pairs(
+    blocks: Iterator[tuple[Rows, Rows, Vectors]],
+) -> Iterator[tuple[Rows, Rows, Vectors]]:
+    """Join blocks of pairs to fewer: a picture is cut once for all its pairs of a block.
+
+    Yields
+    ------
+    first, second, similarities : ndarray, shape (n_pairs,)
+    """
+    waiting: list[tuple[Rows, Rows, Vectors]] = []
+    n_waiting = 0
+    for block in blocks:
+        waiting.append(block)
+        n_waiting += len(block[0])
+        if n_waiting > _PAIRS_AT_ONCE:
+            yield _join_links(waiting)
+            waiting, n_waiting = [], 0
+    yield _join_links(waiting)
