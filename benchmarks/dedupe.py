@@ -9,6 +9,7 @@ Run it with ``python -m benchmarks.dedupe``.
 from __future__ import annotations
 
 import argparse
+import functools
 import resource
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import time
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.harness import Row, alternate, make_rows
+from benchmarks.limits import find_flops
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.quality.duplicates import SpanningForest, find_components, iter_near_pairs
 
@@ -56,6 +59,21 @@ def group_by_numpy(vectors: npt.NDArray[np.float32]) -> int:
 
 
 WAYS = {"bioprobe": group_by_bioprobe, "numpy": group_by_numpy}
+
+
+def list_rows(*, is_quick: bool) -> list[Row]:
+    """Measure three numbers of vectors, beside plain numpy."""
+    dim, flops, rows = 512, find_flops(), []
+    for n in (2_500, 5_000, 10_000) if is_quick else (10_000, 30_000, 100_000):
+        vectors = draw_vectors(n, dim)
+        took_s = alternate({
+            name: functools.partial(way, vectors) for name, way in WAYS.items()
+        }, 3, warm=n < 20_000)  # fmt: skip
+        rows += make_rows(
+            "dedupe", f"{n:,} x {dim}", took_s, own="bioprobe", n=n, limit="fp32 product",
+            best=n * n * dim / flops,
+        )  # fmt: skip
+    return rows
 
 
 def main() -> None:

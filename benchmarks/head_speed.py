@@ -27,6 +27,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.harness import Row, alternate, make_rows, tell_openblas
+from benchmarks.limits import find_flops
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.task.leaf_scores import Leaves, iter_leaf_scores
 
@@ -128,10 +130,7 @@ def compare(folder: Path, n_parts: int) -> None:
     """Print the time of both, part by part, and their ratio."""
     import torch
 
-    os.environ.setdefault(
-        "OPENBLAS_CORETYPE",
-        {"AVX512": "SkylakeX", "AVX2": "Haswell"}.get(torch.backends.cpu.get_cpu_capability(), ""),
-    )
+    tell_openblas(torch.backends.cpu.get_cpu_capability())
     import faiss
 
     n_threads = torch.get_num_threads()
@@ -168,6 +167,39 @@ def show(row: list[float]) -> None:
     """Print a line of the table."""
     seconds = " | ".join(f"{one:.1f}" for one in row[1:5])
     print(f"| {row[0]:,.0f} | {seconds} | {row[5]:.2f} | {row[6]:.2f} | {row[7]:.4f} |", flush=True)
+
+
+def list_rows(*, is_quick: bool) -> list[Row]:
+    """Measure probabilities at every rank of a huge head, beside FAISS flat, in turn."""
+    import torch
+
+    tell_openblas(torch.backends.cpu.get_cpu_capability())
+    import faiss
+
+    n_classes, n_images, n_parts = (30_000, 768, 3) if is_quick else (450_000, 12_000, 6)
+    dim = 512
+    flops = find_flops()
+    with tempfile.TemporaryDirectory() as name:
+        write_head(Path(name), n_classes, n_images, dim)
+        head, images = Head(Path(name)), np.load(Path(name) / "images.npy")
+        index = faiss.IndexFlatIP(dim)
+        index.add(np.asarray(head.texts, dtype=np.float32))
+        parts = iter(np.array_split(images, n_parts))
+        took_s: dict[str, list[float]] = {"every rank": [], "FAISS flat, top 5": []}
+        head.ask(images[:64])
+        for part in parts:
+            one = alternate({
+                "every rank": lambda part=part: head.ask(part),
+                "FAISS flat, top 5": lambda part=part: index.search(part, K),
+            }, 1, warm=False)  # fmt: skip
+            for way, seconds in one.items():
+                took_s[way] += seconds
+    n_part = n_images // n_parts
+    return make_rows(
+        f"zero-shot at seven ranks, {n_classes:,} x {dim}", f"{n_part:,} images", took_s,
+        own="every rank", limit="fp32 product", best=2 * n_part * n_classes * dim / flops,
+        wanted=1 / 1.3,
+    )  # fmt: skip
 
 
 def main() -> None:
