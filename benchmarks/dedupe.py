@@ -64,7 +64,7 @@ WAYS = {"bioprobe": group_by_bioprobe, "numpy": group_by_numpy}
 def list_rows(*, is_quick: bool) -> list[Row]:
     """Measure three numbers of vectors, beside plain numpy."""
     dim, flops, rows = 512, find_flops(), []
-    for n in (2_500, 5_000, 10_000) if is_quick else (10_000, 30_000, 100_000):
+    for n in (2_000, 4_000, 8_000) if is_quick else (10_000, 30_000, 100_000):
         vectors = draw_vectors(n, dim)
         took_s = alternate({
             name: functools.partial(way, vectors) for name, way in WAYS.items()

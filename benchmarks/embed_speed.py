@@ -232,11 +232,11 @@ def list_rows(*, is_quick: bool) -> list[Row]:
     write_pictures(folder / "photos", n_images)
     write_model(folder / "model")
     files = sorted((folder / "photos").iterdir())[:n_images]
-    names = [REFERENCE, "bioprobe (default)", "forward alone, auto", "forward alone, fp32"]
+    names = [REFERENCE, "pybioclip embed", "bioprobe (default)", "forward alone, auto"]
     if not is_quick:
-        names += [f"forward alone, {name}" for name in BACKENDS.places]
+        names += [name for name in METHODS if name.startswith(FORWARD) and name not in names]
     ways: dict[str, Ready] = {}
-    for name in [*names[:1], "pybioclip embed", *names[1:]]:
+    for name in names:
         # What is not installed, or not for this processor, has no row.
         with contextlib.suppress(ImportError, BioprobeError):
             ways[name] = METHODS[name](files, folder / "model")
@@ -271,7 +271,7 @@ def _list_text_rows(model: Path, flops: float, *, is_quick: bool) -> list[Row]:
 
     from bioprobe.encoders import load_encoder
 
-    texts = [f"a photo of Genus species{number}." for number in range(64 if is_quick else 512)]
+    texts = [f"a photo of Genus species{number}." for number in range(32 if is_quick else 512)]
     encoder = load_encoder(f"local-dir:{model}")
     network, _, _ = open_clip.create_model_and_transforms(f"local-dir:{model}")
     tokenize = open_clip.get_tokenizer(f"local-dir:{model}")

@@ -17,7 +17,7 @@ from benchmarks.harness import Row
 
 _SIDE = 1536
 _COPIED_BYTES = 1 << 28
-_N_ROUNDS = 7
+_N_ROUNDS = 5
 
 
 def _time(run: Callable[[], object]) -> list[float]:

@@ -97,7 +97,7 @@ def measure(search: Search, queries: Vectors, truth: npt.NDArray[np.int64]) -> l
 def list_rows(*, is_quick: bool) -> list[Row]:
     """Measure exact search at three sizes, and the kinds of index at the largest."""
     dim, n_rounds = 512, 3 if is_quick else 5
-    sizes = (2_500, 10_000, 25_000) if is_quick else (10_000, 100_000, 300_000)
+    sizes = (2_000, 8_000, 20_000) if is_quick else (10_000, 100_000, 300_000)
     flops, bandwidth = find_flops(), find_bandwidth()
     rows = []
     for n in sizes:
