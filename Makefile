@@ -13,7 +13,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --verify-hashes 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long test-portable check format wheel bench docs notebooks picture pins licences audit clean
+.PHONY: help setup demo test test-long test-portable check format wheel bench bench-quick docs notebooks picture pins licences audit clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -61,9 +61,13 @@ format: $(READY) ## Rewrite the code in the house format
 wheel: $(READY) ## Build the wheel into dist
 	$(BIN)/python -m hatchling build -t wheel -d $(DIST)
 
-bench: $(READY) ## Measure speed against what one would otherwise run
+bench: $(READY) ## Measure speed against what one would otherwise run; writes benchmarks/RESULTS.md
 	$(INSTALL) --group bench
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.results
+
+bench-quick: $(READY) ## The same at small sizes, in minutes
+	$(INSTALL) --group bench
+	$(BIN)/python -m benchmarks.results --quick
 
 docs: $(READY) ## Make the site of the docs; ends with the page to open
 	$(INSTALL) --group docs

@@ -10,6 +10,7 @@ Run it with ``python -m benchmarks.dedupe [--images 1000000]``.
 from __future__ import annotations
 
 import argparse
+import functools
 import resource
 import subprocess
 import sys
@@ -21,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.harness import Row, alternate, make_rows
+from benchmarks.limits import find_flops
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.quality import find_duplicates
 from bioprobe.splits.groups import find_components
@@ -83,6 +86,22 @@ def measure_recall(store: EmbeddingStore, groups: npt.NDArray[np.int64]) -> tupl
 
 
 WAYS = {"bioprobe": group_by_bioprobe, "numpy": group_by_numpy}
+
+
+def list_rows(*, is_quick: bool) -> list[Row]:
+    """Measure three numbers of vectors, beside plain numpy."""
+    dim, flops, rows = 512, find_flops(), []
+    for n in (2_000, 4_000, 8_000) if is_quick else (10_000, 30_000, 100_000):
+        with tempfile.TemporaryDirectory() as folder:
+            store = draw_store(Path(folder), n, dim)
+            took_s = alternate({
+                name: functools.partial(way, store) for name, way in WAYS.items()
+            }, 3, warm=n < 20_000)  # fmt: skip
+        rows += make_rows(
+            "dedupe", f"{n:,} x {dim}", took_s, own="bioprobe", n=n, limit="fp32 product",
+            best=n * n * dim / flops,
+        )  # fmt: skip
+    return rows
 
 
 def main() -> None:

@@ -10,10 +10,12 @@ Run it with ``python -m benchmarks.embed_speed``.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,14 +26,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.harness import Row, alternate, make_rows
+from benchmarks.limits import find_flops
 from benchmarks.pictures import write_pictures
+from bioprobe.errors import BioprobeError
 from bioprobe.registry import BACKENDS
 
 if TYPE_CHECKING:
     from bioprobe.encoders.families.torch_encoder import TorchEncoder
 
 Vectors = np.ndarray
-Measured = tuple[Vectors, float]
+#: What is timed: embeds the pictures that it was made for.
+Ready = Callable[[], Vectors]
+
+# Operations of a picture in ViT-B/16 at 224 pixels, and of a text in its text tower.
+_IMAGE_FLOPS, _TEXT_FLOPS = 35.1e9, 5.96e9
 
 
 def write_model(folder: Path) -> None:
@@ -70,82 +79,88 @@ def load_ready(
     return encoder
 
 
-def run_bioprobe(
+def prepare_bioprobe(
     files: list[Path], model: Path, *, precision: str, decoding: str, backend: str = "torch"
-) -> Measured:
-    """Run what ``bioprobe embed`` runs: list, read, encode, and write a store."""
+) -> Ready:
+    """Prepare what ``bioprobe embed`` runs: list, read, encode, and write a store."""
     from bioprobe.embedding import embed_images
     from bioprobe.sources.source import find_images
     from bioprobe.store import EmbeddingStore
 
     encoder = load_ready(model, files, precision=precision, decoding=decoding, backend=backend)
-    with tempfile.TemporaryDirectory() as folder:
-        store = EmbeddingStore.open_for(Path(folder, "store"), encoder)
-        start_s = time.perf_counter()
-        embed_images(find_images(files), encoder, store)
-        seconds_s = time.perf_counter() - start_s
-        return EmbeddingStore.open(store.folder).read_vectors(), seconds_s
+
+    def run() -> Vectors:
+        with tempfile.TemporaryDirectory() as folder:
+            store = EmbeddingStore.open_for(Path(folder, "store"), encoder)
+            embed_images(find_images(files), encoder, store)
+            return EmbeddingStore.open(store.folder).read_vectors()
+
+    return run
 
 
-def run_open_clip(files: list[Path], model: Path) -> Measured:
-    """Run the loop of open_clip's own README: PIL, transform, batches of 32, fp32."""
+def prepare_open_clip(files: list[Path], model: Path) -> Ready:
+    """Prepare the loop of open_clip's own README: PIL, transform, batches of 32, fp32."""
     import open_clip
     import torch
     from PIL import Image
 
     network, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{model}")
     network.eval()
-    parts = []
-    start_s = time.perf_counter()
-    with torch.no_grad():
-        for begin in range(0, len(files), 32):
-            images = [Image.open(file).convert("RGB") for file in files[begin : begin + 32]]
-            batch = torch.stack([preprocess(image) for image in images])
-            parts.append(network.encode_image(batch, normalize=True).numpy())
-    return np.concatenate(parts), time.perf_counter() - start_s
+
+    def run() -> Vectors:
+        parts = []
+        with torch.no_grad():
+            for begin in range(0, len(files), 32):
+                images = [Image.open(file).convert("RGB") for file in files[begin : begin + 32]]
+                batch = torch.stack([preprocess(image) for image in images])
+                parts.append(network.encode_image(batch, normalize=True).numpy())
+        return np.concatenate(parts)
+
+    return run
 
 
-def run_pybioclip(files: list[Path], model: Path) -> Measured:
-    """Run the loop of ``bioclip embed``, with its preprocessing for BioCLIP's models."""
+def prepare_pybioclip(files: list[Path], model: Path) -> Ready:
+    """Prepare the loop of ``bioclip embed``, with its preprocessing for BioCLIP's models."""
     from bioclip.predict import BaseClassifier, preprocess_img
 
     classifier = BaseClassifier(model_str=f"local-dir:{model}").eval()
     classifier.preprocess = preprocess_img
-    start_s = time.perf_counter()
-    parts = [
-        classifier.create_image_features_for_image(str(file), normalize=True).numpy()
-        for file in files
-    ]
-    return np.stack(parts), time.perf_counter() - start_s
+
+    def run() -> Vectors:
+        parts = [
+            classifier.create_image_features_for_image(str(file), normalize=True).numpy()
+            for file in files
+        ]
+        return np.stack(parts)
+
+    return run
 
 
-def run_forward(
+def prepare_forward(
     files: list[Path], model: Path, *, precision: str, backend: str = "torch"
-) -> Measured:
-    """Run the model alone, on pixels that are ready in memory."""
+) -> Ready:
+    """Prepare the model alone, on pixels that are ready in memory."""
     from PIL import Image
 
     encoder = load_ready(model, files, precision=precision, decoding="exact", backend=backend)
     some = np.stack([encoder.preprocess(Image.open(file).convert("RGB")) for file in files[:16]])
     pixels = np.resize(some, (len(files), *some.shape[1:]))
     encoder.encode_pixels(some)
-    start_s = time.perf_counter()
-    vectors = encoder.encode_pixels(pixels)
-    return vectors[: len(some)], time.perf_counter() - start_s
+    return lambda: encoder.encode_pixels(pixels)[: len(some)]
 
 
-METHODS: dict[str, Callable[[list[Path], Path], Measured]] = {
-    "open_clip loop, fp32": run_open_clip,
-    "pybioclip embed": run_pybioclip,
-    "bioprobe, fp32 exact": lambda f, m: run_bioprobe(f, m, precision="fp32", decoding="exact"),
-    "bioprobe, bf16 exact": lambda f, m: run_bioprobe(f, m, precision="bf16", decoding="exact"),
-    "bioprobe (default)": lambda f, m: run_bioprobe(
+METHODS: dict[str, Callable[[list[Path], Path], Ready]] = {
+    "open_clip loop, fp32": prepare_open_clip,
+    "pybioclip embed": prepare_pybioclip,
+    "bioprobe, fp32 exact": lambda f, m: prepare_bioprobe(f, m, precision="fp32", decoding="exact"),
+    "bioprobe, bf16 exact": lambda f, m: prepare_bioprobe(f, m, precision="bf16", decoding="exact"),
+    "bioprobe (default)": lambda f, m: prepare_bioprobe(
         f, m, precision="auto", decoding="fast", backend="auto"
     ),
-    "forward alone, fp32": lambda f, m: run_forward(f, m, precision="fp32"),
-    "forward alone, auto": lambda f, m: run_forward(f, m, precision="auto", backend="auto"),
+    "forward alone, fp32": lambda f, m: prepare_forward(f, m, precision="fp32"),
+    "forward alone, auto": lambda f, m: prepare_forward(f, m, precision="auto", backend="auto"),
     **{
-        f"forward alone, {name}": functools.partial(run_forward, precision="auto", backend=name)
+        f"forward alone, {name}": functools.partial(prepare_forward, precision="auto", backend=name)
         for name in BACKENDS.places
     },
 }
@@ -156,7 +171,10 @@ FORWARD = "forward alone"
 def measure(method: str, folder: Path, n_images: int) -> dict[str, float]:
     """Run one method in this process."""
     files = sorted((folder / "photos").iterdir())[:n_images]
-    vectors, seconds_s = METHODS[method](files, folder / "model")
+    run = METHODS[method](files, folder / "model")
+    start_s = time.perf_counter()
+    vectors = run()
+    seconds_s = time.perf_counter() - start_s
     np.save(folder / f"{sorted(METHODS).index(method)}.npy", vectors)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"images_per_s": len(files) / seconds_s, "peak_mb": peak_mb}
@@ -205,6 +223,73 @@ def compare(folder: Path, n_images: int, n_rounds: int) -> None:
             f"| {method} | {speed:.1f} | {speed / base:.2f} | {speed / forward:.2f} "
             f"| {median['peak_mb']:.0f} | {cosine:.6f} |"
         )
+
+
+def list_rows(*, is_quick: bool) -> list[Row]:
+    """Measure the ways that a person has, in turn in this process, and texts too."""
+    n_images, n_rounds = (16, 2) if is_quick else (64, 5)
+    folder = Path(tempfile.gettempdir(), "bioprobe-bench")
+    write_pictures(folder / "photos", n_images)
+    write_model(folder / "model")
+    files = sorted((folder / "photos").iterdir())[:n_images]
+    names = [REFERENCE, "pybioclip embed", "bioprobe (default)", "forward alone, auto"]
+    if not is_quick:
+        names += [name for name in METHODS if name.startswith(FORWARD) and name not in names]
+    ways: dict[str, Ready] = {}
+    for name in names:
+        # What is not installed, or not for this processor, has no row.
+        with contextlib.suppress(ImportError, BioprobeError):
+            ways[name] = METHODS[name](files, folder / "model")
+    took_s = alternate(ways, n_rounds, warm=False)
+    flops = find_flops()
+    alone = [name for name in took_s if name.startswith(FORWARD)]
+    fastest = min(alone, key=lambda name: statistics.median(took_s[name]))
+    best = n_images / statistics.median(took_s[fastest])
+    size = f"ViT-B/16, {n_images} mixed JPEGs"
+    own = {"own": "bioprobe (default)", "n_done": n_images, "unit": "images/s",
+           "limit": f"the fastest {FORWARD}", "best": best}  # fmt: skip
+    rows = []
+    for peer in (REFERENCE, "pybioclip embed"):
+        if peer in took_s:
+            wanted = 1.5 if peer == REFERENCE else None
+            rows += make_rows("embed", size, took_s, **own, peers=(peer,), wanted=wanted)
+    rows += make_rows("embed", size, took_s, **own, peers=(fastest,), wanted=0.9)
+    rows += [
+        row
+        for name in alone
+        for row in make_rows(
+            name, "ViT-B/16", took_s, own=name, n_done=n_images, unit="images/s", peers=("",),
+            limit="fp32 product", best=flops / _IMAGE_FLOPS,
+        )
+    ]  # fmt: skip
+    return [*rows, *_list_text_rows(folder / "model", flops, is_quick=is_quick)]
+
+
+def _list_text_rows(model: Path, flops: float, *, is_quick: bool) -> list[Row]:
+    import open_clip
+    import torch
+
+    from bioprobe.encoders import load_encoder
+
+    texts = [f"a photo of Genus species{number}." for number in range(32 if is_quick else 512)]
+    encoder = load_encoder(f"local-dir:{model}")
+    network, _, _ = open_clip.create_model_and_transforms(f"local-dir:{model}")
+    tokenize = open_clip.get_tokenizer(f"local-dir:{model}")
+    network.eval()
+
+    def loop() -> None:
+        with torch.no_grad():
+            for begin in range(0, len(texts), 32):
+                network.encode_text(tokenize(texts[begin : begin + 32]), normalize=True)
+
+    took_s = alternate(
+        {"bioprobe": lambda: encoder.encode_text(texts), "open_clip loop, fp32": loop},
+        2 if is_quick else 5,
+    )
+    return make_rows(
+        "text encode", f"ViT-B/16, {len(texts)} texts", took_s, own="bioprobe", unit="texts/s",
+        n_done=len(texts), limit="fp32 product", best=flops / _TEXT_FLOPS, wanted=1.0,
+    )  # fmt: skip
 
 
 def main() -> None:

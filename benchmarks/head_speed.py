@@ -27,6 +27,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.harness import Row, alternate, make_rows, tell_openblas
+from benchmarks.limits import find_flops
+from benchmarks.results.machine import find_processor
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.task.leaf_scores import Leaves, iter_leaf_scores
 
@@ -105,25 +108,6 @@ class Head:
         ]
 
 
-def read_processor() -> str:
-    """Return the name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return "unknown processor"
-    return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-
-
-def tell_faiss() -> None:
-    """Tell the BLAS that comes with FAISS what the processor has; before it is imported."""
-    import torch
-
-    knows = {"AVX512": "SkylakeX", "AVX2": "Haswell"}
-    os.environ.setdefault(
-        "OPENBLAS_CORETYPE", knows.get(torch.backends.cpu.get_cpu_capability(), "")
-    )
-
-
 def measure_memory(folder: Path) -> None:
     """Ask all images and print the peak memory beyond the head, in MB."""
     head = Head(folder)
@@ -138,7 +122,7 @@ def compare(folder: Path, n_parts: int) -> None:
     """Print the time of both, part by part, and their ratio."""
     import torch
 
-    tell_faiss()
+    tell_openblas(torch.backends.cpu.get_cpu_capability())
     import faiss
 
     n_threads = torch.get_num_threads()
@@ -149,7 +133,7 @@ def compare(folder: Path, n_parts: int) -> None:
         index.add(head.texts[start : start + _AT_ONCE].astype(np.float32))
     groups = [int(one.max()) + 1 for one in head.parents]
     print(
-        f"{read_processor()}, {n_threads} threads, FAISS for {os.environ['OPENBLAS_CORETYPE']}\n"
+        f"{find_processor()}, {n_threads} threads, FAISS for {os.environ['OPENBLAS_CORETYPE']}\n"
         f"{len(head.texts):,} classes of dim {images.shape[1]}; groups from genera to kingdoms: "
         f"{', '.join(f'{one:,}' for one in groups)}\n{len(images):,} images\n"
     )
@@ -175,6 +159,39 @@ def show(row: list[float]) -> None:
     """Print a line of the table."""
     seconds = " | ".join(f"{one:.1f}" for one in row[1:5])
     print(f"| {row[0]:,.0f} | {seconds} | {row[5]:.2f} | {row[6]:.2f} | {row[7]:.4f} |", flush=True)
+
+
+def list_rows(*, is_quick: bool) -> list[Row]:
+    """Measure probabilities at every rank of a huge head, beside FAISS flat, in turn."""
+    import torch
+
+    tell_openblas(torch.backends.cpu.get_cpu_capability())
+    import faiss
+
+    n_classes, n_images, n_parts = (30_000, 768, 3) if is_quick else (450_000, 12_000, 6)
+    dim = 512
+    flops = find_flops()
+    with tempfile.TemporaryDirectory() as name:
+        write_head(Path(name), n_classes, n_images, dim)
+        head, images = Head(Path(name)), np.load(Path(name) / "images.npy")
+        index = faiss.IndexFlatIP(dim)
+        index.add(np.asarray(head.texts, dtype=np.float32))
+        parts = iter(np.array_split(images, n_parts))
+        took_s: dict[str, list[float]] = {"every rank": [], "FAISS flat, top 5": []}
+        head.ask(images[:64])
+        for part in parts:
+            one = alternate({
+                "every rank": lambda part=part: head.ask(part),
+                "FAISS flat, top 5": lambda part=part: index.search(part, K),
+            }, 1, warm=False)  # fmt: skip
+            for way, seconds in one.items():
+                took_s[way] += seconds
+    n_part = n_images // n_parts
+    return make_rows(
+        f"zero-shot at seven ranks, {n_classes:,} x {dim}", f"{n_part:,} images", took_s,
+        own="every rank", limit="fp32 product", best=2 * n_part * n_classes * dim / flops,
+        wanted=1 / 1.3,
+    )  # fmt: skip
 
 
 def main() -> None:

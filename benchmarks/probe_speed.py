@@ -21,6 +21,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.harness import Row, alternate, make_rows
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.learning.fit import measure_folds, measure_values
 from bioprobe.probes.probe import Sweep
@@ -32,6 +33,8 @@ N_FOLDS = 5
 N_VALUES = 20
 WRONG_FRACTION = 0.05
 FEW, FEW_DIM, FEW_CLASSES = 575, 1280, 60
+# Of so many rows the loop takes hours.
+_LEAST_SLOW = 50_000
 
 Rows = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -173,6 +176,38 @@ def compare(arguments: argparse.Namespace, took_s: float, sweep: Sweep) -> None:
             f"scikit-learn {exact.accuracies[:, 0].round(4).tolist()}, "
             f"linear at most {away.max():.4f} away"
         )
+
+
+def list_rows(*, is_quick: bool) -> list[Row]:
+    """Measure the sweep of each kind, and that of ``linear`` beside scikit-learn's loop.
+
+    Of the loop a part of the fits is run, on the first folds, and the time of all reckoned.
+    """
+    sizes = (500, 1_000, 3_000) if is_quick else (12_000, 100_000)
+    n_rounds, every, n_folds = (2, 10, 1) if is_quick else (3, 4, 1)
+    rows = []
+    for n in sizes:
+        X, y = draw_embeddings(n)  # noqa: N806
+        folds = assign_folds(n)
+        size = f"{n:,} x {DIM}, {N_CLASSES} classes, {N_FOLDS} folds"
+        for kind in ("lda", "ridge", "knn", "centroid"):
+            took_s = alternate({kind: partial(measure, kind, X, y, folds)}, n_rounds)
+            rows += make_rows(f"probe sweep, {kind}", size, took_s, own=kind, n=n)
+        took_s = {"linear": [], "scikit-learn, LogisticRegression": []}
+        some = np.where(folds < n_folds, folds, -1)
+        for _ in range(n_rounds):
+            own_s, sweep = take_time(partial(measure, "linear", X, y, folds), 1)
+            took_s["linear"].append(own_s)
+            values = sweep.values[::every]
+            if n < _LEAST_SLOW:
+                part_s, part = take_time(partial(loop, X, y, values, some, 1e-4), 1)
+                took_s["scikit-learn, LogisticRegression"].append(
+                    part_s * sweep.accuracies.size / part.accuracies.size
+                )
+        peers = tuple(name for name, one in took_s.items() if one and name != "linear")
+        rows += make_rows(f"probe sweep, linear, {len(sweep.values)} values", size, took_s,
+                          own="linear", peers=peers, wanted=40.0, n=n)  # fmt: skip
+    return rows
 
 
 def main() -> None:

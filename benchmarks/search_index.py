@@ -11,18 +11,22 @@ told what the processor has, as :mod:`benchmarks.head_speed` says.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.head_speed import read_processor, tell_faiss
+from benchmarks.harness import Row, alternate, make_rows, tell_openblas
+from benchmarks.limits import find_bandwidth, find_flops
+from benchmarks.results.machine import find_processor
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import StoreError
 from bioprobe.index import NeighborIndex, build_index
@@ -102,7 +106,7 @@ def compare_exact(vectors: Vectors, queries: Vectors, n_turns: int) -> None:
         for dtype in ("float32", "float16"):
             index = NeighborIndex.open(make_store(Path(folder) / dtype, vectors, dtype))
             ways[f"exact, {dtype}"] = lambda q, index=index: index.search(q, K)[0]  # type: ignore[misc]
-        print(f"{read_processor()}, {os.cpu_count()} cores\n")
+        print(f"{find_processor()}, {os.cpu_count()} cores\n")
         print(
             "| way | queries | a second | CPU ms each | of FAISS | of its CPU | of numpy | same |"
         )
@@ -128,6 +132,67 @@ def compare_exact(vectors: Vectors, queries: Vectors, n_turns: int) -> None:
                     )
 
 
+def list_rows(*, is_quick: bool) -> list[Row]:
+    """Measure exact search at three sizes, and the kinds of index at the largest."""
+    dim, n_rounds = 512, 3 if is_quick else 5
+    sizes = (2_000, 8_000, 20_000) if is_quick else (10_000, 100_000, 300_000)
+    flops, bandwidth = find_flops(), find_bandwidth()
+    rows = []
+    for n in sizes:
+        drawn = draw_vectors(n + N_QUERIES, dim, 1000)
+        vectors, queries = drawn[:-N_QUERIES].copy(), drawn[-N_QUERIES:].copy()
+        peers = {"FAISS flat": search_by_faiss(vectors), "numpy": search_by_numpy(vectors)}
+        with tempfile.TemporaryDirectory() as folder:
+            store = make_store(Path(folder) / "store", vectors)
+            exact = _search_by(NeighborIndex.open(store))
+            rows += _compare(
+                "exact search at once", f"{n:,} x {dim}, {N_QUERIES:,} queries", exact, peers,
+                queries, n_rounds, limit="fp32 product", best=flops / (2 * n * dim), n=n,
+            )  # fmt: skip
+            rows += _compare(
+                "exact search singly", f"{n:,} x {dim}", exact, peers, queries[:1], 5 * n_rounds,
+                limit="reading of memory", best=bandwidth / (4 * n * dim), n=n,
+            )  # fmt: skip
+            if n == sizes[-1]:
+                truth = peers.pop("numpy")(queries)
+                rows += _list_kinds(store, peers, queries, truth, n_rounds, is_quick=is_quick)
+    return rows
+
+
+def _list_kinds(
+    store: EmbeddingStore, peers: dict[str, Search], queries: Vectors,
+    truth: npt.NDArray[np.int64], n_rounds: int, *, is_quick: bool,
+) -> list[Row]:  # fmt: skip
+    rows = []
+    for kind in ("ivf",) if is_quick else ("ivf", "hnsw", "ivfpq", "sq8"):
+        try:
+            build_index(store, kind, recall=0.95, k=K)
+        except StoreError:
+            continue
+        search = _search_by(NeighborIndex.open(store))
+        found = search(queries)
+        recall = np.mean([len(np.intersect1d(*one)) / K for one in zip(found, truth, strict=True)])
+        size = f"{len(store):,} x {queries.shape[1]}, recall@{K} {recall:.3f}"
+        rows += _compare(f"search by {kind} at once", size, search, peers, queries, n_rounds)
+    return rows
+
+
+def _search_by(index: NeighborIndex) -> Search:
+    return lambda queries: index.search(queries, K)[0]
+
+
+def _compare(
+    work: str, size: str, own: Search, peers: dict[str, Search], queries: Vectors, n_rounds: int,
+    **more: Any,  # noqa: ANN401 -- as make_rows takes it
+) -> list[Row]:  # fmt: skip
+    ways = {"bioprobe": own, **peers}
+    took_s = alternate(
+        {name: functools.partial(way, queries) for name, way in ways.items()}, n_rounds
+    )
+    return make_rows(work, size, took_s, own="bioprobe", n_done=len(queries), unit="queries/s",
+                     wanted=1.0, **more)  # fmt: skip
+
+
 def main() -> None:
     """Print one line for each way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -139,7 +204,9 @@ def main() -> None:
     parser.add_argument("--exact", action="store_true", help="exact search alone, in turns")
     parser.add_argument("--turns", type=int, default=5)
     arguments = parser.parse_args()
-    tell_faiss()
+    import torch
+
+    tell_openblas(torch.backends.cpu.get_cpu_capability())
     drawn = draw_vectors(arguments.images + N_QUERIES, arguments.dim, arguments.clusters)
     vectors, queries = drawn[:-N_QUERIES].copy(), drawn[-N_QUERIES:].copy()
     if arguments.exact:

@@ -29,6 +29,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ import pandas as pd
 from PIL import Image
 
 import bioprobe as bp
+from benchmarks.harness import Row
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.batching import Batcher
@@ -364,6 +366,34 @@ class Lesson:
             else:
                 self.refused[f"{kind} {answer.status}"] += 1
         return text.decode("latin-1")
+
+
+def list_rows(*, is_quick: bool) -> list[Row]:
+    """Measure how long pages of a drawn store take, and what the server holds."""
+    rows = []
+    n_rows = 20_000 if is_quick else 1_000_000
+    with tempfile.TemporaryDirectory() as folder:
+        draw_store(Path(folder) / "store", n_rows)
+        server = Server(Path(folder) / "store")
+        try:
+            paths = ("/browse", "/api/v1/images?limit=60", "/store")
+            taken: dict[str, list[float]] = {path: [] for path in paths}
+            for number in range(8):
+                for path, taken_ms in taken.items():
+                    start_s = time.perf_counter()
+                    status = server.ask(path)
+                    assert status == HTTPStatus.OK, f"{path}: {status}"
+                    # The first of each reads the store.
+                    if number:
+                        taken_ms.append(1000 * (time.perf_counter() - start_s))
+            size = f"{n_rows:,} images"
+            rows = [Row(work=f"page {path}", size=size, unit="ms", ours=tuple(taken_ms))
+                    for path, taken_ms in taken.items()]  # fmt: skip
+            rows.append(Row(work="server, memory", size=size, unit="MB", ours=(server.memory_mb,)))
+            rows.append(Row(work="server, start", size=size, unit="s", ours=(server.start_s,)))
+        finally:
+            server.end()
+    return rows
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.harness import Row
 from bioprobe.cli.app import run
 from bioprobe.sketch import write_pictures
 
@@ -44,11 +45,11 @@ def measure_ms(command: Sequence[str], environment: dict[str, str]) -> float:
     return 1e3 * (user_s + system_s)
 
 
-def ask_before(store: Path) -> None:
+def ask_before(store: Path, output: Path) -> None:
     """Embed the texts of the questions, which later ones read from the store."""
-    for question in _OF_TEXTS:
-        code = run([*question.split(), "--store", str(store), "--output", os.devnull, "--quiet"])
-        if code:
+    for number, question in enumerate(_OF_TEXTS):
+        asked = [*question.split(), "--store", str(store), "--quiet"]
+        if code := run([*asked, "--output", str(output / f"{number}.csv")]):
             raise SystemExit(code)
 
 
@@ -62,29 +63,49 @@ def draw_store(folder: Path) -> Path:
     return store
 
 
+def measure_starts(
+    given: Path | None, n_runs: int, questions: Sequence[str]
+) -> dict[str, list[float]]:
+    """Return the processor time of commands, in milliseconds, from runs that alternate."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = given or draw_store(Path(folder))
+        ask_before(store, Path(folder))
+        environment = {**os.environ, "BIOPROBE_STORE": str(store), "OMP_NUM_THREADS": "1"}
+        # Without bytecode each run would compile all that it imports.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        commands = {_BARE: [sys.executable, "-c", "pass"]}
+        commands[_TYPER] = [sys.executable, "-c", _TYPER]
+        for asked in questions:
+            commands[f"bioprobe {asked}"] = [sys.executable, "-m", "bioprobe", *asked.split()]
+        taken: dict[str, list[float]] = {name: [] for name in commands}
+        for number in range(n_runs + 1):
+            for name, command in commands.items():
+                took_ms = measure_ms(command, environment)
+                # The first writes bytecode, and brings the files into memory.
+                if number:
+                    taken[name].append(took_ms)
+    return taken
+
+
+def list_rows(*, is_quick: bool) -> list[Row]:
+    """Measure commands beside importing typer alone; processor time, in milliseconds."""
+    questions = ("--help", "store info", "search --row 5 -k 5", "zeroshot --level family")
+    taken = measure_starts(None, 2 if is_quick else 9, questions)
+    return [
+        Row(work="start, CPU", size=name, unit="ms", ours=tuple(all_ms),
+            peer=_TYPER, theirs=tuple(taken[_TYPER]))
+        for name, all_ms in taken.items()
+        if name.startswith("bioprobe")
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Print medians, ranges and ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", type=Path)
     parser.add_argument("--runs", type=int, default=9)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        store = arguments.store or draw_store(Path(folder))
-        ask_before(store)
-        environment = {**os.environ, "BIOPROBE_STORE": str(store), "OMP_NUM_THREADS": "1"}
-        # Without bytecode each run would compile all that it imports.
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        commands = {_BARE: [sys.executable, "-c", "pass"]}
-        commands[_TYPER] = [sys.executable, "-c", _TYPER]
-        for asked in (*_HELP, *_QUESTIONS):
-            commands[f"bioprobe {asked}"] = [sys.executable, "-m", "bioprobe", *asked.split()]
-        taken: dict[str, list[float]] = {name: [] for name in commands}
-        for number in range(arguments.runs + 1):
-            for name, command in commands.items():
-                took_ms = measure_ms(command, environment)
-                # The first writes bytecode, and brings the files into memory.
-                if number:
-                    taken[name].append(took_ms)
+    taken = measure_starts(arguments.store, arguments.runs, (*_HELP, *_QUESTIONS))
     print("| command | ms | range | beside typer alone |")
     print("|---|---|---|---|")
     for name, all_ms in taken.items():

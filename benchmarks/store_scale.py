@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.harness import Row
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.store import EmbeddingStore
 
@@ -102,6 +103,25 @@ def measure(command: list[str]) -> tuple[float, float]:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def list_rows(*, is_quick: bool) -> list[Row]:
+    """Measure processor seconds and peak memory of questions to three stores."""
+    rows = []
+    for n_rows in (1_000, 10_000, 40_000) if is_quick else (10_000, 100_000, 1_000_000):
+        with tempfile.TemporaryDirectory() as folder:
+            draw_store(Path(folder, "store"), n_rows, 512, 16_384)
+            for name, command in list_commands(Path(folder, "store")).items():
+                if name not in {"store info", "search --row"}:
+                    continue
+                runs = [measure(command) for _ in range(2 if is_quick else 3)]
+                seconds, peaks = (tuple(one) for one in zip(*runs, strict=True))
+                size = f"{n_rows:,} x 512"
+                rows += [
+                    Row(work=f"{name}, CPU", size=size, unit="s", ours=seconds, n=n_rows),
+                    Row(work=f"{name}, memory", size=size, unit="MB", ours=peaks, n=n_rows),
+                ]
+    return rows
 
 
 def main() -> None:

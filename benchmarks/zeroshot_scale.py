@@ -23,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.harness import Row, alternate, make_rows
+from benchmarks.limits import find_flops
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.store import EmbeddingStore
@@ -71,6 +73,37 @@ def label(folder: Path, n_classes: int, k: int) -> None:
     print(f"| {len(found):,} | {n_classes:,} | {took_s:.0f} | {peak_mb:,.0f} |", flush=True)
     if peak_mb > LIMIT_MB:
         sys.exit(f"peak memory {peak_mb:,.0f} MB is over {LIMIT_MB:,} MB")
+
+
+def list_rows(*, is_quick: bool) -> list[Row]:
+    """Measure a small list of classes at three numbers of images, beside plain numpy."""
+    sizes = (2_000, 8_000, 20_000) if is_quick else (10_000, 100_000, 300_000)
+    n_classes, dim, k = 200, 512, 5
+    prompts, flops, rows = make_prompts(n_classes), find_flops(), []
+    texts = encode_text([""] * n_classes, dim)
+    for n in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            write_store(Path(folder) / "store", n, dim)
+            store = EmbeddingStore.open(Path(folder) / "store")
+
+            def by_numpy(store: EmbeddingStore = store) -> None:
+                logits = 100 * (store.read_vectors() @ texts.T)
+                chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+                chances /= chances.sum(axis=1, keepdims=True)
+                best = np.argpartition(-chances, k, axis=1)[:, :k]
+                np.argsort(-np.take_along_axis(chances, best, axis=1), axis=1)
+
+            took_s = alternate({
+                "bioprobe": lambda store=store: zeroshot(
+                    store, prompts, lambda asked: encode_text(asked, dim), rank=Rank.SPECIES, k=k
+                ),
+                "numpy": by_numpy,
+            }, 3 if is_quick else 5)  # fmt: skip
+        rows += make_rows(
+            f"zero-shot, {n_classes} classes x {dim}", f"{n:,} images", took_s, own="bioprobe",
+            limit="fp32 product", best=2 * n * n_classes * dim / flops, n=n,
+        )  # fmt: skip
+    return rows
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""One run of all that is measured, and the page that it makes: ``benchmarks/RESULTS.md``."""
