@@ -20,7 +20,8 @@ import pandas as pd
 
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import StoreError
-from bioprobe.index import NeighborIndex, build_index
+from bioprobe.index import NeighborIndex
+from bioprobe.index.tuning import build_index
 from bioprobe.store import EmbeddingStore
 
 Vectors = npt.NDArray[np.float32]

@@ -188,8 +188,8 @@ def find_known_taxa(
 
 def find_label_contradictions(store: EmbeddingStore) -> list[Contradiction]:
     """Find the names that labels of a store place differently; they do not stop a question."""
-    distinct = store.labelled[[rank.value for rank in RANKS]].drop_duplicates()
-    return find_contradictions(list(distinct.itertuples(index=False, name=None)))
+    lineages = zip(*(store.labelled[rank.value] for rank in RANKS), strict=True)
+    return find_contradictions(list(dict.fromkeys(lineages)))
 
 
 def accept_label_names(images: ImageTable, synonyms: Mapping[str, str]) -> ImageTable:
