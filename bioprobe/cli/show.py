@@ -215,7 +215,8 @@ def _find_kind(values: Any) -> str:  # noqa: ANN401 - a list, an array or a seri
 def _list_values(values: Any) -> list[Any]:  # noqa: ANN401 - a list, an array or a series
     """Return the values of a column as Python has them, None where a series has a hole."""
     if isinstance(values, list):
-        return values
+        is_float = _find_kind(values) == "f"
+        return [None if one is None else float(one) for one in values] if is_float else values
     if hasattr(values, "notna"):
         values = values.astype(object).where(values.notna(), None)
     return list(values.tolist())

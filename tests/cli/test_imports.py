@@ -32,7 +32,10 @@ ALLOWED = {
             "zeroshot --level family -k 2",
         ),
     ),
-    "probe": (TABLE | {"pandas", "safetensors", "scipy", "sklearn"}, ("probe list", "probe predict known")),
+    "probe": (
+        TABLE | {"pandas", "safetensors", "scipy", "sklearn"},
+        ("probe list", "probe predict known"),
+    ),
 }  # fmt: skip
 # Modules that may be loaded, Python's own too.
 MOST = {"help": 350, "table": 600}
