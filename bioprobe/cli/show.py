@@ -206,7 +206,7 @@ def _find_kind(values: Any) -> str:  # noqa: ANN401 - a list, an array or a seri
     if not isinstance(values, list):
         return str(values.dtype.kind)
     known = [one for one in values if one is not None]
-    if not known or not all(isinstance(one, Real) and type(one) is not bool for one in known):
+    if not known or not all(isinstance(one, Real) and not isinstance(one, bool) for one in known):
         return "O"
     is_whole = len(known) == len(values) and all(isinstance(one, Integral) for one in known)
     return "i" if is_whole else "f"
@@ -305,8 +305,10 @@ def _write_csv_rows(table: pd.DataFrame | Columns, stream: TextIO, *, safe: bool
         isinstance(one, str) and "\r" in one
         for _, values in columns if _find_kind(values) not in "iufb" for one in values
     )  # fmt: skip
-    quoting = csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL
-    writer = csv.writer(stream, quoting=quoting, lineterminator=os.linesep)
+    writer = csv.writer(
+        stream, lineterminator=os.linesep,
+        quoting=csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL,
+    )  # fmt: skip
     disarm = disarm_cell if safe else _keep
     writer.writerow([disarm(name) for name, _ in columns])
     for start in range(0, _count_rows(table), _MANY_ROWS):

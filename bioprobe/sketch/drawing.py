@@ -660,8 +660,9 @@ def _shade(coat: Image.Image, matrix: NDArray[np.float64], rng: np.random.Genera
     colours = np.asarray(coat)
 
     def light(rows: slice) -> NDArray[np.float32]:
-        lit = (fall[rows, None] * grain[rows])[:, :, None]
-        return colours[rows].astype(np.float32) * lit.astype(np.float32)
+        shade = (fall[rows, None] * grain[rows])[:, :, None]
+        lit: NDArray[np.float32] = colours[rows].astype(np.float32) * shade.astype(np.float32)
+        return lit
 
     return write_strips(size_px, light)
 
