@@ -29,7 +29,8 @@ from benchmarks.limits import find_bandwidth, find_flops
 from benchmarks.results.machine import find_processor
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import StoreError
-from bioprobe.index import NeighborIndex, build_index
+from bioprobe.index import NeighborIndex
+from bioprobe.index.tuning import build_index
 from bioprobe.store import EmbeddingStore
 
 Vectors = npt.NDArray[np.float32]

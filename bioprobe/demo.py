@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import json
 import shlex
 import shutil
-from collections.abc import Callable, Iterable
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from bioprobe.errors import SourceError
+from bioprobe.face.encoder import encoder
 from bioprobe.face.store import embed
 from bioprobe.files import replacing, write_text
 from bioprobe.options import RANK_NAMES, Option, SeedOption, question
@@ -54,6 +59,14 @@ _KIND = "kind"
 _N_SCENES = 12
 _N_LABELLED = 12
 _FULL_BAR_PX = 120
+_MODEL = "sketch"
+# What a process runs that draws.
+_DRAW = """
+import json, pathlib, sys
+from bioprobe.sketch import write_pictures
+folder, *how = json.loads(sys.argv[1])
+write_pictures(pathlib.Path(folder), *how)
+"""
 # Marks a folder as a demonstration's own, which the next one may replace.
 _MARK = ".bioprobe-demo"
 
@@ -118,11 +131,15 @@ def demonstrate(
 
     folder, say = Path(output), tell or (lambda _: None)
     say(f"drawing pictures into {folder / 'photos'} …")
-    table = draw(folder, n_per_species=per_species, seed=seed)
+    with _drawing(folder, per_species, seed) as wait:
+        # Meanwhile: to load the libraries of a model takes as long as to ask it all that follows.
+        encoder(_MODEL)
+        table = wait()
     with table.open(encoding="utf-8") as lines:
         n_images = sum(1 for _ in csv.reader(lines)) - 1
     say(f"embedding {n_images:,} pictures into {folder / 'store'} …")
-    store = embed([table], store=folder / "store", model="sketch", progress=progress)
+    # To measure which backend is quickest takes longer than so few pictures.
+    store = embed([table], store=folder / "store", model=_MODEL, backend="torch", progress=progress)
     summary = store.summary
     assert summary is not None  # a store that was filled now has one
     answers, learning = ask(store, folder), learn(store, seed=seed)
@@ -162,7 +179,47 @@ def draw(folder: str | Path, *, n_per_species: int = 3, seed: int = 0) -> Path:
     """
     from bioprobe.sketch import write_pictures
 
-    folder = Path(folder)
+    photos = _clear(Path(folder))
+    return write_pictures(photos, n_per_species, _N_SCENES, seed)
+
+
+@contextlib.contextmanager
+def _drawing(folder: Path, n_per_species: int, seed: int) -> Iterator[Callable[[], Path]]:
+    """Draw the same in a process beside this one.
+
+    Yields
+    ------
+    callable
+        Waits until they are drawn, and returns their table.
+    """
+    photos = _clear(folder)
+    asked = json.dumps([str(photos), n_per_species, _N_SCENES, seed])
+    command = [sys.executable, "-c", _DRAW, asked]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+
+        def wait() -> Path:
+            _, said = process.communicate()
+            if process.returncode:
+                *_, why = said.strip().splitlines() or [f"exit code {process.returncode}"]
+                msg = f"the pictures could not be drawn into {photos}: {why}"
+                raise SourceError(msg)
+            return photos / "pictures.csv"
+
+        try:
+            yield wait
+        finally:
+            # Where it is not waited for, as when this one is interrupted.
+            process.kill()
+
+
+def _clear(folder: Path) -> Path:
+    """Make room for the pictures of a demonstration, and return where they go.
+
+    Raises
+    ------
+    SourceError
+        If the folder holds something else.
+    """
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).is_file():
         msg = f"{folder} holds something that is no demonstration; choose another with --output"
         raise SourceError(msg)
@@ -170,7 +227,7 @@ def draw(folder: str | Path, *, n_per_species: int = 3, seed: int = 0) -> Path:
         shutil.rmtree(folder / part, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
-    return write_pictures(folder / "photos", n_per_species, _N_SCENES, seed)
+    return folder / "photos"
 
 
 def draw_store(folder: str | Path, *, n_per_species: int = 1, seed: int = 3) -> Path:
@@ -194,7 +251,7 @@ def draw_store(folder: str | Path, *, n_per_species: int = 1, seed: int = 3) -> 
     table = folder / "photos" / "pictures.csv"
     if not table.is_file():
         table = draw(folder, n_per_species=n_per_species, seed=seed)
-    return embed(table, model="sketch", store=folder / "store").folder
+    return embed(table, model=_MODEL, store=folder / "store").folder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -37,6 +38,8 @@ class Note:
 
 
 Notes = tuple[Note, ...]
+# Arrays of one length, or lists.
+Columns = Mapping[str, Any]
 
 
 def count(n: int, one: str, many: str = "") -> str:
@@ -58,6 +61,19 @@ class Result:
     def to_frame(self) -> pd.DataFrame:
         """Return the answer as a table."""
         raise NotImplementedError
+
+    def to_columns(self, *, short: bool = False) -> Columns | None:
+        """Return the same table by column, where no frame is needed to make it; else None.
+
+        To load the library of frames takes longer than most answers.
+
+        Parameters
+        ----------
+        short : bool
+            As it is read in a terminal; see :meth:`to_lines`.
+        """
+        _ = short
+        return None
 
     def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return the table as it is read in a terminal, where that is less than all of it.
@@ -116,6 +132,38 @@ class Table(Result):
         return self.frame
 
 
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Listing(Result):
+    """An answer that lists plain values and no more.
+
+    Parameters
+    ----------
+    columns : mapping of str to list
+        The table by column.
+    notes : tuple of Note
+        What is to be said of it.
+    """
+
+    columns: Columns
+    notes: Notes = ()
+
+    @functools.cached_property
+    def frame(self) -> pd.DataFrame:
+        """The table."""
+        import pandas as pd
+
+        return pd.DataFrame(dict(self.columns))
+
+    def to_columns(self, *, short: bool = False) -> Columns:
+        """Return the table by column."""
+        _ = short
+        return self.columns
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the table."""
+        return self.frame
+
+
 class Record(Result):
     """Base of an answer that is one row: its fields, without the notes."""
 
@@ -125,6 +173,11 @@ class Record(Result):
         names = [one.name for one in dataclasses.fields(fields) if one.name != "notes"]
         values = {name: getattr(self, name) for name in names}
         return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+    def to_columns(self, *, short: bool = False) -> Columns:
+        """Return the one row by column."""
+        _ = short
+        return {name: [value] for name, value in self.to_dict().items()}
 
     def to_frame(self) -> pd.DataFrame:
         """Return the one row."""

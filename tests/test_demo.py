@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bioprobe.cli.app import run
-from bioprobe.demo import METHODS, draw
+from bioprobe.demo import METHODS, demonstrate, draw
 from bioprobe.errors import SourceError
 from bioprobe.evaluation import read_evaluation
 from bioprobe.sketch import read_species
@@ -116,3 +116,11 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="choose another with --output"):
         draw(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "all of it"
+
+
+def test_pictures_that_cannot_be_drawn_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioprobe.demo._DRAW", "raise OSError('the disk is full')")
+    with pytest.raises(SourceError, match=r"could not be drawn .*the disk is full"):
+        demonstrate(tmp_path / "demo")

@@ -12,7 +12,7 @@ import bioprobe
 
 # Each line may import from the lines above it; within a line a folder imports from itself alone.
 LAYERS = (
-    ("errors", "names", "types"),
+    ("doors", "errors", "names", "types"),
     ("access", "cache", "cells", "registry", "table_bounds"),
     ("provenance", "options", "result", "progress"),
     ("content", "cores", "files", "intervals"),

@@ -16,7 +16,7 @@ import pytest
 import bioprobe as bp
 from bioprobe.errors import MisuseError, SelectionError, StoreError, StoreLockedError
 from bioprobe.images.looks import LOOK
-from bioprobe.index import build_index
+from bioprobe.index.tuning import build_index
 from bioprobe.learning.keeping import read_probe
 from bioprobe.store import EmbeddingStore, TextCache, repair_store, restore_store, verify_store
 from bioprobe.store.added_taxa import AddedList

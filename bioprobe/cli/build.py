@@ -31,6 +31,7 @@ from bioprobe.cli.show import (
     confirm,
     is_page,
     is_shown,
+    is_text,
     say,
     show_progress,
     write_frame,
@@ -54,7 +55,7 @@ from bioprobe.options import (
 )
 
 if TYPE_CHECKING:
-    from bioprobe.face.pages import Pictures
+    from bioprobe.face.chosen import Pictures
     from bioprobe.progress import Progress
     from bioprobe.result import Notes
 
@@ -602,8 +603,12 @@ def write_answer(
         _write_page(answer, output, quiet=quiet)
         return
     provenance = getattr(answer, "provenance", None)
+    is_short = is_shown(output, file_format)
+    table = answer.to_columns(short=is_short) if is_text(output, file_format) else None
+    if table is None:
+        table = answer.to_lines() if is_short else answer.to_frame()
     write_frame(
-        answer.to_lines() if is_shown(output, file_format) else answer.to_frame(),
+        table,
         output,
         file_format,
         provenance=getattr(provenance, "to_dict", lambda: provenance)() or None,

@@ -12,9 +12,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -115,8 +116,12 @@ def spell(text: str) -> str:
     )
 
 
+#: A table: a frame, or its values by column.
+Columns = Mapping[str, Any]
+
+
 def write_frame(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Columns,
     output: str,
     file_format: str | None,
     *,
@@ -131,8 +136,8 @@ def write_frame(
 
     Parameters
     ----------
-    frame : DataFrame
-        The result.
+    frame : DataFrame, or mapping of str to ndarray or list
+        The result. By column it is written as CSV or as text, which needs no frame.
     output : str
         File, or ``-`` for standard output.
     file_format : str or None
@@ -153,24 +158,69 @@ def write_frame(
     if safe_csv and shown != "csv":
         msg = f"--safe-csv is for CSV, got {shown}, which no spreadsheet takes for formulas"
         raise MisuseError(msg)
-    to_stdout = output == "-"
+    to_stdout, n_rows = output == "-", _count_rows(frame)
     if file_format is None and to_stdout and shown == "table":
-        _print_table(frame.head(_TERMINAL_ROWS), quiet=quiet)
-        if len(frame) > _TERMINAL_ROWS:
-            rest = f"{len(frame) - _TERMINAL_ROWS:,}"
+        _print_table(_cut(frame, 0, _TERMINAL_ROWS), quiet=quiet)
+        if n_rows > _TERMINAL_ROWS:
+            rest = f"{n_rows - _TERMINAL_ROWS:,}"
             say(f"… and {rest} more rows; --output FILE or --format csv gives all", quiet=quiet)
     elif shown == "table":
         _print_table(frame, output, quiet=quiet)
+    elif shown == "csv":
+        _write_csv(frame, output, provenance, safe=safe_csv)
     elif shown == "json":
-        _write_json(frame, output, provenance)
+        _write_json(_to_frame(frame), output, provenance)
     elif shown == "parquet":
-        _write_parquet(frame, output, provenance)
-    elif shown == "xlsx":
-        _write_excel(frame, output, provenance, quiet=quiet)
+        _write_parquet(_to_frame(frame), output, provenance)
     else:
-        _write_csv(_disarm(frame) if safe_csv else frame, output, provenance)
+        _write_excel(_to_frame(frame), output, provenance, quiet=quiet)
     if not to_stdout:
-        say(f"wrote {count(len(frame), 'row')} to {output}", quiet=quiet)
+        say(f"wrote {count(n_rows, 'row')} to {output}", quiet=quiet)
+
+
+def _count_rows(table: pd.DataFrame | Columns) -> int:
+    return max(map(len, table.values()), default=0) if isinstance(table, Mapping) else len(table)
+
+
+def _cut(table: pd.DataFrame | Columns, start: int, stop: int) -> pd.DataFrame | Columns:
+    """Return some rows of a table."""
+    if isinstance(table, Mapping):
+        return {name: values[start:stop] for name, values in table.items()}
+    return table.iloc[start:stop]
+
+
+def _to_frame(table: pd.DataFrame | Columns) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(table) if isinstance(table, Mapping) else table
+
+
+def _list_columns(table: pd.DataFrame | Columns) -> list[tuple[str, Any]]:
+    """Return the name and the values of each column, of which a frame may have two of a name."""
+    if isinstance(table, Mapping):
+        return list(table.items())
+    return [(str(name), table.iloc[:, place]) for place, name in enumerate(table.columns)]
+
+
+def _find_kind(values: Any) -> str:  # noqa: ANN401 - a list, an array or a series
+    """Return what a column holds, as numpy says it in a letter; of a list by what stands in it."""
+    if not isinstance(values, list):
+        return str(values.dtype.kind)
+    known = [one for one in values if one is not None]
+    if not known or not all(isinstance(one, Real) and not isinstance(one, bool) for one in known):
+        return "O"
+    is_whole = len(known) == len(values) and all(isinstance(one, Integral) for one in known)
+    return "i" if is_whole else "f"
+
+
+def _list_values(values: Any) -> list[Any]:  # noqa: ANN401 - a list, an array or a series
+    """Return the values of a column as Python has them, None where a series has a hole."""
+    if isinstance(values, list):
+        is_float = _find_kind(values) == "f"
+        return [None if one is None else float(one) for one in values] if is_float else values
+    if hasattr(values, "notna"):
+        values = values.astype(object).where(values.notna(), None)
+    return list(values.tolist())
 
 
 def write_paths(paths: Sequence[str], output: str, *, null: bool) -> None:
@@ -188,6 +238,11 @@ def write_paths(paths: Sequence[str], output: str, *, null: bool) -> None:
 def is_shown(output: str, file_format: str | None) -> bool:
     """Tell whether a result is shown as a table on standard output, to be read there."""
     return output == "-" and _choose_format(output, file_format) == "table"
+
+
+def is_text(output: str, file_format: str | None) -> bool:
+    """Tell whether a result is written as CSV or as a table for reading, which needs no frame."""
+    return _choose_format(output, file_format) in {"csv", "table"}
 
 
 def is_page(output: str, file_format: str | None) -> bool:
@@ -223,18 +278,11 @@ def _choose_format(output: str, file_format: str | None) -> str:
     return by_suffix[suffix]
 
 
-def _write_csv(frame: pd.DataFrame, output: str, provenance: dict[str, Any] | None) -> None:
-    import csv
-
-    texts = frame.select_dtypes(exclude=["number", "bool"])
-    # The csv module puts no quotes around a lone carriage return, which then ends the line.
-    has_return = texts.map(lambda value: isinstance(value, str) and "\r" in value).any(axis=None)
-    how: dict[str, Any] = {
-        "index": False, "float_format": _FLOAT_FORMAT,
-        "quoting": csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL,
-    }  # fmt: skip
+def _write_csv(
+    table: pd.DataFrame | Columns, output: str, provenance: dict[str, Any] | None, *, safe: bool
+) -> None:
     if output == "-":
-        frame.to_csv(sys.stdout, **how)
+        _write_csv_rows(table, sys.stdout, safe=safe)
         return
     beside = Path(f"{output}.provenance.json")
     with contextlib.ExitStack() as both:
@@ -243,20 +291,46 @@ def _write_csv(frame: pd.DataFrame, output: str, provenance: dict[str, Any] | No
             said = both.enter_context(replacing(beside))
             said.write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
         rows = both.enter_context(replacing(Path(output)))
-        frame.to_csv(rows, **how)
+        with rows.open("w", encoding="utf-8", newline="") as stream:
+            _write_csv_rows(table, stream, safe=safe)
         with explaining_refusal(beside):
             beside.unlink(missing_ok=True)
 
 
-def _disarm(frame: pd.DataFrame) -> pd.DataFrame:
-    """Put an apostrophe before texts that a spreadsheet would compute; numbers stay.
+def _write_csv_rows(table: pd.DataFrame | Columns, stream: TextIO, *, safe: bool) -> None:
+    import csv
 
-    See Also
-    --------
-    bioprobe.files.disarm_cell : the rule.
-    """
-    disarmed = frame.map(disarm_cell)
-    return disarmed.set_axis([disarm_cell(name) for name in frame.columns], axis="columns")
+    columns = _list_columns(table)
+    # The csv module puts no quotes around a lone carriage return, which then ends the line.
+    has_return = any(
+        isinstance(one, str) and "\r" in one
+        for _, values in columns if _find_kind(values) not in "iufb" for one in values
+    )  # fmt: skip
+    writer = csv.writer(
+        stream, lineterminator=os.linesep,
+        quoting=csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL,
+    )  # fmt: skip
+    disarm = disarm_cell if safe else _keep
+    writer.writerow([disarm(name) for name, _ in columns])
+    for start in range(0, _count_rows(table), _MANY_ROWS):
+        part = _list_columns(_cut(table, start, start + _MANY_ROWS))
+        writer.writerows(zip(*(_write_csv_cells(one, disarm) for _, one in part), strict=True))
+
+
+def _keep(value: object) -> object:
+    return value
+
+
+def _write_csv_cells(values: Any, disarm: Callable[[Any], Any]) -> list[Any]:  # noqa: ANN401
+    """Return cells of a column as the csv module writes them, ``""`` for holes."""
+    kind = _find_kind(values)
+    if kind == "M" and hasattr(values, "notna"):
+        # All at midnight are written as dates.
+        values = values.astype(str).where(values.notna(), None)
+    listed = _list_values(values)
+    if kind == "f":
+        return ["" if one is None or math.isnan(one) else _FLOAT_FORMAT % one for one in listed]
+    return ["" if one is None or one != one else disarm(one) for one in listed]
 
 
 # Limits of an Excel sheet, and the most digits of its numbers.
@@ -351,17 +425,19 @@ def _write_parquet(frame: pd.DataFrame, output: str, provenance: dict[str, Any] 
             pq.write_table(table, temporary)
 
 
-def _print_table(frame: pd.DataFrame, output: str = "-", *, quiet: bool = False) -> None:
+def _print_table(table: pd.DataFrame | Columns, output: str = "-", *, quiet: bool = False) -> None:
     from rich.console import Console
 
+    listed = {name: (_find_kind(values), _list_values(values))
+              for name, values in _list_columns(table)}  # fmt: skip
     # For reading: a column that says nothing only takes room from the others.
-    shown = [str(column) for column in frame if not (frame[column] == "").all()]
-    cells = {column: [_write_cell(value) for value in frame[column]] for column in shown}
-    numeric = {column for column in shown if frame[column].dtype.kind in "if"}
+    shown = [name for name, (_, values) in listed.items() if any(one != "" for one in values)]
+    cells = {name: [_write_cell(value) for value in listed[name][1]] for name in shown}
+    numeric = {name for name in shown if listed[name][0] in "if"}
     widths = {column: max(map(len, [column, *cells[column]])) for column in shown}
     if output != "-":
         with replacing(Path(output)) as file, file.open("w", encoding="utf-8") as stream:
-            if len(frame) > _MANY_ROWS:
+            if _count_rows(table) > _MANY_ROWS:
                 stream.writelines(_iter_lines(cells, numeric, widths))
                 return
             width = sum(widths.values()) + len(_GAP) * len(widths)
@@ -370,7 +446,7 @@ def _print_table(frame: pd.DataFrame, output: str = "-", *, quiet: bool = False)
     console = Console(**_AS_WRITTEN)
     kept = _choose_columns(widths, console.width)
     chosen = {column: cells[column] for column in kept}
-    if len(frame) > _MANY_ROWS:
+    if _count_rows(table) > _MANY_ROWS:
         lines = _iter_lines(chosen, numeric, widths)
         while part := "".join(itertools.islice(lines, _MANY_ROWS)):
             typer.echo(part, nl=False)
@@ -389,8 +465,7 @@ def _write_cell(value: object) -> str:
     """Write a value for reading: no character of it moves the cursor or is none of its own."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4f}"
-    # What is not known, in a column of whole numbers.
-    text = "" if type(value).__name__ == "NAType" else str(value)
+    text = "" if value is None else str(value)
     return spell(text).replace("\n", r"\n").replace("\t", r"\t")
 
 

@@ -13,7 +13,7 @@ from bioprobe.cli.show import spell
 from bioprobe.options import TEXT_HEAD, Option, Unless, With, Without
 
 if TYPE_CHECKING:
-    from bioprobe.index import IndexReport
+    from bioprobe.index.tuning import IndexReport
     from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
     from bioprobe.quality.description import StoreFacts
     from bioprobe.result import Result

@@ -4,8 +4,13 @@ Importing this package imports no deep-learning library; :func:`load_encoder` im
 that the model needs.
 """
 
+from typing import TYPE_CHECKING
+
+from bioprobe.doors import open_door
 from bioprobe.encoders.encoder import Encoder, Fingerprint, hash_description, normalise_rows
-from bioprobe.encoders.loading import load_encoder, stamp_model
+
+if TYPE_CHECKING:
+    from bioprobe.encoders.loading import load_encoder, stamp_model
 
 __all__ = [
     "Encoder",
@@ -15,3 +20,5 @@ __all__ = [
     "normalise_rows",
     "stamp_model",
 ]
+
+__getattr__ = open_door(__name__, {"load_encoder": "loading", "stamp_model": "loading"})

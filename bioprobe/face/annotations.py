@@ -18,12 +18,13 @@ from bioprobe.face.written import (
     take_back,
 )
 from bioprobe.options import RANK_NAMES, Option, list_given, question
-from bioprobe.result import PROBLEM, WARNING, Note, Table, count
+from bioprobe.result import PROBLEM, WARNING, Listing, Note, Table, count
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.store.annotations import Annotation, Log, Unit
+    from bioprobe.store.embedding_store import EmbeddingStore
 
 # Stands for the newest annotation of whoever asks.
 _LAST = "last"
@@ -107,6 +108,8 @@ class Corrects(Opened):
         >>> said = {"row": 12, "level": "species", "value": "Panthera leo"}
         >>> store.add_annotations([said], by="anna")  # doctest: +SKIP
         """
+        import pandas as pd
+
         from bioprobe.store.annotations import append
 
         annotations, rows = self._read_annotations(list_rows(given), by, is_new=new_column)
@@ -114,7 +117,7 @@ class Corrects(Opened):
         odd = _tell_misspelt(annotations, store)
         new = append(self.folder, annotations, store.check_current)
         self._count_anew()
-        frame = _describe(annotations, rows, store)
+        frame = pd.DataFrame(_describe(annotations, rows, store))
         frame["is_new"] = frame["id"].isin({one.id for one in new})
         people = ", ".join(sorted({one.by for one in annotations}))
         said = [Note(f"{count(len(new), 'annotation')} by {people} written to {self.folder}")]
@@ -219,7 +222,7 @@ class Corrects(Opened):
         *,
         by: Annotated[str | None, Option("Only what this person said.", metavar="NAME")] = None,
         standing: Annotated[bool, Option("Leave out what was taken back.")] = False,
-    ) -> Table:
+    ) -> Listing:
         """List what people said of the pictures, the newest first.
 
         Parameters
@@ -233,7 +236,7 @@ class Corrects(Opened):
 
         Returns
         -------
-        Table
+        Listing
             One row an annotation: ``id``, ``row`` (the first of its rows now, -1 where its image
             is not in the store), ``file_name``, ``image_region``, ``level``, ``value``,
             ``verdict``, ``by``, ``at``, ``suggestion``, ``suggested_by``, ``score``,
@@ -261,18 +264,18 @@ class Corrects(Opened):
             inside = set(self.rows.tolist())
             kept = [at for at, row in enumerate(rows) if row in inside]
             chosen, rows = [chosen[at] for at in kept], [rows[at] for at in kept]
-        frame = _describe(chosen, rows, self._view.store)
+        columns = _describe(chosen, rows, self._view.store)
         for name in ("suggestion", "suggested_by", "score", "shown_for", "chance"):
-            frame[name] = [getattr(one, name) for one in chosen]
+            columns[name] = [getattr(one, name) for one in chosen]
         takers = {
             one.retracts: one for one in log.annotations
             if one.retracts in log.retracted and one.id not in log.retracted
         }  # fmt: skip
         for name in ("by", "at"):
-            frame[f"retracted_{name}"] = [
+            columns[f"retracted_{name}"] = [
                 getattr(takers[one.id], name) if one.id in takers else "" for one in chosen
             ]
-        return Table(frame).say([*self._notes, *_tell_log(log, rows, chosen)])
+        return Listing(columns).say([*self._notes, *_tell_log(log, rows, chosen)])
 
     @question
     def retract(
@@ -447,7 +450,7 @@ class Corrects(Opened):
         new = append(self.folder, taken, store.check_current)
         self._count_anew()
         rows = self._find_rows([one.unit for one in taken])
-        frame = _describe(taken, rows, self._view.store)
+        frame = pd.DataFrame(_describe(taken, rows, self._view.store))
         frame["is_new"] = frame["id"].isin({one.id for one in new})
         frame = frame.assign(where=places, problem="")
         failed = pd.DataFrame({"where": [one for one, _ in problems],
@@ -538,7 +541,7 @@ class Corrects(Opened):
         # Under the name that it was annotated by, which the root goes with.
         frame["file_name"] = [one.path for one in units]
         write_table(frame, Path(target), safe=safe_csv)
-        done = dataclasses.replace(shown, frame=frame)
+        done = Table(frame, notes=shown.notes)
         return done.say([f"{len(frame):,} annotations -> {target}"])
 
     @question
@@ -649,26 +652,27 @@ def _name_said(one: Annotation) -> tuple[object, ...]:
     return (one.unit, one.level, one.value, one.verdict, one.by, one.at[:19], one.retracts)
 
 
-def _describe(annotations: Sequence[Annotation], rows: Sequence[int], store: Any) -> pd.DataFrame:  # noqa: ANN401
-    """Return the table of annotations: id, row, its names, level, value, verdict, by, at."""
-    import pandas as pd
+def _describe(
+    annotations: Sequence[Annotation], rows: Sequence[int], store: EmbeddingStore
+) -> dict[str, list[Any]]:
+    """Return annotations by column: id, row, its names, level, value, verdict, by, at."""
+    import numpy as np
 
-    names = store.given.file_names
-    return pd.DataFrame(
-        {
-            "id": [one.id for one in annotations],
-            "row": list(rows),
-            "file_name": [
-                names[row] if row >= 0 else one.unit.path
-                for one, row in zip(annotations, rows, strict=True)
-            ],
-            "image_region": [one.unit.region for one in annotations],
-            **{
-                name: [getattr(one, name) for one in annotations]
-                for name in ("level", "value", "verdict", "by", "at")
-            },
-        }
-    )
+    inside = np.array([row for row in rows if row >= 0], dtype=np.int64)
+    names = iter(store.given.name_files(inside).tolist())
+    return {
+        "id": [one.id for one in annotations],
+        "row": list(rows),
+        "file_name": [
+            next(names) if row >= 0 else one.unit.path
+            for one, row in zip(annotations, rows, strict=True)
+        ],
+        "image_region": [one.unit.region for one in annotations],
+        **{
+            name: [getattr(one, name) for one in annotations]
+            for name in ("level", "value", "verdict", "by", "at")
+        },
+    }
 
 
 def _tell_misspelt(annotations: Sequence[Annotation], store: Any) -> list[Note]:  # noqa: ANN401

@@ -576,8 +576,8 @@ class Asks(Opened):
         >>> store.search(text="a spotted cat on snow", k=10)  # doctest: +SKIP
         >>> store.search(text=["a cat::2", "snow"], over_background=2)  # doctest: +SKIP
         """
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.found_pages import Neighbors
-        from bioprobe.face.pages import read_fields
         from bioprobe.index import Background, Enough, Terms, compose_question, search
 
         if save_mask is not None:
@@ -910,7 +910,7 @@ class Asks(Opened):
                 {"blurred": blurred, "dark": dark, "odd size": odd_size},
                 {"blurred": blurred_below, "dark": dark_below},
             )
-        from bioprobe.face.pages import read_fields
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.quality_pages import NoiseFilter
         from bioprobe.face.taxa import read_rank_columns
         from bioprobe.images.image_table import read_level
@@ -948,7 +948,7 @@ class Asks(Opened):
         confirm: str | Sequence[str] | None,
         deny: str | Sequence[str] | None,
     ) -> Repeats:
-        from bioprobe.face.pages import read_fields
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.quality_pages import Repeats
         from bioprobe.quality.repeats import find_repeats
 
@@ -961,7 +961,7 @@ class Asks(Opened):
         return Repeats(**read_fields(found)).say(said)
 
     def _filter_flaws(self, asked: dict[str, bool], below: dict[str, float | None]) -> Flaws:
-        from bioprobe.face.pages import read_fields
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.quality_pages import Flaws
         from bioprobe.quality.flaws import find_flaws
 
@@ -1035,7 +1035,7 @@ class Asks(Opened):
         """
         if against is not None:
             return self._find_overlap(Path(against), threshold, confirm=confirm)
-        from bioprobe.face.pages import read_fields
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.quality_pages import Duplicates
         from bioprobe.quality import find_duplicates
         from bioprobe.store.selections import DUPLICATES_MASK
@@ -1065,7 +1065,7 @@ class Asks(Opened):
         return Duplicates(**read_fields(found)).say((*self._notes, *said))
 
     def _find_overlap(self, against: Path, threshold: float | None, *, confirm: bool) -> Overlap:
-        from bioprobe.face.pages import read_fields
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.quality_pages import Overlap
         from bioprobe.interchange.others import open_others
         from bioprobe.quality import find_overlap

@@ -204,8 +204,8 @@ class Groups(Opened):
         from bioprobe.clustering.clusters import cluster_images, find_units
         from bioprobe.clustering.methods import Wish
         from bioprobe.clustering.naming import propose_names
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Clusters
-        from bioprobe.face.pages import read_fields
         from bioprobe.face.taxa import open_list
         from bioprobe.images.image_table import read_level
         from bioprobe.store.computed import check_name
@@ -321,8 +321,8 @@ class Groups(Opened):
             If there is no such column.
         """
         from bioprobe.clustering.clusters import assign_later, read_clusters
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Clusters
-        from bioprobe.face.pages import read_fields
         from bioprobe.store.view import View
 
         # All that the store has: what is left out of a question keeps its cluster.
@@ -384,8 +384,8 @@ class Groups(Opened):
         from bioprobe.clustering.agreement import measure_line, measure_nearest
         from bioprobe.clustering.clusters import find_units
         from bioprobe.clustering.order import order_images
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Order
-        from bioprobe.face.pages import read_fields
         from bioprobe.images.image_table import read_level
         from bioprobe.store.computed import check_name
 

@@ -13,7 +13,7 @@ from bioprobe import agreement, robustness
 from bioprobe.content import Content
 from bioprobe.counting import estimates
 from bioprobe.explanation import result as explained
-from bioprobe.face.pages import Paged, Pictures
+from bioprobe.face.chosen import Paged, Pictures
 from bioprobe.images.location import ImageLocation
 from bioprobe.images.people import WHOLE
 from bioprobe.options import KEEP, LEAVE_OUT

@@ -161,8 +161,8 @@ def compare(
     [['2.jpg', 'Lynx lynx', 'Felis catus']]
     """
     from bioprobe.agreement import Comparing, compare_sides
+    from bioprobe.face.chosen import read_fields
     from bioprobe.face.compared_pages import Comparison
-    from bioprobe.face.pages import read_fields
     from bioprobe.taxonomy import Rank
     from bioprobe.taxonomy.lists import read_taxa
     from bioprobe.taxonomy.synonyms import read_synonyms

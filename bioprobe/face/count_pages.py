@@ -11,7 +11,7 @@ import numpy as np
 from bioprobe.counting import records
 from bioprobe.exporting import Grid
 from bioprobe.exporting.event_records import write_records
-from bioprobe.face.pages import Paged
+from bioprobe.face.chosen import Paged
 from bioprobe.options import PLAIN
 from bioprobe.report.plots import (
     Curve,

@@ -248,8 +248,8 @@ class Infers(Asks, Learns):
         import numpy as np
 
         from bioprobe.counting.estimates import Collection, Estimating, estimate_groups
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.compared_pages import Estimates
-        from bioprobe.face.pages import read_fields
 
         view = self._view
         notes: list[Note | str] = [*self._notes]

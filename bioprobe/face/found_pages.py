@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bioprobe import index
-from bioprobe.face.pages import DRAWN, Pictures
+from bioprobe.face.chosen import DRAWN, Pictures
 from bioprobe.types import Rows
 
 

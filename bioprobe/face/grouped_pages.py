@@ -10,7 +10,7 @@ import numpy as np
 
 from bioprobe.clustering import clusters
 from bioprobe.errors import MissingExtraError, MisuseError
-from bioprobe.face.pages import Paged, Pictures
+from bioprobe.face.chosen import Paged, Pictures
 from bioprobe.mapping import result as mapped
 from bioprobe.types import Rows
 

@@ -28,10 +28,10 @@ from bioprobe.options import (
     split_names,
 )
 from bioprobe.registry import EXPORTERS
-from bioprobe.result import PROBLEM, WARNING, Note, Table
+from bioprobe.result import PROBLEM, WARNING, Listing, Note, Table
 
 if TYPE_CHECKING:
-    from bioprobe.index import IndexReport
+    from bioprobe.index.tuning import IndexReport
     from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
     from bioprobe.quality.description import StoreFacts
     from bioprobe.store import EmbeddingStore
@@ -115,13 +115,11 @@ class Keeps(Opened):
         said += _advise(store)
         return Verification(folder, len(store), problems, repaired, restored).say(said)
 
-    def masks(self) -> Table:
+    def masks(self) -> Listing:
         """List the masks that the store keeps, one a row, and what a search asked that made one.
 
         See :meth:`filter`, :meth:`dedupe` and :meth:`search`.
         """
-        import pandas as pd
-
         from bioprobe.store.selections import list_selections, read_selection
 
         store = self._view.store
@@ -134,8 +132,8 @@ class Keeps(Opened):
             n_dropped, n_unjudged = int((judged & ~kept).sum()), int((~judged).sum())
             made_by = _describe_maker(found.provenance.get("options", {}))
             rows.append((name, int(kept.sum()), n_dropped, n_unjudged, made_by))
-        columns = ["name", "kept", "dropped", "not_judged", "made_by"]
-        return Table(pd.DataFrame(rows, columns=columns))
+        names = ["name", "kept", "dropped", "not_judged", "made_by"]
+        return Listing({name: [row[i] for row in rows] for i, name in enumerate(names)})
 
     @question
     def keep_mask(self, name: str, rows: Sequence[int] | Rows) -> Table:
@@ -277,7 +275,7 @@ class Keeps(Opened):
         --------
         bioprobe.index.build_index : how it is chosen, and what it raises.
         """
-        from bioprobe.index import build_index
+        from bioprobe.index.tuning import build_index
 
         report = build_index(
             self._view.store, kind, recall=recall, max_memory=max_memory,

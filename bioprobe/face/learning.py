@@ -1021,8 +1021,8 @@ class Learns(Opened):
         """
         from bioprobe.evaluation import evaluate, measure_without, write_evaluation
         from bioprobe.evaluation.other_store import compare_with
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.evaluation import Evaluation
-        from bioprobe.face.pages import read_fields
         from bioprobe.task.prior import read_prior
         from bioprobe.task.sequences import Pooling
 
@@ -1098,8 +1098,8 @@ class Learns(Opened):
             If there is none.
         """
         from bioprobe.evaluation.keeping import read_evaluation
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.evaluation import Evaluation
-        from bioprobe.face.pages import read_fields
         from bioprobe.report import find_newest
 
         store = self._view.store

@@ -102,8 +102,8 @@ class Maps(Opened):
         --------
         >>> store.map().to_frame()[["file_name", "x", "y"]]  # doctest: +SKIP
         """
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Map
-        from bioprobe.face.pages import read_fields
         from bioprobe.mapping.result import (
             NEIGHBORS,
             SAMPLE,
@@ -167,8 +167,8 @@ class Maps(Opened):
         StoreError
             If there is no such map, or its file is damaged.
         """
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Map
-        from bioprobe.face.pages import read_fields
         from bioprobe.mapping.result import open_map
 
         found = Map(**read_fields(open_map(self._view, name)))

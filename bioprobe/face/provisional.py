@@ -484,8 +484,8 @@ def _group(
     from bioprobe.clustering.clusters import cluster_images, find_mean, find_units
     from bioprobe.clustering.methods import Wish
     from bioprobe.clustering.unknown import LEAST_IMAGES, name_groups
+    from bioprobe.face.chosen import read_fields
     from bioprobe.face.grouped_pages import Clusters
-    from bioprobe.face.pages import read_fields
 
     units, _ = find_units(view, group or None)
     found = cluster_images(

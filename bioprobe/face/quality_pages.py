@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from bioprobe.face.pages import Paged, Pictures
+from bioprobe.face.chosen import Paged, Pictures
 from bioprobe.quality import against, duplicates, flaws, noise, repeats
 from bioprobe.types import Rows
 

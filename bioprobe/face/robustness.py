@@ -122,8 +122,8 @@ class Tries(Asks, Learns):
         >>> store.robustness("family").write_page("robustness.html")  # doctest: +SKIP
         """
         from bioprobe.embedding import load_encoder_for
+        from bioprobe.face.chosen import read_fields
         from bioprobe.face.compared_pages import Robustness
-        from bioprobe.face.pages import read_fields
         from bioprobe.robustness.alterations import choose_alterations
         from bioprobe.robustness.trial import try_alterations
 

@@ -31,12 +31,14 @@ from bioprobe.taxonomy.columns import (
     fill_holes,
     to_taxonomy,
 )
-from bioprobe.types import Names
+from bioprobe.types import Names, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOCATION_COLUMNS = ("root", "path")
+# Where more values are possible for each row, these are sorted, not counted.
+_SPARSE = 8
 FACT_COLUMNS = ("sha256", "n_bytes", "width_px", "height_px", "mode")
 #: Free columns that a run gives a picture that is not whole: the share of its rows that is there,
 #: in [0, 1], and what is wrong, in the words of :mod:`bioprobe.images.damage`.
@@ -117,6 +119,22 @@ class ImageTable:
         """
         frame = self.frame if names is None else self.frame[list(names)]
         return frame.iloc[rows]
+
+    def read_texts(self, rows: Rows, names: Sequence[str]) -> dict[str, Names]:
+        """Return columns of some rows in their order, which are of text.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+        names : sequence of str
+            Of :data:`LOCATION_COLUMNS`, the region, ``sha256``, the ranks and the common name.
+
+        Returns
+        -------
+        dict of str to ndarray of object, each of shape (n_rows,)
+        """
+        frame = self.take(rows, names)
+        return {name: frame[name].astype(str).to_numpy(dtype=object) for name in names}
 
     def with_columns(self, columns: Mapping[str, pd.Series[Any]]) -> ImageTable:
         """Return the same table with some columns in place of those of their names, or beside.
@@ -246,14 +264,14 @@ class ImageTable:
         """
         names = {"file_name": self.name_files(rows)}
         if self.has_regions:
-            names[REGION] = self.take(rows, [REGION])[REGION].to_numpy(dtype=object)
+            names |= self.read_texts(rows, [REGION])
         return names
 
     def name_row(self, row: int) -> str:
         """Return how a row is called in a line of text: its file, and its region if it has one."""
         rows = np.array([row], dtype=np.int64)
         name = str(self.name_files(rows)[0])
-        region = str(self.take(rows, [REGION])[REGION].iloc[0]) if self.has_regions else ""
+        region = str(self.read_texts(rows, [REGION])[REGION][0]) if self.has_regions else ""
         return f"{name} [{region}]" if region else name
 
     def describe_several(self, rows: npt.NDArray[np.int64], level: str) -> list[str]:
@@ -309,7 +327,7 @@ class ImageTable:
         """Return the names of the files of rows, as answers name them."""
         if self.has_one_root:
             # Of a million files the names of all need not be made.
-            return self.take(rows, ["path"])["path"].astype(str).to_numpy(dtype=object)
+            return self.read_texts(rows, ["path"])["path"]
         names = self.file_names
         return np.array([names[row] for row in rows.tolist()], dtype=object)
 
@@ -328,12 +346,10 @@ class ImageTable:
     def locate_all(self, rows: npt.NDArray[np.int64]) -> list[ImageLocation]:
         """Return the places of the images of some rows, which are read from the table at once."""
         names = (LOCATION_COLUMNS[0], LOCATION_COLUMNS[1], "sha256", REGION)
-        known = self.take(rows, names)
+        known = self.read_texts(rows, names)
         return [
             ImageLocation(root, path, sha256, region, self._people.get((root, path), ()))
-            for root, path, sha256, region in zip(
-                *(map(str, known[name]) for name in names), strict=True
-            )
+            for root, path, sha256, region in zip(*(known[name] for name in names), strict=True)
         ]
 
     @cached_property
@@ -392,7 +408,7 @@ class ImageTable:
             ``""`` where unknown.
         """
         if level in LABEL_COLUMNS:
-            return self.column(level).to_numpy(dtype=object)
+            return self.read_texts(np.arange(len(self)), [level])[level]
         if level not in self._texts:
             self._texts[level] = name_cells(self.column(read_level(level, self)))
         return self._texts[level]
@@ -438,16 +454,16 @@ class ImageTable:
         firsts : ndarray of int64, shape (n_distinct,)
             Place among the rows of the first of each.
         """
-        import pandas as pd
-
         together = np.zeros(len(rows), dtype=np.int64)
         for name in names:
             numbers, distinct = self.number_labels(name)
-            together = together * len(distinct) + numbers[rows]
-            together = np.asarray(pd.factorize(together)[0], dtype=np.int64)
+            together = _close_gaps(together * len(distinct) + numbers[rows])
         firsts = np.zeros(int(together.max(initial=-1)) + 1, dtype=np.int64)
         firsts[together[::-1]] = np.arange(len(rows))[::-1]
-        return together, firsts
+        order = np.argsort(firsts)
+        places = np.empty(len(firsts), dtype=np.int64)
+        places[order] = np.arange(len(firsts))
+        return places[together], firsts[order]
 
     @cached_property
     def _texts(self) -> dict[str, npt.NDArray[np.object_]]:
@@ -492,6 +508,16 @@ class ImageTable:
         for name in names:
             if name in self.not_derived and name not in self.columns:
                 raise SelectionError(self.not_derived[name])
+
+
+def _close_gaps(numbers: Rows) -> Rows:
+    """Return numbers from 0 in the order of some, without those that none of them is."""
+    n_values = int(numbers.max(initial=-1)) + 1
+    if n_values > _SPARSE * len(numbers):
+        return np.unique(numbers, return_inverse=True)[1].reshape(len(numbers))
+    is_there = np.zeros(n_values, dtype=bool)
+    is_there[numbers] = True
+    return (np.cumsum(is_there) - 1)[numbers]
 
 
 def complete_column(name: str, values: pd.Series[Any] | None, n_rows: int) -> pd.Series[Any]:

@@ -4,17 +4,14 @@ from bioprobe.index.enough import Background, Enough
 from bioprobe.index.neighbor_index import NeighborIndex
 from bioprobe.index.question import Question, Terms, compose_question, find_in_other
 from bioprobe.index.search import Neighbors, join_neighbors, search
-from bioprobe.index.tuning import IndexReport, build_index
 
 __all__ = [
     "Background",
     "Enough",
-    "IndexReport",
     "NeighborIndex",
     "Neighbors",
     "Question",
     "Terms",
-    "build_index",
     "compose_question",
     "find_in_other",
     "join_neighbors",

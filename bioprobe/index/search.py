@@ -19,7 +19,7 @@ from bioprobe.index.kinds import FLAT
 from bioprobe.index.neighbor_index import NeighborIndex
 from bioprobe.index.question import Question
 from bioprobe.provenance import Provenance
-from bioprobe.result import Notes, Result
+from bioprobe.result import Columns, Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import (
     DUPLICATES_MASK,
@@ -117,16 +117,22 @@ class Neighbors(Result):
 
         Of several stores, ``store`` is the one that ``row`` is of.
         """
-        frame = self.images.take(self.rows, LABEL_COLUMNS).reset_index(drop=True)
-        for place, (name, values) in enumerate(self.images.name_rows(self.rows).items()):
-            frame.insert(place, name, values)
-        frame["similarity"] = self.similarities.astype(np.float64).round(6)
+        import pandas as pd
+
+        return pd.DataFrame(self.to_columns()).astype(dict.fromkeys(LABEL_COLUMNS, object))
+
+    def to_columns(self, *, short: bool = False) -> Columns:
+        """Return the same by column."""
+        _ = short
+        columns: dict[str, Any] = self.images.name_rows(self.rows)
+        columns |= self.images.read_texts(self.rows, LABEL_COLUMNS)
+        columns["similarity"] = self.similarities.astype(np.float64).round(6)
         if self.over_background is not None and self.enough.background is not None:
-            frame[self.enough.background.column] = self.over_background
-        frame["row"] = self.rows if self.store_rows is None else self.store_rows
+            columns[self.enough.background.column] = self.over_background
+        columns["row"] = self.rows if self.store_rows is None else self.store_rows
         if self.stores:
-            frame["store"] = list(self.stores)
-        return frame
+            columns["store"] = list(self.stores)
+        return columns
 
     def write_mask(self, asked: EmbeddingStore | View, name: str) -> None:
         """Keep the answers in the store as a mask; of what was asked, all else is dropped.

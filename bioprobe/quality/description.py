@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import math
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.store.columns import ORDERS, list_columns
 from bioprobe.store.computed import read_column
+from bioprobe.store.failures import Failure
 from bioprobe.store.kept import list_kept
 from bioprobe.store.lease import list_outdated
 from bioprobe.store.maps import count_places, list_maps
@@ -339,7 +340,7 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         "other_columns": store.given.free_columns,
         **({"computed_columns": computed} if (computed := _describe_computed(store)) else {}),
         "added_taxa": [taxon.name for taxon in read_added_taxa(store)],
-        "failures": _describe_failures(store.read_failures()),
+        "failures": _describe_failures(store.list_failures()),
         **({"not_measured": unread} if unread else {}),
     }
 
@@ -416,16 +417,18 @@ def _describe_removals(store: EmbeddingStore) -> dict[str, Any]:
 _SHOWN = 5
 
 
-def _describe_failures(failures: pd.DataFrame) -> dict[str, Any]:
-    reasons = failures["reason"].map(name_reason)
+def _describe_failures(failures: Sequence[Failure]) -> dict[str, Any]:
+    reasons = [name_reason(one.reason) for one in failures]
     counts = collections.Counter(reasons)
     # The first of each reason, then the second.
-    turn = reasons.groupby(reasons).cumcount().to_numpy()
-    shown = failures.take(np.lexsort((-reasons.map(counts).to_numpy(dtype=float), turn))[:_SHOWN])
+    n_before, order = collections.Counter[str](), list[tuple[int, int, int]]()
+    for place, reason in enumerate(reasons):
+        order.append((n_before[reason], -counts[reason], place))
+        n_before[reason] += 1
     return {
         "images": len(failures),
         "reasons": dict(counts.most_common()),
-        "examples": shown.to_dict("records"),
+        "examples": [failures[place]._asdict() for *_, place in sorted(order)[:_SHOWN]],
     }
 
 

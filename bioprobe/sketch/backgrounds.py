@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from bioprobe.sketch.palette import blend
-from bioprobe.sketch.pen import Colour, oval, smooth
+from bioprobe.sketch.pen import Colour, oval, smooth, write_strips
 
 Decor: TypeAlias = Callable[[ImageDraw.ImageDraw, int, Colour, np.random.Generator], None]
 
@@ -35,8 +35,8 @@ def draw_background(habitat: str, size_px: int, rng: np.random.Generator) -> Ima
     shift = rng.normal(0, 12, 3)
     fall = np.linspace(0, 1, size_px)[:, None, None] ** rng.uniform(0.7, 1.4)
     ground = np.array(top) * (1 - fall) + np.array(bottom) * fall + shift
-    mottled = ground + _mottling(size_px, rng) * rng.uniform(4, 14)
-    image = Image.fromarray(np.clip(mottled, 0, 255).astype(np.uint8))
+    mottling = _mottling(size_px, rng) * rng.uniform(4, 14)
+    image = write_strips(size_px, lambda rows: ground[rows] + mottling[rows])
     tint = blend(top, bottom, 0.6)
     for draw_decor in decor:
         draw_decor(ImageDraw.Draw(image), size_px, tint, rng)

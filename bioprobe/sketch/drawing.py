@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from bioprobe.sketch.backgrounds import HABITATS, OPEN, draw_background, draw_foreground
 from bioprobe.sketch.palette import mix_inks
-from bioprobe.sketch.pen import Colour, Pen, oval, smooth
+from bioprobe.sketch.pen import Colour, Pen, oval, smooth, surround, write_strips
 from bioprobe.sketch.tree import Look, SketchSpecies
 
 
@@ -656,9 +657,14 @@ def _shade(coat: Image.Image, matrix: NDArray[np.float64], rng: np.random.Genera
     fall = 1.06 - 0.2 * np.clip(height, -1.0, 1.0) * rng.uniform(0.5, 1.0)
     grain = rng.normal(1.0, 0.035, (size_px // 4 + 1, size_px // 4 + 1))
     grain = np.repeat(np.repeat(grain, 4, 0), 4, 1)[:size_px, :size_px]
-    light = (fall[:, None] * grain)[:, :, None]
-    lit = np.asarray(coat, dtype=np.float32) * light.astype(np.float32)
-    return Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
+    colours = np.asarray(coat)
+
+    def light(rows: slice) -> NDArray[np.float32]:
+        shade = (fall[rows, None] * grain[rows])[:, :, None]
+        lit: NDArray[np.float32] = colours[rows].astype(np.float32) * shade.astype(np.float32)
+        return lit
+
+    return write_strips(size_px, light)
 
 
 def draw_animal(
@@ -786,8 +792,13 @@ def develop(canvas: Image.Image, rng: np.random.Generator, size_px: int) -> Imag
     small = canvas.resize((size_px, size_px), Image.Resampling.BOX)
     gain = rng.normal(1.0, 0.06) + rng.normal(0.0, 0.02, 3)
     grain = rng.normal(0.0, rng.uniform(0.5, 4.5), (size_px, size_px, 1))
-    lit = (np.asarray(small, dtype=np.float32) - 128) * rng.uniform(0.9, 1.08) + 128
-    return Image.fromarray(np.clip(lit * gain + grain, 0, 255).astype(np.uint8))
+    contrast, colours = rng.uniform(0.9, 1.08), np.asarray(small)
+
+    def light(rows: slice) -> NDArray[np.float64]:
+        lit = (colours[rows].astype(np.float32) - 128) * contrast + 128
+        return lit * gain + grain[rows]
+
+    return write_strips(size_px, light)
 
 
 def _pick_habitat(form: Form, rng: np.random.Generator) -> str:
@@ -816,6 +827,10 @@ def _draw_shadow(canvas: Image.Image, matrix: NDArray[np.float64], form: Form) -
         shape = oval(centre[0], centre[1] + 0.84, 0.8, 0.14)
     else:
         shape = oval(centre[0] + 0.07, centre[1] + 0.1, 0.78, 0.78)
-    mask = Image.new("L", canvas.size, 0)
-    ImageDraw.Draw(mask).polygon([(float(x), float(y)) for x, y in shape * unit_px], fill=56)
-    canvas.paste((24, 28, 40), (0, 0), mask.filter(ImageFilter.GaussianBlur(unit_px * 0.08)))
+    radius_px = unit_px * 0.08
+    corners = [(float(x), float(y)) for x, y in shape * unit_px]
+    # Further away nothing of it is seen.
+    box = surround(corners, canvas.size, math.ceil(6 * radius_px) + 6)
+    mask = Image.new("L", (box[2] - box[0], box[3] - box[1]), 0)
+    ImageDraw.Draw(mask).polygon([(x - box[0], y - box[1]) for x, y in corners], fill=56)
+    canvas.paste((24, 28, 40), box, mask.filter(ImageFilter.GaussianBlur(radius_px)))

@@ -6,8 +6,9 @@ carries it to the canvas in whatever pose was drawn by lot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from PIL import Image, ImageDraw
 Colour: TypeAlias = tuple[int, int, int]
 Points: TypeAlias = Sequence[tuple[float, float]] | NDArray[np.float64]
 
+# 64 rows of 512 pixels are 800 kB of floats.
+_STRIP_ROWS = 64
 _CIRCLE = np.linspace(0.0, 2.0 * np.pi, 33)[:-1]
 
 
@@ -64,6 +67,43 @@ def oval(cx: float, cy: float, rx: float, ry: float, *, angle: float = 0.0) -> N
     x, y = rx * np.cos(_CIRCLE), ry * np.sin(_CIRCLE)
     cos, sin = np.cos(angle), np.sin(angle)
     return np.stack([cx + x * cos - y * sin, cy + x * sin + y * cos], axis=1)
+
+
+def write_strips(size_px: int, light: Callable[[slice], NDArray[np.floating[Any]]]) -> Image.Image:
+    """Make a picture some rows at a time, which the processor keeps at hand.
+
+    Parameters
+    ----------
+    size_px : int
+        Side of the picture.
+    light : callable
+        Returns the colours of some rows, shape (n_rows, size_px, 3), from 0 to 255 where they can
+        be seen.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
+    """
+    picture = np.empty((size_px, size_px, 3), dtype=np.uint8)
+    for start in range(0, size_px, _STRIP_ROWS):
+        rows = slice(start, start + _STRIP_ROWS)
+        colours = light(rows)
+        np.clip(colours, 0, 255, out=colours)
+        picture[rows] = colours
+    return Image.fromarray(picture)
+
+
+def surround(
+    corners: Sequence[tuple[float, float]], size_px: tuple[int, int], margin_px: int
+) -> tuple[int, int, int, int]:
+    """Return the part of a canvas around an outline: left, top, right and bottom, not empty."""
+    ends = []
+    for places, size in zip(zip(*corners, strict=True), size_px, strict=True):
+        low = min(max(0, math.floor(min(places)) - margin_px), size - 1)
+        ends.append((low, max(min(size, math.ceil(max(places)) + 1 + margin_px), low + 1)))
+    (left, right), (top, bottom) = ends
+    return left, top, right, bottom
 
 
 class Pen:
@@ -116,7 +156,8 @@ class Pen:
             mask = Image.new("L", self._canvas.size, 0)
             pencil = ImageDraw.Draw(mask)
             pencil.polygon(corners, fill=255)
-            self._canvas.paste(self._coat, (0, 0), mask)
+            box = surround(corners, self._canvas.size, 1)
+            self._canvas.paste(self._coat.crop(box), box, mask.crop(box))
             if self._edge is not None:
                 self._draw_edge(corners, mask, self._edge)
         else:

@@ -29,6 +29,7 @@ from bioprobe.store.columns import FOLDERS, read_columns
 from bioprobe.store.failures import (
     FAILURES_NAME,
     Failure,
+    list_failures,
     read_failures,
     renew_failures,
     write_failures,
@@ -47,7 +48,7 @@ from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bioprobe.types import Rows
+    from bioprobe.types import Names, Rows
 
 __all__ = ["DTYPES", "EmbeddingStore"]
 
@@ -329,11 +330,11 @@ class EmbeddingStore:
         self.__dict__.pop("images", None)
 
     @cached_property
-    def labelled(self) -> pd.DataFrame:
-        """Distinct labels of the current rows, with their common names, in their order."""
+    def labelled(self) -> dict[str, Names]:
+        """Distinct labels of the current rows by column, common names too, in their order."""
         # Labels of retired rows are those that somebody corrected.
         _, firsts = self.images.number_lineages(LABEL_COLUMNS, self.rows)
-        return self.images.take(self.rows[firsts], LABEL_COLUMNS)
+        return self.images.read_texts(self.rows[firsts], LABEL_COLUMNS)
 
     @cached_property
     def labelled_taxa(self) -> Taxonomy:
@@ -343,8 +344,8 @@ class EmbeddingStore:
     @cached_property
     def label_contradictions(self) -> list[Contradiction]:
         """Names that labels of the current rows place differently; they do not stop a question."""
-        distinct = self.labelled[[rank.value for rank in RANKS]].drop_duplicates()
-        return find_contradictions(list(distinct.itertuples(index=False, name=None)))
+        lineages = zip(*(self.labelled[rank.value] for rank in RANKS), strict=True)
+        return find_contradictions(list(dict.fromkeys(lineages)))
 
     @cached_property
     def given(self) -> ImageTable:
@@ -717,6 +718,16 @@ class EmbeddingStore:
             If the list is damaged.
         """
         return read_failures(self.folder)
+
+    def list_failures(self) -> list[Failure]:
+        """Return the same as a list.
+
+        Raises
+        ------
+        StoreError
+            If the list is damaged.
+        """
+        return list_failures(self.folder)
 
     def write_failures(self, frame: pd.DataFrame) -> None:
         """Replace the list of images that could not be read.

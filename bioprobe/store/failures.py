@@ -40,9 +40,12 @@ class Failure(NamedTuple):
 
 
 def read_failures(folder: Path) -> pd.DataFrame:
-    """Return the list in a store's folder, with the columns of :class:`Failure`.
+    """Return the list in a store's folder as a frame; see :func:`list_failures`."""
+    return _make_frame(list_failures(folder))
 
-    It is without rows where there is none; one that names no sources has empty ones.
+
+def list_failures(folder: Path) -> list[Failure]:
+    """Return what is in the list in a store's folder; nothing where there is no list.
 
     Raises
     ------
@@ -51,16 +54,18 @@ def read_failures(folder: Path) -> pd.DataFrame:
     UnreadableError
         If it cannot be read just now.
     """
-    import pandas as pd
-    import pyarrow as pa
-
     path = folder / FAILURES_NAME
     if not is_file(path):
-        return _make_frame([])
+        return []
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
-        data = read_bytes(path)
         # As Python's own texts, which are decoded here and now.
-        return _complete(pd.read_parquet(io.BytesIO(data))).astype(object)
+        listed = pq.read_table(io.BytesIO(read_bytes(path))).to_pydict()
+        sources = listed.get("source", [""] * len(listed["path"]))
+        rows = zip(listed["root"], listed["path"], listed["reason"], sources, strict=True)
+        return [Failure(*row) for row in rows]
     except (*READ_ERRORS, pa.ArrowException) as error:
         msg = f"{path} is damaged ({error}); remove it, and embed lists anew what fails"
         raise StoreError(msg) from error
@@ -103,7 +108,7 @@ def renew_failures(
     StoreError
         If the list is damaged, or the disk refuses.
     """
-    earlier = [Failure(*row) for row in read_failures(folder).itertuples(index=False, name=None)]
+    earlier = list_failures(folder)
     newest = {join(one.root, one.path): one for one in failed}
     rows = [
         one
@@ -126,7 +131,7 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
     StoreError
         If the list is damaged, or the disk refuses.
     """
-    earlier = [Failure(*row) for row in read_failures(folder).itertuples(index=False, name=None)]
+    earlier = list_failures(folder)
     rows = [
         one._replace(reason=gone.scrub(one.reason), source=gone.scrub(one.source))
         for one in earlier

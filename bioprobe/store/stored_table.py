@@ -79,6 +79,7 @@ class Columns:
             self._old = _Known(dict(before._read), dict(before._codes), contents)
         self._read: dict[str, pd.Series[Any]] = {}
         self._codes: dict[str, tuple[npt.NDArray[np.int32], Names]] = {}
+        self._texts: dict[str, Names] = {}
         # Whether some rows of a column have the type of the whole, and of how many shards it was
         # read in part.
         self._alike: dict[str, bool] = {}
@@ -137,15 +138,59 @@ class Columns:
         """
         import pandas as pd
 
-        shards = np.unique(np.searchsorted(self.starts, rows, side="right") - 1)
-        if len(rows) > _FEW * len(self):
-            shards = shards[:0]
-        few = [name for name in names if self._is_read_in_part(name, len(shards))]
+        shards, few = self._divide(rows, names)
         parts = self._take(rows, shards, few) if few else {}
         columns = {
             name: parts[name] if name in parts else self.read(name).iloc[rows] for name in names
         }
         return pd.DataFrame(columns, index=pd.Index(rows), columns=list(names))
+
+    def read_texts(self, rows: Rows, names: Sequence[str]) -> dict[str, Names] | None:
+        """Return columns of text of some rows, read as :meth:`take` reads them.
+
+        None where one of them is not of text in each shard.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+        names : sequence of str
+        """
+        if not self._shards or not all(map(self._is_text, names)):
+            return None
+        shards, few = self._divide(rows, names)
+        tables, order, places = self._read_parts(rows, shards, few, as_codes=True)
+        found: dict[str, Names] = {}
+        for name in names:
+            if name in few:
+                parts = zip(tables, places, strict=True)
+                read = np.concatenate([_read_texts(t.column(name))[at] for t, at in parts])[order]
+                is_label = name in LABEL_COLUMNS
+                found[name] = np.array(list(map(unify, read)), dtype=object) if is_label else read
+            elif name in _CODED:
+                numbers, distinct = self.number(name) or self._number(name)
+                found[name] = distinct[numbers[rows]]
+            else:
+                found[name] = self._find_texts(name)[rows]
+        return found
+
+    def _is_text(self, name: str) -> bool:
+        return all(
+            name in one.schema.names and _is_text(one.schema.field(name).type)
+            for one in self._shards
+        )
+
+    def _find_texts(self, name: str) -> Names:
+        if name not in self._texts:
+            read = (one.read([name], as_codes=True).column(name) for one in self._shards)
+            self._texts[name] = np.concatenate(list(map(_read_texts, read)))
+        return self._texts[name]
+
+    def _divide(self, rows: Rows, names: Sequence[str]) -> tuple[Rows, list[str]]:
+        """Return the shards of few rows, and those of some columns that are read of these alone."""
+        shards = np.unique(np.searchsorted(self.starts, rows, side="right") - 1)
+        if len(rows) > _FEW * len(self):
+            shards = shards[:0]
+        return shards, [name for name in names if self._is_read_in_part(name, len(shards))]
 
     def find_ends(self, name: str) -> tuple[str, str] | None:
         """Return the first and last text of a column in their order, as footers have them.
@@ -167,7 +212,7 @@ class Columns:
 
     def _is_read_in_part(self, name: str, n_shards: int) -> bool:
         """Tell whether rows of a column are read alone: until all might have been read instead."""
-        if name in self._read or not n_shards:
+        if name in self._read or name in self._texts or not n_shards:
             return False
         if name not in self._alike:
             self._alike[name] = self._is_alike(name)
@@ -192,26 +237,15 @@ class Columns:
         # One that is of holes alone in a shard may be of any type.
         return all((one.count_holes(name) or 0) < one.record.n_images for one in there)
 
-    def _take(
-        self, rows: Rows, shards: Sequence[int] | Rows, names: Sequence[str]
-    ) -> dict[str, pd.Series[Any]]:
+    def _take(self, rows: Rows, shards: Rows, names: Sequence[str]) -> dict[str, pd.Series[Any]]:
         import pandas as pd
         import pyarrow as pa
 
-        places, tables = list[Rows](), []
-        for number in np.asarray(shards).tolist():
-            shard, start = self._shards[number], self.starts[number]
-            here = np.flatnonzero((rows >= start) & (rows < self.starts[number + 1]))
-            groups = np.searchsorted(shard.group_starts, rows[here] - start, side="right") - 1
-            asked, of_group = np.unique(groups, return_inverse=True)
-            sizes = np.diff(shard.group_starts)[asked]
-            before = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
-            inside = rows[here] - start - shard.group_starts[groups] + before[of_group]
-            has = [name for name in names if name in shard.schema.names]
-            table = shard.read(has, asked.tolist()).take(pa.array(inside))
-            tables.append(table.replace_schema_metadata(None).to_pandas())
-            places.append(here)
-        order = np.argsort(np.concatenate(places), kind="stable")
+        read, order, places = self._read_parts(rows, shards, names)
+        tables = [
+            one.take(pa.array(at)).replace_schema_metadata(None).to_pandas()
+            for one, at in zip(read, places, strict=True)
+        ]
         found: dict[str, pd.Series[Any]] = {}
         for name in names:
             pieces = [
@@ -223,6 +257,34 @@ class Columns:
             joined = complete_column(name, pd.concat(pieces, ignore_index=True), len(rows))
             found[name] = joined.iloc[order].set_axis(rows)
         return found
+
+    def _read_parts(
+        self, rows: Rows, shards: Rows, names: Sequence[str], *, as_codes: bool = False
+    ) -> tuple[list[pa.Table], Rows, list[Rows]]:
+        """Read the row groups of some shards that some rows are in.
+
+        Returns
+        -------
+        tables : list of Table, each of the groups of a shard
+        order : ndarray of int64, shape (n_rows,)
+            That brings what is found into the order of the rows.
+        places : list of ndarray of int64
+            Where in each table the rows are.
+        """
+        asked, tables, places = list[Rows](), [], list[Rows]()
+        for number in shards.tolist() if len(names) else ():
+            shard, start = self._shards[number], self.starts[number]
+            here = np.flatnonzero((rows >= start) & (rows < self.starts[number + 1]))
+            groups = np.searchsorted(shard.group_starts, rows[here] - start, side="right") - 1
+            needed, of_group = np.unique(groups, return_inverse=True)
+            sizes = np.diff(shard.group_starts)[needed]
+            before = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+            has = [name for name in names if name in shard.schema.names]
+            tables.append(shard.read(has, needed.tolist(), as_codes=as_codes))
+            places.append(rows[here] - start - shard.group_starts[groups] + before[of_group])
+            asked.append(here)
+        together = np.concatenate(asked) if asked else rows[:0]
+        return tables, np.argsort(together, kind="stable"), places
 
     def _find_type(self, name: str) -> Any:  # noqa: ANN401 - of numpy or of pandas
         """Return the type of a column, which some shard has."""
@@ -349,6 +411,13 @@ class StoredTable(ImageTable):
             frame = frame.assign(**others)[wanted]
         return frame
 
+    def read_texts(self, rows: Rows, names: Sequence[str]) -> dict[str, Names]:
+        """Return columns of some rows in their order, which are of text."""
+        found = None
+        if not any(name in self._changed for name in names):
+            found = self.stored.read_texts(rows, names)
+        return super().read_texts(rows, names) if found is None else found
+
     def with_columns(self, columns: Mapping[str, pd.Series[Any]]) -> StoredTable:
         """Return the same table with some columns in place of those of their names, or beside."""
         table = StoredTable(self.stored, {**self._changed, **columns})
@@ -436,12 +505,33 @@ def _number_shard(shard: ShardImages, name: str, place_of: dict[str, int]) -> np
             place_of[one] if one in place_of else place_of.setdefault(unify(one), len(place_of))
             for one in labels
         ]
-        indices = chunk.indices
-        if chunk.null_count:
-            indices = indices.fill_null(len(places))
-            places.append(place_of.setdefault("", len(place_of)))
-        parts.append(np.array(places, dtype=np.int32)[indices.to_numpy(zero_copy_only=False)])
+        hole = place_of.setdefault("", len(place_of)) if chunk.null_count else -1
+        parts.append(np.array([*places, hole], dtype=np.int32)[_read_indices(chunk)])
     return np.concatenate(parts)
+
+
+def _read_texts(column: pa.ChunkedArray) -> Names:
+    """Return texts that were read as codes, ``""`` for holes."""
+    texts = [
+        np.array([*one.dictionary.to_pylist(), ""], dtype=object)[_read_indices(one)]
+        for one in column.chunks
+    ]
+    return np.concatenate(texts) if texts else np.array([], dtype=object)
+
+
+def _read_indices(codes: pa.DictionaryArray) -> npt.NDArray[np.int32]:
+    """Return the places of codes in their dictionary, the one after its last for holes.
+
+    They are read where they lie: the functions of pyarrow import pandas.
+    """
+    indices, n_codes = codes.indices, len(codes)
+    start, stop = indices.offset, indices.offset + n_codes
+    validity, data = indices.buffers()
+    places = np.frombuffer(data, dtype=str(indices.type))[start:stop].astype(np.int32)
+    if indices.null_count:
+        bits = np.unpackbits(np.frombuffer(validity, dtype=np.uint8), bitorder="little")
+        places[bits[start:stop] == 0] = len(codes.dictionary)
+    return places
 
 
 def _to_frame(shard: ShardImages, name: str) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from bioprobe.progress import Progress, Step
 from bioprobe.provenance import Provenance
 from bioprobe.result import WARNING, Note
 from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.failures import Failure
 from bioprobe.store.kept import Kept, KeptRows
 from bioprobe.store.measured import add_measures, match_measured
 from bioprobe.store.selections import read_selection
@@ -256,6 +257,12 @@ class View:
     def read_failures(self) -> pd.DataFrame:
         """Return what could not be read: ``root``, ``path``, ``reason`` and ``source``."""
         return self.store.read_failures() if self.unread is None else self.unread
+
+    def list_failures(self) -> list[Failure]:
+        """Return the same as a list."""
+        if self.unread is None:
+            return self.store.list_failures()
+        return [Failure(*row) for row in self.unread.itertuples(index=False, name=None)]
 
     def iter_vectors(self) -> Iterator[Vectors]:
         """Read the vectors some at a time; of a view without rows once, none.

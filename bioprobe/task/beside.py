@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from bioprobe.images.image_table import COLUMNS, FACT_COLUMNS, ImageTable
 from bioprobe.images.regions import DETECTION_CATEGORY, DETECTION_CONFIDENCE, REGION
 from bioprobe.names import find_nearest
 from bioprobe.options import RANK_NAMES, split_names
+from bioprobe.store.failures import Failure
 from bioprobe.store.selections import list_selections, read_selection
 from bioprobe.store.view import View
 from bioprobe.types import Mask, Names, Rows
@@ -60,8 +61,8 @@ class Beside:
         Rows that were asked for and that a mask leaves out.
     reasons : ndarray of object, shape (n_left_out,)
         Why.
-    unread : DataFrame
-        ``root``, ``path`` and ``reason`` of the images that could not be read.
+    unread : sequence of Failure
+        Images that could not be read.
     """
 
     images: ImageTable
@@ -69,7 +70,7 @@ class Beside:
     content: Names
     left_out: Rows
     reasons: Names
-    unread: pd.DataFrame
+    unread: Sequence[Failure]
 
     @classmethod
     def of(cls, view: View, columns: str | Sequence[str] | None = None) -> Beside:
@@ -89,8 +90,6 @@ class Beside:
         SelectionError
             If there is no such column.
         """
-        import pandas as pd
-
         asked = View.of(view.store, view.condition or None).rows
         left_out = asked[~np.isin(asked, view.rows)]
         dropped = left_out[:0]
@@ -101,11 +100,25 @@ class Beside:
         left_out = dropped if is_all else left_out[:0]
         # Of a picture that was never read no condition can be told.
         ask_unread = (is_all or view.unread is not None) and not view.condition
-        unread = view.read_failures() if ask_unread else pd.DataFrame()
+        unread = view.list_failures() if ask_unread else []
         return cls(
             view.images, find_own(view.images, columns), _read_content(view), left_out,
             _explain(view, left_out), unread,
         )  # fmt: skip
+
+    def complete_columns(self, columns: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return a table of answers by column with the same; None where that needs a frame.
+
+        Parameters
+        ----------
+        columns : mapping of str to ndarray
+            With ``row``, one row an image and answer.
+        """
+        if len(self.left_out) or len(self.unread) or self.own:
+            return None
+        if not (self.content != "").any():
+            return dict(columns)
+        return {**columns, CONTENT: self.content[columns["row"]]}
 
     def complete(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return a table of answers with the columns, and with the pictures that have none.
@@ -141,10 +154,10 @@ class Beside:
         if len(self.unread):
             without = pd.DataFrame(
                 {
-                    "file_name": self.unread["path"],
+                    "file_name": [one.path for one in self.unread],
                     "row": pd.array([pd.NA] * len(self.unread), dtype="Int64"),
                     CONTENT: UNREADABLE,
-                    "reason": self.unread["reason"],
+                    "reason": [one.reason for one in self.unread],
                 }
             )
             given = _append(given, without)
@@ -280,10 +293,15 @@ def shorten(frame: pd.DataFrame, level: str) -> pd.DataFrame:
     else:
         ranks = frame[[name for name in RANK_NAMES if name in frame]]
         answers = ranks.where(ranks != "").ffill(axis=1).iloc[:, -1].fillna("")
-    shown = {name: frame[name] for name in ("file_name", REGION) if name in frame}
-    shown["answer"] = answers
-    shown |= {name: frame[name] for name in ("common_name", "rank", "score") if name in frame}
-    names = [str(name) for name in frame]
+    return frame.assign(answer=answers)[name_short([str(name) for name in frame])]
+
+
+def name_short(names: Sequence[str]) -> list[str]:
+    """Return the columns of a table of answers that are read, of which ``answer`` is another."""
+    shown = [
+        name for name in ("file_name", REGION, "answer", "common_name", "rank", "score")
+        if name in names
+    ]  # fmt: skip
     form = {*names[: names.index("row") + 1], *shown}
     rest = [name for name in names if name not in form and not name.startswith("score_")]
-    return frame.iloc[:, :0].assign(**shown, **{name: frame[name] for name in rest})
+    return [*shown, *rest]

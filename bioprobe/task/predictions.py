@@ -14,9 +14,9 @@ from bioprobe.errors import MismatchError
 from bioprobe.images.image_table import ImageTable
 from bioprobe.intervals import Accuracy
 from bioprobe.provenance import Provenance
-from bioprobe.result import Notes, Result
+from bioprobe.result import Columns, Notes, Result
 from bioprobe.store.view import View
-from bioprobe.task.beside import Beside, shorten
+from bioprobe.task.beside import Beside, name_short, shorten
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Rank, Taxon
 from bioprobe.types import Mask, Names, Places, Rows, Scores, Vectors
@@ -264,11 +264,23 @@ class Predictions(Result):
         """
         if self.above:
             return self._join_ranks()
-        frame = self._list_answers()
+        frame = self._make_frame()
         if self.also is not None:
             own = [*self.images.name_rows(self.rows), *self._whole_columns]
             frame = self.also.add_to(frame, ["row"], [*own, "row"])
         return frame if self.beside is None else self.beside.complete(frame)
+
+    def to_columns(self, *, short: bool = False) -> Columns | None:
+        """Return the same by column; None where that needs a frame."""
+        if self.above or self.also is not None or (short and self.rolled is not None):
+            return None
+        listed = self._list_answers()
+        columns = listed if self.beside is None else self.beside.complete_columns(listed)
+        if columns is None or not short:
+            return columns
+        best = columns["answer"] == 1
+        columns["answer"] = columns[self.rank.value if self.rank else "classification"]
+        return {name: columns[name][best] for name in name_short(list(columns))}
 
     @property
     def _whole_columns(self) -> list[str]:
@@ -297,9 +309,12 @@ class Predictions(Result):
             joined = self.also.add_to(joined, ["row"], [*own, "row"])
         return joined if self.beside is None else self.beside.complete(joined)
 
-    def _list_answers(self) -> pd.DataFrame:
+    def _make_frame(self) -> pd.DataFrame:
         import pandas as pd
 
+        return pd.DataFrame(self._list_answers())
+
+    def _list_answers(self) -> dict[str, npt.NDArray[Any]]:
         k = self.top_classes.shape[1]
         flat = self.answers.ravel()
         names = self.images.name_rows(self.rows)
@@ -311,22 +326,21 @@ class Predictions(Result):
         for name, values in self._name_answers(answered.tolist()).items():
             columns[name] = values[at]
         columns["score"] = self.answer_scores.ravel().astype(np.float64)
-        frame = pd.DataFrame(columns)
-        frame["answer"] = np.tile(np.arange(1, k + 1), len(self.rows))
-        frame["row"] = np.repeat(self.rows, k)
+        columns["answer"] = np.tile(np.arange(1, k + 1), len(self.rows))
+        columns["row"] = np.repeat(self.rows, k)
         if any(self.classes.meant):
             meant = ["|".join(taxon.name for taxon in taxa) for taxa in self.classes.meant]
-            frame["taxon"] = np.array(meant, dtype=object)[flat]
+            columns["taxon"] = np.array(meant, dtype=object)[flat]
         for name, values in self.columns.items():
             each = values
             if values.ndim > 1:
                 each = self._put_first(values, np.full(len(values), np.nan, dtype=np.float32))
-            frame[name] = each.ravel() if values.ndim > 1 else values.repeat(k)
+            columns[name] = each.ravel() if values.ndim > 1 else values.repeat(k)
         if (flat < 0).any():
             # Fewer may be answered than were asked for; an image without any stays a row.
-            kept = (flat >= 0) | (frame["answer"] == 1)
-            frame = frame[kept].reset_index(drop=True)
-        return frame
+            kept = (flat >= 0) | (columns["answer"] == 1)
+            columns = {name: values[kept] for name, values in columns.items()}
+        return columns
 
     def _name_answers(self, answers: Sequence[int]) -> dict[str, Names]:
         """Return what a table says of some of :attr:`answers`, by column."""

@@ -477,7 +477,7 @@ def find_label_classes(
     """
     names = [level.value for level in RANKS[: rank.depth + 1]]
     numbers, firsts = images.number_lineages(names, rows)
-    distinct = images.take(rows[firsts], names).itertuples(index=False, name=None)
+    distinct = zip(*images.read_texts(rows[firsts], names).values(), strict=True)
     return find_classes(distinct, classes, rank)[numbers]
 
 

@@ -638,7 +638,7 @@ def fill_holes(values: pd.Series[Any]) -> pd.Series[Any]:
     return values.astype(object).where(values.notna(), "")
 
 
-def to_taxonomy(labels: pd.DataFrame) -> Taxonomy:
+def to_taxonomy(labels: Mapping[str, Iterable[str]] | pd.DataFrame) -> Taxonomy:
     """Build the taxonomy of the distinct labels of images; rows without any name are left out.
 
     An image's common name is that of its species: where the species is unknown it says nothing
@@ -646,13 +646,9 @@ def to_taxonomy(labels: pd.DataFrame) -> Taxonomy:
 
     Parameters
     ----------
-    labels : DataFrame
+    labels : DataFrame, or mapping of str to sequence of str
         As :func:`read_labels` returns it; more columns do no harm.
     """
-    distinct = labels.loc[:, list(LABEL_COLUMNS)].drop_duplicates()
-    taxa = (
-        Taxon(tuple(row[:-1]), row[-1] if row[-2] else "")
-        for row in distinct.itertuples(index=False, name=None)
-        if any(row[:-1])
-    )
+    distinct = dict.fromkeys(zip(*(labels[name] for name in LABEL_COLUMNS), strict=True))
+    taxa = (Taxon(tuple(row[:-1]), row[-1] if row[-2] else "") for row in distinct if any(row[:-1]))
     return Taxonomy.merge(taxa)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import TaxonomyError
 from bioprobe.prompts import PromptSet
-from bioprobe.result import Notes, Result
+from bioprobe.result import Columns, Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import (
     AddedList,
@@ -84,9 +84,14 @@ class KnownTaxa(Result):
         """Return one row a taxon."""
         import pandas as pd
 
-        columns = [rank.value for rank in RANKS]
-        columns += ["common_name", "from", "prompts", "pictures"]
-        return pd.DataFrame([one.to_dict() for one in self.taxa], columns=columns)
+        return pd.DataFrame(self.to_columns())
+
+    def to_columns(self, *, short: bool = False) -> Columns:
+        """Return the same by column."""
+        _ = short
+        rows = [one.to_dict() for one in self.taxa]
+        names = [*(rank.value for rank in RANKS), "common_name", "from", "prompts", "pictures"]
+        return {name: [row[name] for row in rows] for name in names}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

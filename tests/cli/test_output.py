@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import errno
+import importlib
+import pkgutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+import bioprobe
 from bioprobe.cli.app import run
 from bioprobe.cli.show import say, write_frame
+from bioprobe.result import Result
 
 FOUND = pd.DataFrame(
     {
@@ -218,3 +223,53 @@ def test_a_long_table_is_written_line_by_line(
         written += [[line.rstrip() for line in text.splitlines() if line]]
     assert written[0] == ["name         n", "a            1", "long name   20", "b          300"]
     assert all(one == written[0] for one in written)
+
+
+def test_columns_are_written_as_a_frame_of_them_is(tmp_path: Path, capsys: Capture) -> None:
+    columns = {
+        "name": np.array(["a,b", 'say "x"', "", "line\nbreak"], dtype=object),
+        "score": np.array([0.1, np.nan, 1e-7, 123456.7891], dtype=np.float64),
+        "single": np.array([0.1, np.nan, np.inf, 2.0], dtype=np.float32),
+        "row": np.arange(4), "kept": np.array([True, False, True, True]),
+        "mixed": np.array([1, None, 2.5, np.nan], dtype=object),
+        "listed": [{"a": 1}, None, [1], "x"],
+        "whole": [1, None, 3, 4],
+    }  # fmt: skip
+    frame = pd.DataFrame(columns).assign(
+        day=pd.to_datetime(["2024-01-01", None, "2024-03-01", "2024-04-01"]),
+        moment=pd.to_datetime(["2024-01-01 06:00", None, "2024-03-01 00:00", "2024-04-01 12:30"]),
+        number=pd.array([1, pd.NA, 3, 4], dtype="Int64"),
+        kind=pd.Categorical(["x", None, "y", "x"]),
+    )
+    write_frame(frame, str(tmp_path / "frame.csv"), None, quiet=True)
+    expected = frame.to_csv(index=False, float_format="%.7g")
+    assert (tmp_path / "frame.csv").read_bytes().decode() == expected
+    for form in ("csv", "table"):
+        write_frame(frame[list(columns)], "-", form)
+        by_frame = capsys.readouterr().out
+        write_frame(columns, "-", form)
+        assert capsys.readouterr().out == by_frame
+    with_return = frame.assign(name="a\rb")
+    write_frame(with_return, str(tmp_path / "frame.csv"), None, quiet=True)
+    again = pd.read_csv(tmp_path / "frame.csv", lineterminator="\n")
+    assert again["name"].tolist() == ["a\rb"] * 4
+    assert again["score"].tolist()[2:] == [1e-7, 123456.8]
+
+
+def test_what_is_a_frame_anew_is_columns_anew() -> None:
+    for module in pkgutil.walk_packages(bioprobe.__path__, "bioprobe."):
+        if module.name.split(".")[1] not in {"cli", "web", "__main__"}:
+            importlib.import_module(module.name)
+    seen, below = 0, [Result]
+    while below:
+        one = below.pop()
+        below += one.__subclasses__()
+        own = {name: _find_home(one, name) for name in ("to_frame", "to_columns")}
+        if own["to_columns"] is not Result:
+            seen += 1
+            assert issubclass(own["to_columns"], own["to_frame"]), one
+    assert seen > 3
+
+
+def _find_home(made: type, name: str) -> type:
+    return next(one for one in made.__mro__ if name in vars(one))

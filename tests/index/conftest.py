@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
-from bioprobe.index import build_index
+from bioprobe.index.tuning import build_index
 from bioprobe.store import EmbeddingStore
 
 DIM, N_CLUSTERS = 16, 30

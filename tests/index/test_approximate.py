@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bioprobe.index import NeighborIndex, build_index
+from bioprobe.index import NeighborIndex
+from bioprobe.index.tuning import build_index
 from bioprobe.store import EmbeddingStore
 
 Vectors = npt.NDArray[np.float32]

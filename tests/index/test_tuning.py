@@ -11,7 +11,7 @@ import pytest
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import SourceError, StoreError
-from bioprobe.index import NeighborIndex, build_index, neighbor_index, tuning
+from bioprobe.index import NeighborIndex, neighbor_index, tuning
 from bioprobe.index.exact import StoredVectors
 from bioprobe.index.index_file import IndexNote
 from bioprobe.index.kinds import (
@@ -24,6 +24,7 @@ from bioprobe.index.kinds import (
     measure_bytes,
 )
 from bioprobe.index.neighbor_index import ApproximateIndex
+from bioprobe.index.tuning import build_index
 from bioprobe.store import EmbeddingStore
 
 Grow = Callable[..., EmbeddingStore]

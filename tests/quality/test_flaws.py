@@ -11,7 +11,7 @@ from PIL import Image
 
 from bioprobe.embedding import embed_images
 from bioprobe.errors import SelectionError
-from bioprobe.face.pages import read_fields
+from bioprobe.face.chosen import read_fields
 from bioprobe.face.quality_pages import Flaws
 from bioprobe.images.measures import MEASURE
 from bioprobe.quality.flaws import find_flaws

@@ -184,3 +184,40 @@ def test_a_table_with_other_columns_reads_the_rest_when_it_is_asked_for(
     assert other.columns == [*COLUMNS, "seen"]
     assert other.frame["path"].tolist() == ["0000.jpg", "0001.jpg"]
     assert images.labels("family").tolist() == ["Felidae", ""]
+
+
+@pytest.mark.parametrize("asked", [[5], [7, 0, 3], list(range(12))])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [{"family": ["Felidae", "", None, "Canidae"]}] * 3,
+        [{"family": ["Felis", "Fe\u0301lis", "F\u00e9lis", ""]}] * 3,
+        [{"family": ["Felidae"] * 4}, {}, {"family": [None] * 4}],
+    ],
+)
+def test_texts_of_rows_are_those_of_the_table(
+    columns: list[dict[str, object]],
+    asked: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shard_module, "_GROUP_ROWS", 2)
+    frames = [_frame(4, 4 * number, **one) for number, one in enumerate(columns)]
+    store, rows = _make(tmp_path, frames), np.array(asked, dtype=np.int64)
+    names = ["path", "root", REGION, "family", "genus", "common_name"]
+    whole = _read_whole(store).iloc[asked]
+    for _ in range(3):  # in part, until all is read
+        found = store.given.read_texts(rows, names)
+        for name in names:
+            assert found[name].dtype == object
+            assert found[name].tolist() == whole[name].tolist(), name
+    assert store.given.name_files(rows).tolist() == whole["path"].tolist()
+
+
+def test_lineages_are_numbered_as_they_come(tmp_path: Path) -> None:
+    family = ["Felidae", "Canidae", "Felidae", "", "Canidae", "Felidae"]
+    genus = ["Felis", "Canis", "Panthera", "", "Canis", "Felis"]
+    store = _make(tmp_path, [_frame(6, family=family, genus=genus)])
+    numbers, firsts = store.given.number_lineages(["family", "genus"], np.array([5, 1, 2, 0, 4, 3]))
+    assert numbers.tolist() == [0, 1, 2, 0, 1, 3]
+    assert firsts.tolist() == [0, 1, 2, 5]
