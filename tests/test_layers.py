@@ -15,7 +15,7 @@ LAYERS = (
     ("errors", "names", "types"),
     ("access", "cache", "cells", "registry", "table_bounds"),
     ("provenance", "options", "result", "progress"),
-    ("content", "files", "intervals"),
+    ("content", "files", "intervals", "remote"),
     ("tables",),
     ("taxonomy", "sketch"),
     ("prompts",),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bioprobe import remote
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.embedding.preparation import Listed, MemoryBudget, Prepared, prepare_on_demand
 from bioprobe.embedding.shard_buffer import (
@@ -25,6 +26,7 @@ from bioprobe.embedding.shard_buffer import (
 )
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.encoders.keeping import KEPT_KINDS, need_keeping
+from bioprobe.images.addresses import join_address
 from bioprobe.images.archives import ARCHIVE_PREFIX, is_whole
 from bioprobe.images.camera import CameraTally
 from bioprobe.images.image_table import (
@@ -34,7 +36,7 @@ from bioprobe.images.image_table import (
     ImageTable,
     find_placeholders,
 )
-from bioprobe.images.location import DATASET_PREFIX, find_file, read_name
+from bioprobe.images.location import DATASET_PREFIX, find_file, is_asked, read_name
 from bioprobe.images.reading import MAX_PIXELS_PX, allow_pixels, ignore_pillow_warnings
 from bioprobe.images.regions import (
     BOX_COLUMNS,
@@ -146,6 +148,20 @@ def _is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def _find_gone_objects(rows: Iterable[tuple[int, str, str]]) -> tuple[list[int], list[Path]]:
+    """Return the rows of addresses at which nothing is any more, and what cannot be told."""
+    gone, unknown = list[int](), list[Path]()
+    for row, root, path in rows:
+        if not is_asked(root):
+            continue
+        try:
+            if remote.look_again(join_address(root, read_name(path))) is None:
+                gone.append(row)
+        except OSError:
+            unknown.append(find_file(root, path))
+    return gone, unknown
 
 
 # Columns that no source says, and those that count as one label.
@@ -465,7 +481,12 @@ class _Run:
         rows = [
             row for file, row in stored if stored_roots[row] in data_sets and file not in listed
         ]
-        gone = Gone((*gone.rows, *rows), gone.out_of_reach)
+        away, unknown = _find_gone_objects(
+            (row, stored_roots[row], paths[row])
+            for file, row in stored
+            if stored_roots[row] in roots and file not in self._read
+        )
+        gone = Gone((*gone.rows, *rows, *away), (*gone.out_of_reach, *unknown))
         self.buffer.store = self.buffer.store.retire(gone.rows)
         return gone
 

@@ -1,7 +1,8 @@
 """Pictures named by an address: where their copies are kept, and what to say where there is none.
 
 The root of such a row is the address up to its last slash, and its path the rest. Nothing here
-goes to a network; :mod:`bioprobe.sources.fetching` does, where a person asks for it.
+goes to a network; :mod:`bioprobe.sources.fetching` does, where a person asks for it, and
+:mod:`bioprobe.remote` where they name a bucket or a hub themselves.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import Path
 
 from bioprobe.cache import find_cache
 from bioprobe.errors import SourceError
+from bioprobe.remote import PROTOCOLS
 
-_ADDRESS = re.compile(r"(https?|ftp|gs|s3)://[^\s/]+", re.IGNORECASE)
-_COLLAPSED = re.compile(r"(https?|ftp|gs|s3):/{1,2}([^\s/].*)", re.IGNORECASE | re.DOTALL)
+_SCHEMES = "|".join(("https?", "ftp", *PROTOCOLS))
+_ADDRESS = re.compile(rf"({_SCHEMES})://[^\s/]+", re.IGNORECASE)
+_COLLAPSED = re.compile(rf"({_SCHEMES}):/{{1,2}}([^\s/].*)", re.IGNORECASE | re.DOTALL)
 # Where the public objects of two stores of objects answer.
 _PUBLIC = {
     "gs": "https://storage.googleapis.com/{bucket}/{key}",
