@@ -4,9 +4,10 @@ The one place where bytes of a bucket or a hub come from and go to. Each address
 library that fsspec has for it, with what that library takes from the environment: where the server
 is, and who asks. None of that is kept or shown here.
 
-A request that fails for a reason that may pass – a connection that breaks, a server that is busy, an
-answer that is cut off – is made again after a pause that doubles, at most :data:`TRIES` times and
-no more once :data:`PATIENCE_S` have gone by. What is not there, or not allowed, is said at once.
+A request that fails for a reason that may pass – a connection that breaks, a server that is busy,
+an answer that is cut off – is made again after a pause that doubles: :data:`TRIES` times at most,
+and no more once :data:`PATIENCE_S` have gone by. What is not there, or not allowed, is said at
+once.
 
 An address in a table or a store may come from somebody else. So that nothing is asked of a place
 that only they named, :func:`is_named` tells what a person has named on this machine.
@@ -15,7 +16,10 @@ that only they named, :func:`is_named` tells what a person has named on this mac
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import errno
 import hashlib
+import os
 import random
 import re
 import time
@@ -24,7 +28,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bioprobe.cache import find_cache
-from bioprobe.errors import MisuseError, MissingExtraError
+from bioprobe.errors import MissingExtraError, MisuseError
 
 #: Names of the libraries' protocols that may stand before ``://``.
 PROTOCOLS = (
@@ -46,7 +50,7 @@ _EXTRAS = {"s3": "remote", "s3a": "remote", "gs": "remote", "gcs": "remote"}
 # What is told of an object that changes with its content; if none is, when it was written.
 _MARKS = ("ETag", "etag", "generation", "xet_hash", "blob_id", "md5Hash")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
-_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError,
+_FINAL = (PermissionError, IsADirectoryError, NotADirectoryError,
           FileExistsError, NotImplementedError, MisuseError, MissingExtraError)  # fmt: skip
 
 Answer = TypeVar("Answer")
@@ -246,37 +250,23 @@ def fetch(address: str, file: Path) -> None:
     _try(address, ask)
 
 
-def send(file: Path, address: str) -> Found:
-    """Write a file to an address, whole or not at all, and return what lies there now.
+def send(content: bytes | Path, address: str, expected: Found | None) -> Found:
+    """Write bytes or a file to an address where that is still what is expected, or still empty.
 
-    Raises
-    ------
-    OSError
-        If it cannot be written.
-    """
-
-    def ask(system: Any, path: str) -> Found:  # noqa: ANN401
-        if file.stat().st_size <= _AT_ONCE_BYTES:
-            system.pipe_file(path, file.read_bytes())
-        else:
-            system.put_file(str(file), path)
-        system.invalidate_cache()
-        return _describe(system.info(path))
-
-    return _try(address, ask)
-
-
-def replace(address: str, data: bytes, expected: Found | None) -> Found:
-    """Write bytes to an address where that is still what is expected, or still empty.
-
-    The servers of ``s3://`` compare and write in one step. Elsewhere it is looked at right before.
+    It is written whole or not at all. The servers of ``s3://`` compare and write in one step, for
+    all but large files that replace others; elsewhere it is looked at right before.
 
     Parameters
     ----------
+    content : bytes or Path
     address : str
-    data : bytes
     expected : Found or None
         What lies there; None where nothing does.
+
+    Returns
+    -------
+    Found
+        What lies there now.
 
     Raises
     ------
@@ -285,19 +275,28 @@ def replace(address: str, data: bytes, expected: Found | None) -> Found:
     OSError
         If it cannot be written.
     """
-    compares = address.startswith(("s3://", "s3a://"))
-    if not compares and (now := look_again(address)) != expected:
+    n_bytes = len(content) if isinstance(content, bytes) else content.stat().st_size
+    is_small = n_bytes <= _AT_ONCE_BYTES
+    if isinstance(content, Path) and is_small:
+        content = content.read_bytes()
+    condition: dict[str, str] = {"mode": "create"} if expected is None else {}
+    if expected is not None and is_small and address.startswith(("s3://", "s3a://")):
+        condition = {"IfMatch": expected.mark}
+    elif expected is not None and (now := look_again(address)) != expected:
         msg = f"{address}: {now} instead of {expected}"
         raise ChangedError(msg)
-    condition = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": expected.mark}
 
     def ask(system: Any, path: str) -> None:  # noqa: ANN401
-        system.pipe_file(path, data, **(condition if compares else {}))
+        if isinstance(content, bytes):
+            system.pipe_file(path, content, **condition)
+        else:
+            system.put_file(str(content), path, **condition)
 
     try:
         _try(address, ask)
     except FileExistsError as error:
         # Of a first try that was done, and whose answer was lost, there is nothing to say.
+        data = content if isinstance(content, bytes) else content.read_bytes()
         if read(address) != data:
             raise ChangedError(str(error)) from error
     found = look_again(address)
@@ -328,11 +327,18 @@ class _TooLargeError(Exception):
 def _describe(info: dict[str, Any]) -> Found:
     size = info.get("size")
     told = [(key, info[key]) for key in _MARKS if info.get(key)]
-    told = told or [(key, info[key]) for key in _TIMES if info.get(key)]
+    told = told or [(key, _spell_time(info[key])) for key in _TIMES if info.get(key)]
     mark = str(info.get("ETag") or "")
     # The size alone says nothing of the content.
     version = " ".join(f"{key}={value}" for key, value in told)
     return Found(-1 if size is None else int(size), f"{version} {size}" if version else "", mark)
+
+
+def _spell_time(told: object) -> str:
+    # A library may say one time in two ways, by what it was asked.
+    if isinstance(told, datetime.datetime):
+        told = told.timestamp()
+    return f"{told:.6f}" if isinstance(told, int | float) else str(told)
 
 
 def _open(address: str) -> tuple[Any, str]:
@@ -363,6 +369,9 @@ def _try(address: str, ask: Callable[[Any, str], Answer]) -> Answer:
     for n_tries in range(1, TRIES + 1):
         try:
             return ask(system, path)
+        except FileNotFoundError as error:
+            # Libraries say it in words of their own.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), address) from error
         except (*_FINAL, _TooLargeError):
             raise
         except Exception as error:

@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 import logging
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -57,7 +58,7 @@ class Faults:
             return kind
 
 
-class _Faulty:
+class FaultyServer:
     """A WSGI application of which some answers come late, cut off, or not at all."""
 
     def __init__(self, inner: Callable[..., Iterable[bytes]]) -> None:
@@ -67,35 +68,49 @@ class _Faulty:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        kind = self.faults.draw(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        path = environ["PATH_INFO"].encode("latin-1").decode()
+        kind = self.faults.draw(environ["REQUEST_METHOD"], path)
+        connection = environ["werkzeug.socket"]
         if kind == "reset":
-            raise ConnectionResetError
+            _drop(connection)
         if kind in {"busy", "error"}:
             status = "503 Slow Down" if kind == "busy" else "500 Internal Server Error"
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             start_response(status, [("Content-Type", "application/xml")])
             return [_BUSY if kind == "busy" else _BUSY.replace(b"SlowDown", b"InternalError")]
         body = self._inner(environ, start_response)
-        return self._hold(body, is_cut=kind == "cut") if kind else body
+        return _hold(body, connection, is_cut=kind == "cut") if kind else body
 
-    @staticmethod
-    def _hold(body: Iterable[bytes], *, is_cut: bool) -> Iterator[bytes]:
-        data = b"".join(body)
-        half = len(data) // 2
-        yield data[:half]
-        if is_cut and data:
-            raise ConnectionResetError
-        time.sleep(0.05)
-        yield data[half:]
+
+def _hold(body: Iterable[bytes], connection: socket.socket, *, is_cut: bool) -> Iterator[bytes]:
+    """Send half of an answer, and the rest late or never.
+
+    Yields
+    ------
+    bytes
+    """
+    data = b"".join(body)
+    half = len(data) // 2
+    yield data[:half]
+    if is_cut and data:
+        _drop(connection)
+    time.sleep(0.05)
+    yield data[half:]
+
+
+def _drop(connection: socket.socket) -> NoReturn:
+    # A connection that is only forgotten would be waited for.
+    connection.shutdown(socket.SHUT_RDWR)
+    raise ConnectionResetError
 
 
 @contextlib.contextmanager
-def serve_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Faulty]:
+def serve_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
     """Serve S3 on 127.0.0.1 with an empty bucket of the name ``bucket``.
 
     Yields
     ------
-    _Faulty
+    FaultyServer
         Its ``faults`` may be replaced at any time.
     """
     moto_server = pytest.importorskip("moto.server", reason="moto is no part of the dev group")
@@ -103,17 +118,23 @@ def serve_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Faulty]:
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
-    app = _Faulty(moto_server.DomainDispatcherApplication(moto_server.create_backend_app))
+    app = FaultyServer(moto_server.DomainDispatcherApplication(moto_server.create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-of-nobody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-nobody")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    # What is tried is how we ask again, not how the library below does.
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     s3fs.S3FileSystem.clear_instance_cache()
     try:
-        s3fs.S3FileSystem().mkdir("bucket")
+        system = s3fs.S3FileSystem()
+        system.makedirs("bucket", exist_ok=True)
+        # What moto holds is of the process, not of the server.
+        for left in system.find("bucket"):
+            system.rm_file(left)
         yield app
     finally:
         s3fs.S3FileSystem.clear_instance_cache()

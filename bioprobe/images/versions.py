@@ -99,7 +99,12 @@ class Versions:
 
 def open_versions(root: str) -> Versions | None:
     """Return what was read below a root; None where it is no address that a person named."""
-    return _open(root, find_cache("read")) if is_asked(root) else None
+    # Of one root there is one, however many threads ask for it at first.
+    with _opening:
+        return _open(root, find_cache("read")) if is_asked(root) else None
+
+
+_opening = threading.Lock()
 
 
 @functools.lru_cache(maxsize=8)

@@ -241,7 +241,7 @@ def list_list(source: Path, options: SourceOptions) -> Part:
     if not paths:
         msg = f"the list {source} names no path; write one a line, or a JSON array of them"
         raise SourceError(msg)
-    if (address := find_address(options.root)):
+    if address := find_address(options.root):
         return list_objects(paths, address, options)
     bases = [options.root] if options.root else [source.parent, Path()]
     # Of a list that was written on Windows.

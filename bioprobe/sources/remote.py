@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from bioprobe import remote
 from bioprobe.cache import find_cache
 from bioprobe.errors import SourceError
-from bioprobe.files import replacing
+from bioprobe.files import scratch_beside
 from bioprobe.images.location import MAX_BYTES
 from bioprobe.registry import SOURCES
 from bioprobe.result import Note
@@ -73,8 +73,9 @@ def copy_here(address: str) -> Path:
     """Return a copy of what lies at an address, of its name; it is fetched anew each time."""
     folder = find_cache("tables") / hashlib.sha256(address.encode()).hexdigest()[:32]
     copy = folder / address.rpartition("/")[2]
-    with replacing(copy) as temporary:
-        remote.fetch(address, temporary)
+    with scratch_beside(copy) as scratch:
+        remote.fetch(address, scratch / "copy")
+        (scratch / "copy").replace(copy)
     return copy
 
 

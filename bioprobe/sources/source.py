@@ -112,7 +112,7 @@ def _list(name: str, source: Path, options: SourceOptions) -> Any:  # noqa: ANN4
     for one in list_formats():
         if one.name == name:
             if at_address:
-                msg = f"{source} is {one.what}, whose pictures lie on a disk; got --root {at_address}"
+                msg = f"{source} is {one.what}, of pictures on a disk; got --root {at_address}"
                 raise SourceError(msg)
             return list(one.list(Peek(source), options))
     if at_address:
@@ -151,13 +151,13 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
     SourceError
         If there is nothing there, it cannot be looked at, or is a table or list that is not read.
     """
+    if find_address(source):
+        return ADDRESS
     with reading_source(source):
         return _recognise(source, options)
 
 
 def _recognise(source: Path, options: SourceOptions) -> str:
-    if find_address(source):
-        return ADDRESS
     refuse_address(source)
     prefix, colon, _ = str(source).partition(":")
     ending, added = source.suffix.lower().removeprefix("."), SOURCES.added

@@ -1,9 +1,8 @@
-"""Pictures in a bucket, of a server that fails: nothing is lost, nothing doubled."""
+"""Pictures and stores in a bucket, of a server that fails: nothing is lost, nothing doubled."""
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,15 +13,16 @@ from PIL import Image
 
 import bioprobe as bp
 from bioprobe import remote
-from tests.s3_server import Faults, serve_s3
+from tests.s3_server import Faults, FaultyServer, serve_s3
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-N_PICTURES = 24
+N_PICTURES = 16
 
 
 @pytest.fixture(name="server")
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FaultyServer]:
+    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "cache"))
     with serve_s3(monkeypatch) as app:
         yield app
 
@@ -40,7 +40,7 @@ def draw_photos(tmp_path: Path) -> Path:
 
 def put(photos: Path) -> None:
     for file in sorted(photos.rglob("*.*")):
-        remote.send(file, f"s3://bucket/photos/{file.relative_to(photos).as_posix()}")
+        remote.send(file, f"s3://bucket/photos/{file.relative_to(photos).as_posix()}", None)
 
 
 def hash_shards(store: Path) -> list[str]:
@@ -50,13 +50,13 @@ def hash_shards(store: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2))])
 def test_a_bucket_that_fails_fills_the_same_store_as_a_folder(
-    server: object, photos: Path, tmp_path: Path, seed: int
+    server: FaultyServer, photos: Path, tmp_path: Path, seed: int
 ) -> None:
     put(photos)
     here = bp.embed(photos, store=tmp_path / "here", model="sketch", folder_rank="family")
-    faults = server.faults = Faults(share=0.3, seed=seed)
+    server.faults = faults = Faults(share=0.3, seed=seed)
     there = bp.embed(
         "s3://bucket/photos", store=tmp_path / "there", model="sketch", folder_rank="family"
     )
@@ -70,10 +70,9 @@ def test_a_bucket_that_fails_fills_the_same_store_as_a_folder(
 
 
 def test_what_never_answers_is_a_failure_that_a_later_run_tries_again(
-    server: object, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "TRIES", 2)
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     put(photos)
     server.faults = Faults(never="/7 é#.jpg")
     store = tmp_path / "there"
@@ -83,7 +82,7 @@ def test_what_never_answers_is_a_failure_that_a_later_run_tries_again(
     assert path == "Canidae/7 é#.jpg"
     assert "a later run tries again" in reason
     assert "secret-of-nobody" not in reason + "".join(map(str, first.notes))
-    faults = server.faults = Faults()
+    server.faults = faults = Faults()
     second = bp.embed("s3://bucket/photos", store=store, model="sketch")
     assert (len(second), len(second.failures)) == (N_PICTURES, 0)
     assert second.images["sha256"].is_unique
@@ -91,3 +90,44 @@ def test_what_never_answers_is_a_failure_that_a_later_run_tries_again(
     assert {one for one in faults.sent if one.endswith(".jpg")} == {
         "/bucket/photos/Canidae/7 é#.jpg"
     }
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2))])
+def test_a_store_is_sent_and_read_whole_whatever_fails(
+    server: FaultyServer, photos: Path, tmp_path: Path, seed: int
+) -> None:
+    address = "s3://bucket/stores/photos"
+    here = bp.embed(photos, store=tmp_path / "here", model="sketch", folder_rank="family")
+    server.faults = Faults(share=0.3, seed=seed)
+    here.push(address)
+    opened = bp.open(address)
+    np.testing.assert_array_equal(opened.X, here.X)
+    pd.testing.assert_frame_equal(opened.images, here.images)
+    bp.pull(address, store=tmp_path / "there")
+    there = bp.open(tmp_path / "there")
+    assert there.verify().is_whole
+    there.keep_mask("some", [0])
+    there.push(address)
+    assert bp.open(address).masks().to_frame()["name"].tolist() == ["some"]
+    assert sum(server.faults.counts.values()) >= 5, server.faults.counts
+    server.faults = Faults()
+    sent = sorted(remote.list_below(address))
+    assert sent == sorted(
+        one.relative_to(tmp_path / "there").as_posix()
+        for one in (tmp_path / "there").rglob("*")
+        if one.is_file() and not one.name.startswith(".")
+    )
+
+
+def test_the_server_itself_refuses_the_second_of_two_writers(server: FaultyServer) -> None:
+    address = "s3://bucket/manifest.json"
+    first = remote.send(b"1", address, None)
+    with pytest.raises(remote.ChangedError):
+        remote.send(b"2", address, None)
+    second = remote.send(b"3", address, first)
+    with pytest.raises(remote.ChangedError):
+        remote.send(b"4", address, first)
+    assert remote.read(address) == b"3"
+    # A first try of which the answer was lost is no change.
+    assert remote.send(b"3", address, first) == second
+    assert remote.send(b"3", address, None) == second
