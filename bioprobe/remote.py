@@ -46,7 +46,12 @@ _AT_ONCE_BYTES = 32 << 20
 # A Path holds no empty part, so that one slash is enough.
 _WRITTEN = re.compile(rf"({'|'.join(PROTOCOLS)}):/{{1,2}}(.*)", re.IGNORECASE | re.DOTALL)
 _WITH_PASSWORD = re.compile(r"[a-z0-9+.-]+://[^/@]*:[^/@]*@", re.IGNORECASE)
-_EXTRAS = {"s3": "remote", "s3a": "remote", "gs": "remote", "gcs": "remote"}
+# What each protocol is read by, where fsspec itself does not.
+_LIBRARIES = {
+    "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs",
+    "abfss": "adlfs", "adl": "adlfs", "oci": "ocifs", "oss": "ossfs", "sftp": "paramiko",
+    "ssh": "paramiko", "smb": "smbprotocol", "webdav": "webdav4",
+}  # fmt: skip
 # What is told of an object that changes with its content; if none is, when it was written.
 _MARKS = ("ETag", "etag", "generation", "xet_hash", "blob_id", "md5Hash")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
@@ -355,9 +360,9 @@ def _open(address: str) -> tuple[Any, str]:
     try:
         system, path = fsspec.url_to_fs(address)
     except ImportError as error:
-        extra = _EXTRAS.get(protocol)
-        remedy = f'pip install "bioprobe[{extra}]"' if extra else str(error)
-        msg = f"{protocol}:// is read by a library that is not installed; {remedy}"
+        library = _LIBRARIES.get(protocol, "")
+        remedy = f"pip install {library}" if library else str(error)
+        msg = f"{protocol}:// is read by {library or 'a library'}, which is not here; {remedy}"
         raise MissingExtraError(msg) from error
     return system, path
 

@@ -56,11 +56,11 @@ def test_a_bucket_that_fails_fills_the_same_store_as_a_folder(
 ) -> None:
     put(photos)
     here = bp.embed(photos, store=tmp_path / "here", model="sketch", folder_rank="family")
-    server.faults = faults = Faults(share=0.3, seed=seed)
+    server.faults = faults = Faults(share=0.4, seed=seed)
     there = bp.embed(
         "s3://bucket/photos", store=tmp_path / "there", model="sketch", folder_rank="family"
     )
-    assert sum(faults.counts.values()) >= 5, faults.counts
+    assert sum(faults.counts.values()) >= 3, faults.counts
     assert len(there.failures) == 0
     assert hash_shards(tmp_path / "there") == hash_shards(tmp_path / "here")
     pd.testing.assert_frame_equal(
@@ -98,7 +98,7 @@ def test_a_store_is_sent_and_read_whole_whatever_fails(
 ) -> None:
     address = "s3://bucket/stores/photos"
     here = bp.embed(photos, store=tmp_path / "here", model="sketch", folder_rank="family")
-    server.faults = Faults(share=0.3, seed=seed)
+    server.faults = Faults(share=0.4, seed=seed)
     here.push(address)
     opened = bp.open(address)
     np.testing.assert_array_equal(opened.X, here.X)
@@ -109,7 +109,7 @@ def test_a_store_is_sent_and_read_whole_whatever_fails(
     there.keep_mask("some", [0])
     there.push(address)
     assert bp.open(address).masks().to_frame()["name"].tolist() == ["some"]
-    assert sum(server.faults.counts.values()) >= 5, server.faults.counts
+    assert sum(server.faults.counts.values()) >= 3, server.faults.counts
     server.faults = Faults()
     sent = sorted(remote.list_below(address))
     assert sent == sorted(
@@ -119,7 +119,8 @@ def test_a_store_is_sent_and_read_whole_whatever_fails(
     )
 
 
-def test_the_server_itself_refuses_the_second_of_two_writers(server: FaultyServer) -> None:
+@pytest.mark.usefixtures("server")
+def test_the_server_itself_refuses_the_second_of_two_writers() -> None:
     address = "s3://bucket/manifest.json"
     first = remote.send(b"1", address, None)
     with pytest.raises(remote.ChangedError):
