@@ -211,7 +211,8 @@ def embed_images(
     store : EmbeddingStore
         Store to append to; open it again to see the result.
     n_threads : int or None
-        Threads that read and decode, ≥ 1; None is one a core.
+        Threads that read and decode, ≥ 1; None is one a core, for pictures at addresses at least
+        16.
     max_pixels_px : int
         Images of more pixels fail before they are decoded.
     memory_bytes : int or None
@@ -273,7 +274,7 @@ def embed_images(
             run.list_rows(reads_camera=reads_camera),
             run.buffer,
             source,
-            n_threads=n_threads or _count_cores(),
+            n_threads=n_threads or _count_threads(table.frame),
             max_pixels_px=max_pixels_px,
             memory=MemoryBudget(memory_bytes),
             damaged=damaged,
@@ -603,6 +604,17 @@ def _read_damage(stored: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def _are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return one.keys() == other.keys() and all(is_same(one[name], other[name]) for name in one)
+
+
+# Of pictures at addresses: each is waited for, which takes no core.
+_REMOTE_THREADS = 16
+
+
+def _count_threads(frame: pd.DataFrame) -> int:
+    """Return how many threads read and decode the pictures of a listing."""
+    n_cores = _count_cores()
+    is_remote = any(map(is_asked, frame["root"].unique()))
+    return max(n_cores, _REMOTE_THREADS) if is_remote else n_cores
 
 
 def _count_cores() -> int:

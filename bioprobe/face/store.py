@@ -193,7 +193,12 @@ def embed(
         int | None, Option("Images that the encoder sees at once; by default by device.", least=1)
     ] = None,
     threads: Annotated[
-        int | None, Option("Threads that read and decode; by default one a core.", least=1)
+        int | None,
+        Option(
+            "Threads that read and decode; by default one a core, for pictures at addresses at "
+            "least 16.",
+            least=1,
+        ),
     ] = None,
     decoding: Annotated[
         str | None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import fsspec
@@ -190,3 +192,31 @@ def test_an_object_that_no_folder_could_hold_is_a_failure(photos: Path) -> None:
     fsspec.filesystem("memory").pipe_file("/bucket/photos/Felidae//d.jpg", b"")
     listed = find_images([Path(ADDRESS)])
     assert [path for _, path, _ in listed.unread] == ["Felidae//d.jpg"]
+
+
+def test_many_pictures_are_waited_for_at_one_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        file = tmp_path / "photos" / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(file)
+    put(tmp_path / "photos")
+    waiting, most, turn, read = [0], [0], threading.Lock(), remote.read
+
+    def wait(address: str, **given: int | None) -> bytes:
+        with turn:
+            waiting[0] += 1
+            most[0] = max(most[0], waiting[0])
+        time.sleep(0.1)
+        with turn:
+            waiting[0] -= 1
+        return read(address, **given)
+
+    monkeypatch.setattr(remote, "read", wait)
+    bp.embed(ADDRESS, store=tmp_path / "store", model="sketch")
+    assert 4 < most[0] <= 16
+    most[0] = 0
+    bp.embed(ADDRESS, store=tmp_path / "other", model="sketch", threads=1)
+    assert most[0] == 1
