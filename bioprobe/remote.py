@@ -57,6 +57,8 @@ _MARKS = ("ETag", "etag", "generation", "xet_hash", "blob_id", "md5Hash")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 _FINAL = (PermissionError, IsADirectoryError, NotADirectoryError,
           FileExistsError, NotImplementedError, MisuseError, MissingExtraError)  # fmt: skip
+# What the disk here refuses, where a copy is written to it.
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 Answer = TypeVar("Answer")
 
@@ -132,6 +134,9 @@ def name(address: str) -> None:
 
 def is_named(address: str) -> bool:
     """Tell whether a person named an address, or one above it, on this machine."""
+    if ".." in address.split("/"):
+        # Some servers follow it.
+        return False
     for place in _iter_above(address):
         if place in _named or _find_mark(place).exists():
             _named.add(place)
@@ -380,6 +385,8 @@ def _try(address: str, ask: Callable[[Any, str], Answer]) -> Answer:
         except (*_FINAL, _TooLargeError):
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                raise
             if type(error).__name__.endswith("CredentialsError"):
                 raise PermissionError(_NO_CREDENTIALS.format(address)) from error
             if "PreconditionFailed" in str(error) or "pre-conditions" in str(error):

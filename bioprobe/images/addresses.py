@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bioprobe.cache import find_cache
 from bioprobe.errors import SourceError
-from bioprobe.remote import PROTOCOLS
+from bioprobe.remote import PROTOCOLS, find_address
 
 _SCHEMES = "|".join(("https?", "ftp", *PROTOCOLS))
 _ADDRESS = re.compile(rf"({_SCHEMES})://[^\s/]+", re.IGNORECASE)
@@ -60,6 +60,12 @@ def refuse_address(named: str | Path) -> None:
     if found is None or os.path.lexists(named):
         return
     address = f"{found[1]}://{found[2]}"
+    if find_address(named):
+        msg = (
+            f"{address} is an address, and a file or folder on this machine is wanted: bring it "
+            f"into a store by bioprobe embed {address}, and ask that store"
+        )
+        raise SourceError(msg)
     msg = (
         f"{address} is an address, and a file or folder on this machine is wanted: download it and "
         "name the file; or write addresses into the column path of a table, bring them into a "

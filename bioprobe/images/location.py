@@ -224,6 +224,9 @@ def is_asked(root: str) -> bool:
 def _read_address(root: str, path: str) -> bytes:
     """Return the bytes at an address that a person named; of others those that were fetched."""
     if is_asked(root):
+        if ".." in path.split("/"):
+            msg = "its path leads out of the address that it starts from"
+            raise ImageReadError(msg)
         return remote.read(join_address(root, read_name(path)), most_bytes=MAX_BYTES)
     address = join_address(root, path)
     try:

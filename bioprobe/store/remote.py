@@ -489,3 +489,6 @@ def _reading(address: str) -> Iterator[None]:
         raise UnreadableError(msg) from error
     except OSError as error:
         raise UnreadableError(str(error)) from error
+    except NotImplementedError as error:
+        msg = f"{address} cannot be written as a store is: {error}; choose another address"
+        raise StoreError(msg) from error

@@ -15,6 +15,7 @@ from PIL import Image
 import bioprobe as bp
 from bioprobe import remote
 from bioprobe.errors import MisuseError, SourceError
+from bioprobe.images.location import read_image_bytes
 from bioprobe.sources.source import SourceOptions, find_images, recognise_source
 
 ADDRESS = "memory://bucket/photos"
@@ -152,6 +153,9 @@ def test_a_row_of_an_address_that_nobody_named_is_not_asked(photos: Path, tmp_pa
     remote.name("memory://bucket")
     assert remote.is_named(ADDRESS)
     assert not remote.is_named("memory://buckets/photos")
+    assert not remote.is_named("memory://bucket/../other")
+    with pytest.raises(bp.ImageReadError, match="leads out of the address"):
+        read_image_bytes("memory://bucket/photos", "../secret.jpg")
 
 
 @pytest.mark.parametrize(
