@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.keeping import import_vectors
     from bioprobe.face.probe import Probe
+    from bioprobe.face.sending import pull
     from bioprobe.face.sources import list_sources, show_source
     from bioprobe.face.store import (
         Store,
@@ -97,6 +98,7 @@ _HOMES = {
     "parse_name": "taxonomy.name_parsing",
     "pictures": "face.store",
     "probes": "",
+    "pull": "face.sending",
     "read_content": "content",
     "serve": "web.serving",
     "show_source": "face.sources",
@@ -146,6 +148,7 @@ __all__ = [
     "parse_name",
     "pictures",
     "probes",
+    "pull",
     "read_content",
     "serve",
     "show_source",

@@ -60,6 +60,45 @@ def replacing(path: Path) -> Iterator[Path]:
             _take_name(temporary, target)
 
 
+_closed: dict[str, tuple[str, str]] = {}
+
+
+def closing(folder: Path, why: str, *, but: str) -> None:
+    """Let nothing be written below a folder by this process from now on.
+
+    Parameters
+    ----------
+    folder : Path
+    why : str
+        What is said, with the remedy.
+    but : str
+        Folder in it to which this does not apply.
+    """
+    _closed[os.path.realpath(folder)] = why, but
+
+
+def opening(folder: Path) -> None:
+    """Let a folder that was closed be written again."""
+    _closed.pop(os.path.realpath(folder), None)
+
+
+def refuse_closed(path: Path) -> None:
+    """Refuse to write to a path below a folder that is closed.
+
+    Raises
+    ------
+    StoreError
+        If it is.
+    """
+    if not _closed:
+        return
+    target = Path(os.path.realpath(path))
+    for folder in (target, *target.parents):
+        why, but = _closed.get(str(folder), ("", ""))
+        if why and target.relative_to(folder).parts[:1] != (but,):
+            raise StoreError(why)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file whole or not at all.
 
@@ -123,6 +162,7 @@ def _temporary(target: Path, *, is_folder: bool = False) -> Iterator[Path]:
     Path
         So that others see that somebody is at work on it.
     """
+    refuse_closed(target)
     sweep_temporaries(target.parent, target.name)
     temporary, descriptor = _make_temporary(target, is_folder=is_folder)
     try:

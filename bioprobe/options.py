@@ -732,7 +732,14 @@ Split = Annotated[
     ),
 ]
 Seed = Annotated[int, SeedOption("Seed of folds and of whatever is drawn.")]
-StoreFolder = Annotated[str | Path, Option("Folder of the store.", ("--store", "-s"), shell=Path)]
+StoreFolder = Annotated[
+    str | Path,
+    Option(
+        "Folder of the store; to read one, its address too, s3://BUCKET/STORE.",
+        ("--store", "-s"),
+        shell=Path,
+    ),
+]
 Model = Annotated[
     str | None,
     Option(

@@ -163,6 +163,7 @@ SOURCES = Registry(
         "json": "bioprobe.sources.files:list_list",
         "dataset": "bioprobe.sources.datasets:list_dataset",
         "folder": "bioprobe.sources.folders:list_folder",
+        "address": "bioprobe.sources.remote:list_address",
         **dict.fromkeys(
             ("csv", "tsv", "parquet", "pq", "jsonl", "ndjson", "xlsx", "xlsm", "xls"),
             "bioprobe.sources.tables:list_table",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bioprobe.quality.description import StoreFacts
     from bioprobe.result import Result
     from bioprobe.store.health import Verification
+    from bioprobe.store.remote import Moved
     from bioprobe.upkeep import Compaction, Removed
 
 app = Commands("Look into a store, and exchange its vectors with other tools.")
@@ -200,6 +201,22 @@ def export(summary: ExportSummary) -> None:
     text head; --level, --taxa, --text-type, --templates, --model and --device are for that.
 
     Example: bioprobe store export vectors.parquet --layout emb-explorer
+    """
+
+
+@command(app, "face.sending:Sends.push", narrows=(), shows=False)
+def push(done: Moved) -> None:
+    """Send a store to an address, from which --store ADDRESS reads it; the manifest goes last.
+
+    Example: bioprobe store push s3://bucket/stores/photos
+    """
+
+
+@command(app, "face.sending:pull", shows=False)
+def pull(done: Moved) -> None:
+    """Copy the store at an address into a folder, or bring what was copied up to date.
+
+    Example: bioprobe store pull s3://bucket/stores/photos --store embeddings/photos
     """
 
 

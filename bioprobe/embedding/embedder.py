@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bioprobe import remote
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.embedding.preparation import Listed, MemoryBudget, Prepared, prepare_on_demand
 from bioprobe.embedding.shard_buffer import (
@@ -25,6 +26,7 @@ from bioprobe.embedding.shard_buffer import (
 )
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.encoders.keeping import KEPT_KINDS, need_keeping
+from bioprobe.images.addresses import join_address
 from bioprobe.images.archives import ARCHIVE_PREFIX, is_whole
 from bioprobe.images.camera import CameraTally
 from bioprobe.images.image_table import (
@@ -34,7 +36,7 @@ from bioprobe.images.image_table import (
     ImageTable,
     find_placeholders,
 )
-from bioprobe.images.location import DATASET_PREFIX, find_file, read_name
+from bioprobe.images.location import DATASET_PREFIX, find_file, is_asked, read_name
 from bioprobe.images.reading import MAX_PIXELS_PX, allow_pixels, ignore_pillow_warnings
 from bioprobe.images.regions import (
     BOX_COLUMNS,
@@ -148,6 +150,20 @@ def _is_there(path: Path) -> bool:
     return True
 
 
+def _find_gone_objects(rows: Iterable[tuple[int, str, str]]) -> tuple[list[int], list[Path]]:
+    """Return the rows of addresses at which nothing is any more, and what cannot be told."""
+    gone, unknown = list[int](), list[Path]()
+    for row, root, path in rows:
+        if not is_asked(root):
+            continue
+        try:
+            if remote.look_again(join_address(root, read_name(path))) is None:
+                gone.append(row)
+        except OSError:
+            unknown.append(find_file(root, path))
+    return gone, unknown
+
+
 # Columns that no source says, and those that count as one label.
 _GIVEN = {*LOCATION_COLUMNS, *FACT_COLUMNS, REGION}
 _LABELS = {*LABEL_COLUMNS, LABELS_FROM}
@@ -195,7 +211,8 @@ def embed_images(
     store : EmbeddingStore
         Store to append to; open it again to see the result.
     n_threads : int or None
-        Threads that read and decode, ≥ 1; None is one a core.
+        Threads that read and decode, ≥ 1; None is one a core, for pictures at addresses at least
+        16.
     max_pixels_px : int
         Images of more pixels fail before they are decoded.
     memory_bytes : int or None
@@ -257,7 +274,7 @@ def embed_images(
             run.list_rows(reads_camera=reads_camera),
             run.buffer,
             source,
-            n_threads=n_threads or _count_cores(),
+            n_threads=n_threads or _count_threads(table.frame),
             max_pixels_px=max_pixels_px,
             memory=MemoryBudget(memory_bytes),
             damaged=damaged,
@@ -465,7 +482,12 @@ class _Run:
         rows = [
             row for file, row in stored if stored_roots[row] in data_sets and file not in listed
         ]
-        gone = Gone((*gone.rows, *rows), gone.out_of_reach)
+        away, unknown = _find_gone_objects(
+            (row, stored_roots[row], paths[row])
+            for file, row in stored
+            if stored_roots[row] in roots and file not in self._read
+        )
+        gone = Gone((*gone.rows, *rows, *away), (*gone.out_of_reach, *unknown))
         self.buffer.store = self.buffer.store.retire(gone.rows)
         return gone
 
@@ -582,6 +604,17 @@ def _read_damage(stored: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def _are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return one.keys() == other.keys() and all(is_same(one[name], other[name]) for name in one)
+
+
+# Of pictures at addresses: each is waited for, which takes no core.
+_REMOTE_THREADS = 16
+
+
+def _count_threads(frame: pd.DataFrame) -> int:
+    """Return how many threads read and decode the pictures of a listing."""
+    n_cores = _count_cores()
+    is_remote = any(map(is_asked, frame["root"].unique()))
+    return max(n_cores, _REMOTE_THREADS) if is_remote else n_cores
 
 
 def _count_cores() -> int:

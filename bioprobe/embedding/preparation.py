@@ -31,6 +31,7 @@ from bioprobe.images.measures import measure_picture
 from bioprobe.images.raw import is_raw, is_raw_name
 from bioprobe.images.reading import MAX_PIXELS_PX, decode_marked, hash_bytes, read_facts
 from bioprobe.images.regions import Region, find_draft_side, get_box, name_content
+from bioprobe.images.versions import open_versions
 from bioprobe.sources.listing import name_of_region
 
 if TYPE_CHECKING:
@@ -213,16 +214,15 @@ def prepare_picture(
     """
     budget = memory or MemoryBudget()
     try:
-        data = read_image_bytes(listed[0].root, listed[0].path)
-        _check_kind(listed[0].path, data)
-        facts: dict[str, Any] = {"sha256": hash_bytes(data), "n_bytes": len(data)}
-        facts |= dataclasses.asdict(read_facts(data))
+        facts, data = _learn(listed[0].root, listed[0].path)
         listed = _drop_old(listed, facts["sha256"])
         rows, wanted = _find_wanted(listed, facts, known)
-        if listed[0].reads_camera:
+        if data is None and ((wanted and encoder is not None) or listed[0].reads_camera):
+            data = _read_again(listed[0], facts)
+        if listed[0].reads_camera and data is not None:
             camera = read_camera(data)
             rows = [dataclasses.replace(row, camera=camera) for row in rows]
-        if encoder is None or not wanted:
+        if encoder is None or not wanted or data is None:
             return rows
         n_pixels = facts["width_px"] * facts["height_px"]
         try:
@@ -237,6 +237,31 @@ def prepare_picture(
     except Exception as error:  # noqa: BLE001 - one bad image never stops a run
         return [Prepared(one, {}, reason=_explain(error)) for one in listed]
     return [_give(row, found, damage) for row in rows]
+
+
+def _learn(root: str, path: str) -> tuple[dict[str, Any], bytes | None]:
+    """Return the facts of a picture, and its bytes if they had to be read for them."""
+    versions, version = open_versions(root), ""
+    if versions is not None:
+        version, facts = versions.recall(path)
+        if facts is not None:
+            return facts, None
+    data = read_image_bytes(root, path)
+    _check_kind(path, data)
+    facts = {"sha256": hash_bytes(data), "n_bytes": len(data)}
+    facts |= dataclasses.asdict(read_facts(data))
+    if versions is not None:
+        versions.keep(path, version, facts)
+    return facts, data
+
+
+def _read_again(listed: Listed, facts: Mapping[str, Any]) -> bytes:
+    """Read the bytes of a picture whose facts an earlier run kept."""
+    data = read_image_bytes(listed.root, listed.path)
+    if hash_bytes(data) != facts["sha256"]:
+        msg = "it was replaced while it was read; a later run tries again"
+        raise ImageReadError(msg)
+    return data
 
 
 def prepare(

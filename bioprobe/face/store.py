@@ -30,6 +30,7 @@ from bioprobe.face.provisional import Provisionals
 from bioprobe.face.removing import Removes
 from bioprobe.face.reporting import Reports
 from bioprobe.face.reviewing import Reviews
+from bioprobe.face.sending import Sends
 from bioprobe.face.showing import Shows
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
@@ -94,6 +95,7 @@ class Store(
     Maps,
     Keeps,
     Removes,
+    Sends,
     Shows,
     Browses,
 ):
@@ -121,7 +123,8 @@ def open(
     Parameters
     ----------
     store : str or Path
-        Its folder.
+        Its folder, or its address (``s3://bucket/store``): it is copied into the cache, as far as
+        it has changed there, and the copy is read.
     model : str, optional
         Encoder of texts and pictures that are asked; by default the one that made the store.
     device : str
@@ -162,7 +165,8 @@ def embed(
         Option(
             "Folders; image files; tables that name files (CSV and its kin, Parquet, JSON Lines, "
             "workbooks); lists of paths "
-            "(.txt, one a line; .json, an array); - for a list on standard input; folders of "
+            "(.txt, one a line; .json, an array); any of these at an address, s3://BUCKET/FOLDER, "
+            "gs:// or hf://; - for a list on standard input; folders of "
             "save_to_disk and Parquet files that hold pictures; "
             "dataset:ORG/NAME[@REVISION][#SPLIT] on the Hugging Face hub.",
             ("-",),
@@ -189,7 +193,12 @@ def embed(
         int | None, Option("Images that the encoder sees at once; by default by device.", least=1)
     ] = None,
     threads: Annotated[
-        int | None, Option("Threads that read and decode; by default one a core.", least=1)
+        int | None,
+        Option(
+            "Threads that read and decode; by default one a core, for pictures at addresses at "
+            "least 16.",
+            least=1,
+        ),
     ] = None,
     decoding: Annotated[
         str | None,
@@ -233,8 +242,8 @@ def embed(
     root: Annotated[
         str | Path | None,
         Option(
-            "Folder that the paths of a table or list start from; by default the table's own, for "
-            "a list the current one.",
+            "Folder or address that the paths of a table or list start from; by default the "
+            "table's own, for a list the current one.",
             shell=Path,
         ),
     ] = None,
@@ -370,7 +379,8 @@ def embed(
     ----------
     sources : str, Path or sequence of them
         Folders, image files, tables that name files, lists of paths (``.txt``, one a line;
-        ``.json``, an array), ``-`` for a list on standard input, data sets.
+        ``.json``, an array), any of these at an address (``s3://bucket/folder``), ``-`` for a list
+        on standard input, data sets.
     store : str or Path
         Folder of the store; made where there is none.
     model : str, optional
@@ -479,8 +489,10 @@ def embed(
     from bioprobe.encoders.views import add_views
     from bioprobe.images.image_table import find_placeholders
     from bioprobe.quality.description import describe_contradicting_copies
+    from bioprobe.remote import find_address
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.store import EmbeddingStore
+    from bioprobe.store.remote import refuse_writing
     from bioprobe.store.view import View
     from bioprobe.tables import TableOptions
     from bioprobe.taxonomy.matching import resolve_labels
@@ -503,6 +515,8 @@ def embed(
         written=TableOptions(delimiter, encoding, decimal, sheet),
         fetches=fetch,
     )
+    if address := find_address(store):
+        refuse_writing(address)
     table = find_images([Path(one) for one in list_given(sources)], options)
     _check_boxes(table, options)
     if fetch:

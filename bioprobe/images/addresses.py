@@ -1,7 +1,8 @@
 """Pictures named by an address: where their copies are kept, and what to say where there is none.
 
 The root of such a row is the address up to its last slash, and its path the rest. Nothing here
-goes to a network; :mod:`bioprobe.sources.fetching` does, where a person asks for it.
+goes to a network; :mod:`bioprobe.sources.fetching` does, where a person asks for it, and
+:mod:`bioprobe.remote` where they name a bucket or a hub themselves.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import Path
 
 from bioprobe.cache import find_cache
 from bioprobe.errors import SourceError
+from bioprobe.remote import PROTOCOLS, find_address
 
-_ADDRESS = re.compile(r"(https?|ftp|gs|s3)://[^\s/]+", re.IGNORECASE)
-_COLLAPSED = re.compile(r"(https?|ftp|gs|s3):/{1,2}([^\s/].*)", re.IGNORECASE | re.DOTALL)
+_SCHEMES = "|".join(("https?", "ftp", *PROTOCOLS))
+_ADDRESS = re.compile(rf"({_SCHEMES})://[^\s/]+", re.IGNORECASE)
+_COLLAPSED = re.compile(rf"({_SCHEMES}):/{{1,2}}([^\s/].*)", re.IGNORECASE | re.DOTALL)
 # Where the public objects of two stores of objects answer.
 _PUBLIC = {
     "gs": "https://storage.googleapis.com/{bucket}/{key}",
@@ -57,6 +60,12 @@ def refuse_address(named: str | Path) -> None:
     if found is None or os.path.lexists(named):
         return
     address = f"{found[1]}://{found[2]}"
+    if find_address(named):
+        msg = (
+            f"{address} is an address, and a file or folder on this machine is wanted: bring it "
+            f"into a store by bioprobe embed {address}, and ask that store"
+        )
+        raise SourceError(msg)
     msg = (
         f"{address} is an address, and a file or folder on this machine is wanted: download it and "
         "name the file; or write addresses into the column path of a table, bring them into a "

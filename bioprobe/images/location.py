@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioprobe import remote
 from bioprobe.access import exists, is_file, is_folder, list_files
 from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.files import read_json
@@ -211,12 +212,23 @@ def read_image_bytes(root: str, path: str, *, allow_outside: bool = False) -> by
     if root.startswith(ARCHIVE_PREFIX):
         return open_archive(Path(read_name(root.removeprefix(ARCHIVE_PREFIX)))).read(path)
     if is_address(root):
-        return _read_copy(join_address(root, path))
+        return _read_address(root, path)
     return read_file(find_file(root, path))
 
 
-def _read_copy(address: str) -> bytes:
-    """Return the bytes that were fetched from an address."""
+def is_asked(root: str) -> bool:
+    """Tell whether pictures of a root are read at its address: a person named it."""
+    return bool(remote.find_address(root)) and remote.is_named(root)
+
+
+def _read_address(root: str, path: str) -> bytes:
+    """Return the bytes at an address that a person named; of others those that were fetched."""
+    if is_asked(root):
+        if ".." in path.split("/"):
+            msg = "its path leads out of the address that it starts from"
+            raise ImageReadError(msg)
+        return remote.read(join_address(root, read_name(path)), most_bytes=MAX_BYTES)
+    address = join_address(root, path)
     try:
         return read_file(find_copy(address))
     except FileNotFoundError:

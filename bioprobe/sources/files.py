@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +18,9 @@ from bioprobe.errors import SourceError
 from bioprobe.files import parse_json, reading_source
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import read_name, write_name
+from bioprobe.remote import find_address
 from bioprobe.sources.listing import Part
-from bioprobe.sources.lookup import find_files
+from bioprobe.sources.lookup import find_files, find_objects
 from bioprobe.table_bounds import check_json, check_lines
 from bioprobe.tables import TableOptions
 from bioprobe.taxonomy import Rank
@@ -36,8 +37,8 @@ class SourceOptions:
     Parameters
     ----------
     root : Path or None
-        Folder to which the paths of a table or list are relative; by default its own folder; for
-        a list on standard input, or one of whose paths none is there, the current one.
+        Folder to which the paths of a table or list are relative, or an address; by default its own
+        folder; for a list on standard input, or one of whose paths none is there, the current one.
     path_column : str or None
         Column of a table that names the file, ``FOLDER/FILE`` where two do; by default the first
         found of ``path``, ``file_path``, ``file_name`` and their like. In a data set, the column
@@ -178,6 +179,31 @@ def _list_paths(paths: Sequence[str], root: Path, options: SourceOptions) -> Par
     return dataclasses.replace(listed, reasons=found.reasons, notes=found.notes)
 
 
+def list_objects(
+    paths: Sequence[str], address: str, options: SourceOptions, top: str | None = None
+) -> Part:
+    """List pictures whose paths start from an address.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    address : str
+        They need not be there: who reads them says so.
+    options : SourceOptions
+        As for :func:`list_files`.
+    top : str, optional
+        Address that they are named from in the table; by default the same.
+    """
+    import pandas as pd
+
+    found = find_objects(paths, address)
+    rows = [locate(one, top or address) for one in found.files]
+    listing = pd.DataFrame(rows, columns=["root", "path"], dtype=object).map(write_name)
+    folders = [PurePosixPath(one).parent for one in found.files]
+    labelled = label_by_folders(listing, folders, options)
+    return Part(labelled, is_derived=True, is_named=True, reasons=found.reasons)
+
+
 #: Endings of lists of paths.
 LIST_SUFFIXES = frozenset({".txt", ".json"})
 #: Endings of tables and lists that are not read, and that no picture has.
@@ -215,6 +241,8 @@ def list_list(source: Path, options: SourceOptions) -> Part:
     if not paths:
         msg = f"the list {source} names no path; write one a line, or a JSON array of them"
         raise SourceError(msg)
+    if address := find_address(options.root):
+        return list_objects(paths, address, options)
     bases = [options.root] if options.root else [source.parent, Path()]
     # Of a list that was written on Windows.
     spelled = [one for path in paths for one in dict.fromkeys((path, path.replace("\\", "/")))]
@@ -278,6 +306,11 @@ def locate(file: str, root: str) -> tuple[str, str]:
     # Lexically: a link keeps the name that the user gave it.
     top = root.rstrip(os.sep) + os.sep
     return root, file.removeprefix(top) if file.startswith(top) else file
+
+
+def name_folder(folder: Path) -> str:
+    """Return the folder that paths start from as a table names it, or its address."""
+    return find_address(folder) or write_name(absolute(folder))
 
 
 def absolute(path: Path) -> str:

@@ -50,7 +50,7 @@ def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
     metadata = [file for file in walked.others if file.name in METADATA_NAMES]
     listed = {
         file: part for file in metadata
-        if (part := _list_metadata(file, folder, options)) is not None
+        if (part := list_metadata(file, folder, options)) is not None
     }  # fmt: skip
     others = [one for one in walked.others if absolute(one) in options.named]
     left_out = walked.describe([*listed, *others])
@@ -68,7 +68,7 @@ def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
         raise SourceError(msg)
     found = list_files(walked.files, folder, options)
     notes = [Note(f"{join(root, path)}: {why}", PROBLEM) for root, path, why in unread]
-    notes += _compare_metadata(listed)
+    notes += compare_metadata(listed)
     if left_out:
         remedy = "; --include GLOB takes pictures" if walked.left_out else ""
         notes.append(Note(f"left out below {folder}: {left_out}{remedy}"))
@@ -90,7 +90,7 @@ def holds_parquet_only(folder: Path) -> Path | None:
     return first
 
 
-def _compare_metadata(listed: Mapping[Path, Part]) -> list[Note]:
+def compare_metadata(listed: Mapping[Path, Part]) -> list[Note]:
     """Say which metadata tables of one folder contradict each other, and on how many pictures."""
     notes = []
     for one, other in itertools.combinations(listed, 2):
@@ -124,14 +124,23 @@ def _count_contradictions(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, i
 _OTHER = " (the other)"
 
 
-def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> Part | None:
-    """List what a metadata table names; None where it is one of another sort."""
+def list_metadata(
+    file: Path, folder: Path, options: SourceOptions, *, base: Path | None = None
+) -> Part | None:
+    """List what a metadata table names; None where it is one of another sort.
+
+    Parameters
+    ----------
+    file : Path
+    folder : Path
+        That its pictures are named from in the image table, or an address.
+    options : SourceOptions
+    base : Path, optional
+        Where it lies, if it is the copy of one at an address.
+    """
     frame = read_table(file)
     if _METADATA_COLUMN not in frame.columns:
         return None
-    return list_rows(frame, _METADATA_COLUMN, file, _without_root(options), root=folder)
-
-
-def _without_root(options: SourceOptions) -> SourceOptions:
     # The names are relative to the metadata's own folder, whatever other tables are relative to.
-    return SourceOptions(rank_columns=options.rank_columns, tell=options.tell)
+    own = SourceOptions(base, rank_columns=options.rank_columns, tell=options.tell)
+    return list_rows(frame, _METADATA_COLUMN, file, own, root=folder)

@@ -17,6 +17,10 @@ of their last part is taken, where no other address of the table ends in it or t
 are those of the address.
 
 Where several files could be meant none is taken.
+
+Of paths that start from an address, ``--root s3://bucket/photos``, nothing is looked up but whether
+a column of folders is part of them: each names the object that it is written as, ``\\`` read as
+``/``.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ import urllib.parse
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bioprobe import remote
 from bioprobe.access import is_absent
 from bioprobe.images.addresses import is_address
 from bioprobe.images.location import read_name, write_name
@@ -173,6 +178,60 @@ def find_files(
     lookup.name_lost()
     reasons = {lookup.files[row]: lookup.why[row] for row in lookup.lost}
     return Found(lookup.files, reasons, lookup.tell())
+
+
+def find_objects(
+    paths: Iterable[str],
+    base: str,
+    *,
+    folders: Sequence[str] | None = None,
+    is_folder: bool = False,
+) -> Found:
+    """Name the objects of paths that start from an address; only reading tells what is there.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        As written; addresses stay what they are.
+    base : str
+        Address that they start from.
+    folders : sequence of str, optional
+        What may be the folder of each, ``""`` where nothing is.
+    is_folder : bool
+        Whether it is the folder; else it is where it makes an object that is there.
+    """
+    written = list(paths)
+    bare = [_name_object(path, base) for path in written]
+    if folders is not None:
+        pairs = zip(written, folders, strict=True)
+        joined = [
+            _name_object(path if is_address(path) else f"{folder}/{path}", base)
+            for path, folder in pairs
+        ]
+        others = [one for one, alone in zip(joined, bare, strict=True) if one and one != alone]
+        if is_folder or any(remote.look(one) is not None for one in others[:_SHOWN]):
+            bare = joined
+    lost = {row for row, name in enumerate(bare) if not name}
+    files = [name or f"{base}/{path}" for name, path in zip(bare, written, strict=True)]
+    return Found(files, {files[row]: _LEADS_OUT for row in lost}, ())
+
+
+_LEADS_OUT = "its path leads out of the address that it starts from"
+
+
+def _name_object(path: str, base: str) -> str:
+    """Return the address of a path, ``""`` where it leads out of the base."""
+    if is_address(path.strip()):
+        return path.strip()
+    parts = list[str]()
+    for part in _turn(path).split("/"):
+        if part == "..":
+            if not parts:
+                return ""
+            parts.pop()
+        elif part not in {"", "."}:
+            parts.append(part)
+    return "/".join((base, *parts)) if parts else ""
 
 
 def _split(path: str) -> list[str]:

@@ -18,6 +18,8 @@ from bioprobe.images.image_table import FACT_COLUMNS, concatenate_columns
 from bioprobe.images.location import read_name, write_name
 from bioprobe.images.regions import REGION, get_box
 from bioprobe.registry import SOURCES
+from bioprobe.remote import find_address
+from bioprobe.remote import name as remember
 from bioprobe.result import PROBLEM, Note, Notes, Result
 from bioprobe.sources.bounds import confine
 from bioprobe.sources.datasets import is_dataset
@@ -64,6 +66,8 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
         - ``-``: paths on standard input, one a line or each ended by a NUL byte;
         - Hugging Face data sets: folders of ``save_to_disk``, Parquet files that hold the
           pictures or folders of these, and ``dataset:ORG/NAME[@REVISION][#SPLIT]`` on the hub;
+        - folders, tables, lists and pictures at addresses of buckets and hubs, ``s3://…``
+          (:mod:`bioprobe.sources.remote`);
         - what another package adds: ``NAME:…``, and files and folders that end in ``.NAME``.
     options : SourceOptions, optional
 
@@ -104,9 +108,15 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
 
 def _list(name: str, source: Path, options: SourceOptions) -> Any:  # noqa: ANN401
     """List a source whose name in the registry, or format, is known."""
+    at_address = find_address(options.root)
     for one in list_formats():
         if one.name == name:
+            if at_address:
+                msg = f"{source} is {one.what}, of pictures on a disk; got --root {at_address}"
+                raise SourceError(msg)
             return list(one.list(Peek(source), options))
+    if at_address:
+        remember(at_address)
     return SOURCES.load(name)(source, options)
 
 
@@ -121,6 +131,8 @@ def _name_source(source: Path) -> str:
     """Name what lists pictures, the same in a later run; what comes on standard input has none."""
     if str(source) == STANDARD_INPUT:
         return ""
+    if address := find_address(source):
+        return address
     return write_name(absolute(source) if source.exists() else str(source))
 
 
@@ -139,6 +151,8 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
     SourceError
         If there is nothing there, it cannot be looked at, or is a table or list that is not read.
     """
+    if find_address(source):
+        return ADDRESS
     with reading_source(source):
         return _recognise(source, options)
 
@@ -183,6 +197,7 @@ def _is_told(suffix: str, options: SourceOptions) -> bool:
 
 
 # What is not a format of another tool, by its name in the registry.
+ADDRESS = "address"
 _KINDS = {
     "": ("image files", "their endings, or no other kind"),
     "-": ("a list of paths on standard input", "-"),
@@ -190,6 +205,7 @@ _KINDS = {
     "json": ("a list of paths, an array of texts", ".json"),
     "dataset": ("a Hugging Face data set", "dataset:, its files, or a column of pictures"),
     "folder": ("a folder of pictures", "a folder"),
+    "address": ("a folder, table, list or picture at an address", "s3://, gs://, hf:// and others"),
     "csv": ("a table of text, one row a line", ".csv, or a header in .txt"),
     "tsv": ("a table of text, cells separated by tabs", ".tsv"),
     "parquet": ("a Parquet table", ".parquet"),

@@ -32,9 +32,9 @@ from bioprobe.images.location import read_name, write_name
 from bioprobe.images.regions import REGION
 from bioprobe.result import PROBLEM, Note, Notes
 from bioprobe.sources.boxes import cut_boxes
-from bioprobe.sources.files import SourceOptions, absolute, locate
+from bioprobe.sources.files import SourceOptions, absolute, locate, name_folder
 from bioprobe.sources.listing import Part, choose_regions, find_said, join
-from bioprobe.sources.lookup import find_files
+from bioprobe.sources.lookup import find_files, find_objects
 from bioprobe.sources.walking import IMAGE_SUFFIXES
 from bioprobe.tables import choose_delimiter, open_table
 from bioprobe.taxonomy.columns import (
@@ -174,7 +174,7 @@ def list_rows(
     if len(cells) and not has_path.any():
         msg = f"{table} {place(0)}: no path in column {columns.file!r}; fill it in"
         raise SourceError(msg)
-    base, top = (write_name(absolute(folder)) for folder in (options.root or table.parent, root))
+    base, top = (name_folder(folder) for folder in (options.root or table.parent, root))
     is_empty = np.zeros(len(frame), dtype=bool)
     for row in np.flatnonzero(~has_path).tolist():
         is_empty[row] = not find_said(
@@ -192,16 +192,21 @@ def list_rows(
             Note(f"{n_rows:,} cells of {table} name several pictures; a row is made of each")
         )
     kept = frame.take(rows).reset_index(drop=True)
-    found = find_files(
-        map(_spell_bytes, paths), base, kept.drop(columns=columns.file), name=str(table),
-        beside=write_name(absolute(table.parent)), is_folder=columns.is_sure,
-        fetches=options.fetches,
-        folders=_write_paths(kept, columns.folder) if columns.folder else None,
-        addresses=_write_paths(kept, columns.address) if columns.address else None,
-    )  # fmt: skip
+    folders = _write_paths(kept, columns.folder) if columns.folder else None
+    if is_address(base):
+        found = find_objects(paths, base, folders=folders, is_folder=columns.is_sure)
+    else:
+        found = find_files(
+            map(_spell_bytes, paths), base, kept.drop(columns=columns.file), name=str(table),
+            beside=write_name(absolute(table.parent)), is_folder=columns.is_sure,
+            fetches=options.fetches, folders=folders,
+            addresses=_write_paths(kept, columns.address) if columns.address else None,
+        )  # fmt: skip
     places = [
-        split_address(file) if is_address(file) else locate(file, top) for file in found.files
-    ]
+        split_address(file) if is_address(file) and not file.startswith(f"{top}/")
+        else locate(file, top)
+        for file in found.files
+    ]  # fmt: skip
     listing = pd.DataFrame(places, columns=["root", "path"], dtype=object)
     listed = concatenate_columns([listing, describe_rows(kept, options, used=(columns.file,))])
     # A row's file may be named from the root otherwise than it was found.

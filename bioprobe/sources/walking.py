@@ -68,7 +68,8 @@ DERIVED = {
 # Files by which a program that makes such folders is known, in lower case.
 _OF_TIMELAPSE = (".tdb", ".ddb")
 _DETECTIONS = b'"detection_categories"'
-_PEEKED_BYTES = 1 << 16
+#: Of the beginning of a file, and of its end.
+PEEKED_BYTES = 1 << 16
 _ENDING_SHOWN = 6
 
 
@@ -176,7 +177,7 @@ def walk(folder: Path, rules: Rules | None = None) -> Walked:
     folder : Path
     rules : Rules, optional
     """
-    walking = _Walking(folder, rules or Rules())
+    walking = Walking(rules or Rules())
     walking.enter(folder, "", "")
     return walking.found
 
@@ -196,11 +197,17 @@ def _explain_folder(name: str) -> str:
     return f"in {shown} ({what})" if what else ""
 
 
-class _Walking:
-    """One way through a tree of folders."""
+class Walking:
+    """One way through a tree of folders, here those of a disk.
 
-    def __init__(self, top: Path, rules: Rules) -> None:
-        self._top, self._rules = top, rules
+    Parameters
+    ----------
+    rules : Rules
+        Which of the files are taken.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
         self.found = Walked()
 
     def enter(self, folder: Path, below: str, why: str) -> None:
@@ -218,7 +225,7 @@ class _Walking:
         waiting = [(folder, below, why)]
         while waiting:
             here, path, rule = waiting.pop()
-            names, folders = self._list(here, is_quiet=bool(rule))
+            names, folders = self.list_folder(here, is_quiet=bool(rule))
             self._take(here, path, names, rule)
             inner = [
                 (Path(here, name), _join(path, name),
@@ -227,7 +234,15 @@ class _Walking:
             ]  # fmt: skip
             waiting += inner[::-1]
 
-    def _list(self, folder: Path, *, is_quiet: bool) -> tuple[list[str], list[str]]:
+    def list_folder(self, folder: Path, *, is_quiet: bool) -> tuple[list[str], list[str]]:
+        """Return the names of the files and of the folders in a folder.
+
+        Parameters
+        ----------
+        folder : Path
+        is_quiet : bool
+            Whether nothing is said of what cannot be listed, as where it is left out.
+        """
         names, folders, n_links = list[str](), list[str](), 0
         try:
             with os.scandir(folder) as entries:
@@ -287,20 +302,44 @@ class _Walking:
             return by_name
         what = DERIVED.get(name.lower())
         if what and (
-            _holds_program(parent, name, beside) or self._is_made_of(parent, name, beside)
+            self._holds_program(parent, name, beside) or self._is_made_of(parent, name, beside)
         ):
             return f"in {name} ({what})"
         return ""
 
-    @staticmethod
-    def _is_made_of(parent: Path, name: str, beside: Sequence[str]) -> bool:
+    def _is_made_of(self, parent: Path, name: str, beside: Sequence[str]) -> bool:
         """Tell whether each picture of a folder has the name of one that lies beside it."""
         stems = {os.path.splitext(one)[0].lower() for one in beside if is_picture(one)}  # noqa: PTH122
-        try:
-            inside = [one for one in os.listdir(parent / name) if is_picture(one)]  # noqa: PTH208
-        except OSError:
-            return False
+        names = self.list_folder(parent / name, is_quiet=True)[0] if stems else []
+        inside = [one for one in names if is_picture(one)]
         return bool(stems and inside) and all(_is_named_after(one.lower(), stems) for one in inside)
+
+    def _holds_program(self, parent: Path, name: str, beside: Sequence[str]) -> bool:
+        """Tell whether a file of the program that makes such a folder lies beside it."""
+        low = [one.lower() for one in beside]
+        if name.lower() == "backups":
+            is_there = any(
+                one.endswith(_OF_TIMELAPSE) or one.startswith("timelapsedata") for one in low
+            )
+            return is_there or self.is_folder(parent / "DeletedFiles")
+        if name.lower() in {"crops", "visualization", "visualizations"}:
+            files = [parent / one for one in beside if one.lower().endswith(".json")]
+            return any(_lists_detections(self.peek(file)) for file in files)
+        return False
+
+    def is_folder(self, place: Path) -> bool:
+        """Tell whether a folder is there."""
+        return place.is_dir()
+
+    def peek(self, file: Path) -> bytes:
+        """Return the beginning and the end of a file, nothing where it cannot be read."""
+        try:
+            with file.open("rb") as stream:
+                start = stream.read(PEEKED_BYTES)
+                stream.seek(max(0, file.stat().st_size - PEEKED_BYTES))
+                return start + stream.read()
+        except OSError:
+            return b""
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
@@ -318,29 +357,8 @@ def _is_named_after(name: str, stems: set[str]) -> bool:
     return any(stem[start:end] in stems for start in starts for end in ends if start < end)
 
 
-def _holds_program(parent: Path, name: str, beside: Sequence[str]) -> bool:
-    """Tell whether a file of the program that makes such a folder lies beside it."""
-    low = [one.lower() for one in beside]
-    if name.lower() == "backups":
-        is_there = any(
-            one.endswith(_OF_TIMELAPSE) or one.startswith("timelapsedata") for one in low
-        )
-        return is_there or (parent / "DeletedFiles").is_dir()
-    if name.lower() in {"crops", "visualization", "visualizations"}:
-        return any(
-            one.lower().endswith(".json") and _lists_detections(parent / one) for one in beside
-        )
-    return False
-
-
-def _lists_detections(file: Path) -> bool:
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(_PEEKED_BYTES)
-            stream.seek(max(0, file.stat().st_size - _PEEKED_BYTES))
-            return _DETECTIONS in start or _DETECTIONS in stream.read() or b'"predictions"' in start
-    except OSError:
-        return False
+def _lists_detections(peeked: bytes) -> bool:
+    return _DETECTIONS in peeked or b'"predictions"' in peeked[:PEEKED_BYTES]
 
 
 def _join(below: str, name: str) -> str:

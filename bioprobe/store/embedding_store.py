@@ -22,6 +22,7 @@ from bioprobe.files import explaining_refusal
 from bioprobe.images.image_table import ImageTable, concatenate
 from bioprobe.images.regions import REGION
 from bioprobe.options import BOTH, GIVEN
+from bioprobe.remote import find_address
 from bioprobe.result import Note
 from bioprobe.store.added_taxa import find_added_taxa
 from bioprobe.store.annotations import Log, find_log, read_log
@@ -38,6 +39,7 @@ from bioprobe.store.kept import Kept
 from bioprobe.store.labels import Labels, Lineages, describe_labels
 from bioprobe.store.lease import Lease, take_lease
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal
+from bioprobe.store.remote import holds_store, open_copy, refuse_writing
 from bioprobe.store.shard import VECTORS_NAME, map_vectors, widen, write_shard
 from bioprobe.store.stored_table import Columns, StoredTable
 from bioprobe.store.writing import LOCK_NAME, check_present, holding
@@ -103,11 +105,13 @@ class EmbeddingStore:
             If that cannot be told, as of a folder that may not be entered.
         """
         _check_name(folder)
+        if address := find_address(folder):
+            return holds_store(address)
         return is_file(Path(folder) / MANIFEST_NAME)
 
     @classmethod
     def open(cls, folder: str | Path, *, after: EmbeddingStore | None = None) -> EmbeddingStore:
-        """Open the store in a folder.
+        """Open the store in a folder, or the copy of the one at an address.
 
         Parameters
         ----------
@@ -123,7 +127,8 @@ class EmbeddingStore:
             If it is there and cannot be read just now.
         """
         _check_name(folder)
-        place = Path(folder)
+        address = find_address(folder)
+        place = open_copy(address) if address else Path(folder)
         # What is written after it was looked is a change since.
         stamp, manifest = _look(place), Manifest.read(place)
         while True:
@@ -178,6 +183,8 @@ class EmbeddingStore:
             If the folder holds a store, or the shards of one, or cannot be written, or the dtype
             is another.
         """
+        if address := find_address(folder):
+            refuse_writing(address)
         path = Path(folder)
         if cls.exists(path):
             msg = f"{path} already holds a store; open it, or choose another folder"

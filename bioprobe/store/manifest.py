@@ -23,6 +23,7 @@ from bioprobe.files import (
     TEXTS,
     Kind,
     check_fields,
+    parse_json,
     read_json,
     write_text,
 )
@@ -333,6 +334,32 @@ class Manifest:
         except (OSError, ValueError) as error:
             msg = f"{path} cannot be read ({error}); restore it from a copy, or embed again"
             raise StoreError(msg) from error
+        return cls._from_json(fields, path)
+
+    @classmethod
+    def parse(cls, data: bytes, place: str) -> Manifest:
+        """Read the bytes of a manifest.
+
+        Parameters
+        ----------
+        data : bytes
+        place : str
+            Where they come from, for errors.
+
+        Raises
+        ------
+        StoreError
+            If they are damaged, or a newer bioprobe wrote them.
+        """
+        try:
+            fields = parse_json(data)
+        except ValueError as error:
+            msg = f"{place} cannot be read ({error}); send the store again"
+            raise StoreError(msg) from error
+        return cls._from_json(fields, place)
+
+    @classmethod
+    def _from_json(cls, fields: Any, path: str | Path) -> Manifest:  # noqa: ANN401 - whatever it is
         version = fields.get("schema_version") if isinstance(fields, dict) else None
         if version is None:
             msg = f"{path} is not the manifest of a store; restore it from a copy, or embed again"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bioprobe.access import is_file
 from bioprobe.errors import StoreError, StoreLockedError
-from bioprobe.files import explaining_refusal, sweep_data, sweep_temporaries
+from bioprobe.files import explaining_refusal, refuse_closed, sweep_data, sweep_temporaries
 from bioprobe.store.kept import sweep_kept
 from bioprobe.store.lease import remove_unread
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
@@ -96,6 +96,7 @@ def locking(file: Path, wait_s: float, doing: str, otherwise: str = "") -> Itera
     """
     import filelock
 
+    refuse_closed(file)
     lock = filelock.FileLock(file, timeout=wait_s)
     with explaining_refusal(file.parent):
         try:

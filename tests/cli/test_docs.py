@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
+import fsspec
 import pandas as pd
 import pytest
 from PIL import Image
@@ -275,6 +276,8 @@ def test_what_a_page_shows_runs(
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     monkeypatch.chdir(folder)
     monkeypatch.delenv("BIOPROBE_STORE", raising=False)
+    if any("s3://" in block for _, block in BLOCKS[page]):
+        _fill_bucket(folder / "photos")
     names: dict[str, object] = {}
     serving = request.getfixturevalue("serving") if "bioprobe serve" in PAGES[page] else None
     for language, block in BLOCKS[page]:
@@ -333,7 +336,15 @@ def _run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
         return 0
     if not line.startswith(FAILS):
         arguments = [LARGE_MODEL.sub("sketch", part) for part in arguments]
-    return run(arguments)
+    return run([part.replace("s3://", "memory://") for part in arguments])
+
+
+def _fill_bucket(photos: Path) -> None:
+    """Put the pictures into what stands for a bucket: a file system in the memory."""
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    for file in filter(Path.is_file, photos.rglob("*")):
+        system.pipe_file(f"/bucket/photos/{file.relative_to(photos)}", file.read_bytes())
 
 
 def _check_set_up(line: str) -> None:
