@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from bioprobe.interchange.row_groups import Found, Outline, Sought, take_all
 from bioprobe.interchange.saved_datasets import SUFFIXES, choose_vector_column
 from bioprobe.interchange.vector_source import (
     BLOCK_ROWS,
+    KEY,
     ReadOptions,
     VectorBatch,
     VectorSource,
@@ -300,6 +302,12 @@ class _Reader:
         self._outline, self._found, self._progress = outline, found, progress
         self._schema = outline.groups[0].part.schema
         address = outline.place.address
+        if KEY.encode() in (self._schema.metadata or {}):
+            msg = (
+                f"{address} was exported by bioprobe, which reads such files whole: copy them to "
+                "this machine, import them without --within, and choose rows by --where"
+            )
+            raise SourceError(msg)
         self._column = choose_vector_column(self._schema, address, options)
         self._plain = find_plain_columns(self._schema)
         self._identity = self._find_identity(path_column)
@@ -335,7 +343,7 @@ class _Reader:
         """Return the source of these rows."""
         n_rows = sum(one.n_rows for one in self._found)
         return VectorSource(
-            self._outline.place.address, n_rows, self._find_dim(), None,
+            self._outline.place.address, n_rows, self._dim, None,
             tuple(n for n in self._schema.names if n not in (self._column, *self._plain)),
             self._read, is_unit,
         )  # fmt: skip
@@ -344,23 +352,26 @@ class _Reader:
         """Pass over rows that are known by their names."""
         self._known = known
 
-    def _find_dim(self) -> int:
+    @functools.cached_property
+    def _dim(self) -> int:
         kind = self._schema.field(self._column).type
         if hasattr(kind, "list_size"):
             return int(kind.list_size)
         import pyarrow as pa
 
-        group = self._found[0].group
-        for batch in self._outline.iter_batches(group, [self._column], _N_PEEKED):
-            return find_dim(pa.chunked_array([batch.column(0)]))
-        return 0
+        batches = self._outline.iter_batches(
+            self._found[0].group, [self._column], _N_PEEKED, at_once=False
+        )
+        with contextlib.closing(batches):
+            peeked = next(batches, None)
+        return 0 if peeked is None else find_dim(pa.chunked_array([peeked.column(0)]))
 
     def _read(self) -> Iterator[VectorBatch]:
         import pyarrow as pa
 
         columns = [self._column, *self._plain]
         total = sum(one.n_rows for one in self._found)
-        dim, done = self._find_dim(), 0
+        done = 0
         for one in self._found:
             wanted = one.mask
             if self._known:
@@ -383,7 +394,7 @@ class _Reader:
                 self.n_known += int((~new).sum())
                 if new.any():
                     table = table if new.all() else table.filter(pa.array(new))
-                    yield to_batch(table, self._column, self._plain, dim)
+                    yield to_batch(table, self._column, self._plain, self._dim)
                 done += int(mask.sum())
                 self._progress(Step(done, total, "images"))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 # Of a Path, which holds no empty part, ``hf:/`` is an address too; a drive such as ``C:/`` is none.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}([^/].*)", re.IGNORECASE | re.DOTALL)
+_PASSWORD = re.compile(r"[^:]+://[^/@]*:[^/@]*@")
 # Bytes that are asked for at once: what a dropped connection costs.
 _MOST_BYTES = 8 << 20
 # Tries of one range, and seconds before the second; each further wait is twice as long.
@@ -129,11 +130,18 @@ def open_place(source: str | Path, *endings: str) -> Place:
     MissingExtraError
         If the package that reads such addresses is not installed.
     SourceError
-        If there is nothing of such a name, or it cannot be reached or may not be read.
+        If there is nothing of such a name, it cannot be reached or may not be read, or a password
+        stands in the address.
     """
     import fsspec
 
     address = find_address(source)
+    if address is not None and _PASSWORD.match(address):
+        msg = (
+            "an address with a password in it would stand in the store and in messages; leave it "
+            "out, and say it as the library of that address reads it"
+        )
+        raise SourceError(msg)
     named = address or str(Path(source).absolute())
     try:
         system, root = fsspec.core.url_to_fs(named)

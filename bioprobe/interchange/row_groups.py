@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _THREADS = 8
 # Bytes of the columns of a row group that are read at once; of larger ones they are streamed.
 _AT_ONCE_BYTES = 256 << 20
-_BUFFER_BYTES = 8 << 20
+_BUFFER_BYTES = 1 << 20
 _SHOWN = 4
 _T, _U = TypeVar("_T"), TypeVar("_U")
 
@@ -203,9 +203,19 @@ class Outline:
         )
 
     def iter_batches(
-        self, group: Group, columns: Sequence[str], n_rows: int
-    ) -> Iterable[pa.RecordBatch]:
+        self, group: Group, columns: Sequence[str], n_rows: int, *, at_once: bool = True
+    ) -> Generator[pa.RecordBatch]:
         """Read some columns of one group, some rows at a time.
+
+        Parameters
+        ----------
+        group : Group
+        columns : sequence of str
+        n_rows : int
+            Of a batch.
+        at_once : bool
+            Whether all bytes of a group that is not large are asked for first; else they come as
+            rows are read, so that who stops early has read little.
 
         Yields
         ------
@@ -216,12 +226,13 @@ class Outline:
         import pyarrow.parquet as pq
 
         part = group.part
-        is_small = _count_column_bytes(part.footer, group.number, columns) <= _AT_ONCE_BYTES
+        n_bytes = _count_column_bytes(part.footer, group.number, columns)
+        is_whole = at_once and n_bytes <= _AT_ONCE_BYTES
         try:
             with self.place.open(part.file) as raw:
                 file = pq.ParquetFile(
-                    raw, metadata=part.footer, pre_buffer=is_small,
-                    buffer_size=0 if is_small else _BUFFER_BYTES,
+                    raw, metadata=part.footer, pre_buffer=is_whole,
+                    buffer_size=0 if is_whole else _BUFFER_BYTES,
                 )  # fmt: skip
                 batches = file.iter_batches(n_rows, row_groups=[group.number], columns=columns)
                 for batch in batches:

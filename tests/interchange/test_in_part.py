@@ -27,7 +27,13 @@ from bioprobe.errors import (
     SourceError,
     TaxonomyError,
 )
-from bioprobe.interchange import draft, import_in_part, is_read_in_part, row_groups
+from bioprobe.interchange import (
+    draft,
+    export_store,
+    import_in_part,
+    is_read_in_part,
+    row_groups,
+)
 from bioprobe.progress import Step
 from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.store.imported import read_imports
@@ -427,6 +433,7 @@ def test_the_command_says_what_was_read(
     [
         ("memory://nothing-here", "holds no file that ends in .parquet"),
         ("nosuch://a/b", "Protocol not known: nosuch"),
+        ("s3://me:secret@bucket/set", "an address with a password in it would stand in the store"),
     ],
 )
 def test_an_address_that_leads_nowhere_is_refused(
@@ -442,6 +449,14 @@ def test_a_package_that_is_missing_is_named(
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(MissingExtraError, match=r"s3://bucket/set takes a package .* s3fs"):
         import_in_part("s3://bucket/set", tmp_path / "S")
+
+
+def test_what_bioprobe_exported_is_read_whole(published: Path, tmp_path: Path) -> None:
+    import_in_part(published, tmp_path / "S", within=["Panthera leo"])
+    file = tmp_path / "v.parquet"
+    export_store(EmbeddingStore.open(tmp_path / "S"), file, "emb-explorer")
+    with pytest.raises(SourceError, match=r"was exported by bioprobe, .* import them without"):
+        import_in_part(file, tmp_path / "T", within=["Felidae"], model="bioclip-2")
 
 
 def test_files_that_are_not_alike_are_refused(tmp_path: Path) -> None:
