@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import os
 import re
 import threading
 import time
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 # Of a Path, which holds no empty part, ``hf:/`` is an address too; a drive such as ``C:/`` is none.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}([^/].*)", re.IGNORECASE | re.DOTALL)
+_OF_PAGES = {"http", "https", "ftp"}
 _PASSWORD = re.compile(r"[^:]+://[^/@]*:[^/@]*@")
 # Bytes that are asked for at once: what a dropped connection costs.
 _MOST_BYTES = 8 << 20
@@ -36,17 +38,21 @@ _TAGS = ("ETag", "etag", "md5Hash", "blob_id", "mtime", "LastModified", "last_mo
 
 
 def find_address(source: str | Path) -> str | None:
-    """Return the address that a source is, None where it is a file or folder of this machine.
+    """Return the address that a source is; None of what is here, or is named by a page's address.
+
+    Below an address of ``https`` nothing can be listed.
 
     Examples
     --------
     >>> find_address("hf://datasets/a/b"), find_address(Path("s3://bucket/key"))
     ('hf://datasets/a/b', 's3://bucket/key')
-    >>> find_address("C:/vectors"), find_address("vectors.parquet")
+    >>> find_address("C:/vectors"), find_address("https://example.org/vectors.parquet")
     (None, None)
     """
     found = _ADDRESS.fullmatch(str(source))
-    return f"{found[1].lower()}://{found[2]}" if found else None
+    if found is None or found[1].lower() in _OF_PAGES or os.path.lexists(source):
+        return None
+    return f"{found[1].lower()}://{found[2]}"
 
 
 class Meter:
