@@ -542,7 +542,14 @@ def _import_head(source: Path, store: Path, model: str, name: str | None) -> Hea
         f"{head.n_imported:,} {what} as the head {head.name}, {head.n_left_out:,} without a "
         f"direction left out{named} -> {store}; ask: bioprobe zeroshot --head {head.name}"
     )
-    return head.say([said])
+    notes: list[Note | str] = [said]
+    if head.is_on_word:
+        text = (
+            f"these prototypes are of imported vectors, whose weights nobody here saw: that they "
+            f"are of {model}, as the store's are, is on your word"
+        )
+        notes.append(Note(text))
+    return head.say(notes)
 
 
 # Vectors of encoders lie in a cone, but not in one as narrow as this; of a few it says nothing.
