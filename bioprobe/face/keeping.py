@@ -32,7 +32,8 @@ from bioprobe.result import PROBLEM, WARNING, Listing, Note, Table
 
 if TYPE_CHECKING:
     from bioprobe.index.tuning import IndexReport
-    from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
+    from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary, PartSummary
+    from bioprobe.progress import Progress
     from bioprobe.quality.description import StoreFacts
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.health import Problem, Repair, Restoration, Verification
@@ -375,11 +376,34 @@ def find_layout_ending(layout: str) -> str:
 @question
 def import_vectors(
     source: Annotated[
-        str | Path, Option("File or folder of vectors, or a text head.", ("-",), shell=Path)
+        str | Path,
+        Option(
+            "File or folder of vectors, or a text head; or an address of Parquet files, such as "
+            "hf://datasets/imageomics/TreeOfLife-200M-Embeddings, of which with --within only the "
+            "parts that are needed are read.",
+            ("-",),
+            shell=str,
+        ),
     ],
     *,
-    model: Annotated[str, Option("Encoder that made them, on your word.", ("--model", "-m"))],
+    model: Annotated[
+        str | None,
+        Option(
+            "Encoder that made them, on your word; not needed where folders are named by models.",
+            ("--model", "-m"),
+        ),
+    ] = None,
     store: StoreFolder,
+    within: Annotated[
+        str | Sequence[str] | None,
+        Option(
+            "Taxa to bring, at any rank, of sorted Parquet files: Felidae, 'Panthera leo', "
+            "order=Carnivora where a name is at two ranks, genus=Animalia/Morus where it is in two "
+            "kingdoms. Give it several times, or with commas between.",
+            shell=list[str],
+            metavar="TAXON",
+        ),
+    ] = None,
     layout: Layout = None,
     column: Annotated[str | None, Option("Column of the vectors.")] = None,
     path_column: Annotated[str | None, Option("Column that names the image.")] = None,
@@ -397,22 +421,32 @@ def import_vectors(
         ),
     ] = None,
     dtype: Annotated[
-        str | None, Option("How a new store keeps vectors: float32 or float16.")
+        str | None,
+        Option(
+            "How a new store keeps vectors: float32 or float16. [default: float32; of an address "
+            "as it has them]"
+        ),
     ] = None,
     name: Annotated[
         str | None, Option("Name of a text head in the store; by default the file's.")
     ] = None,
+    progress: Progress | None = None,
 ) -> ImportSummary | HeadSummary:
     """Bring vectors that another tool made into a store, or a text head into one that is there.
 
     Parameters
     ----------
     source : str or Path
-        File or folder of vectors, or a text head.
-    model : str
-        Encoder that made them, on your word.
+        File or folder of vectors, or a text head; or an address that fsspec knows, of Parquet
+        files.
+    model : str, optional
+        Encoder that made them, on your word. Where folders are named by models, it is one of
+        these.
     store : str or Path
         Folder of the store.
+    within : str or sequence of str, optional
+        Taxa of which rows are brought: names, ``RANK=NAME`` or ``KINGDOM/NAME``. Only row groups
+        that hold any are read, and rows that the store has are passed over.
     layout : str, optional
         Layout of the source; recognised by default.
     column, path_column : str, optional
@@ -429,19 +463,36 @@ def import_vectors(
         How a new store keeps vectors, ``float32`` or ``float16``.
     name : str, optional
         Name of a text head in the store.
+    progress : callable, optional
+        Told how far it is.
 
     Raises
     ------
     MisuseError
-        If an option is given that is for the other kind of source.
+        If an option is given that is for the other kind of source, or no encoder is named where
+        nothing else does.
 
     See Also
     --------
     bioprobe.interchange.import_vectors : what it raises besides.
+    bioprobe.interchange.import_in_part : the same of an address, or within taxa.
     """
-    from bioprobe.interchange import recognise_layout
+    from bioprobe.interchange import import_in_part, is_read_in_part, recognise_layout
 
+    if within is not None or is_read_in_part(source):
+        of_parts = "Parquet files are read in part"
+        _refuse({"--layout": layout, "--root": root, "--name": name}, of_parts)
+        brought = import_in_part(
+            source, Path(store), within=_split_taxa(within), model=model, dtype=dtype,
+            logit_scale=logit_scale, column=column, path_column=path_column,
+            no_label=split_names(no_label or ()), rank_columns=read_rank_columns(rank_column),
+            progress=progress,
+        )  # fmt: skip
+        return brought.say((*_tell_reading(brought), *tell_import(brought)))
     source = Path(source)
+    if model is None:
+        msg = f"nothing in {source} says whose vectors these are; name the encoder: --model"
+        raise MisuseError(msg)
     chosen = layout or recognise_layout(source)
     for_vectors = {
         "--column": column, "--path-column": path_column, "--root": root,
@@ -465,6 +516,11 @@ def import_vectors(
 import_vectors.__module__ = "bioprobe"
 
 
+def _split_taxa(within: str | Sequence[str] | None) -> list[str]:
+    given = [within] if isinstance(within, str) else within or ()
+    return [name for one in given for name in split_names(one)]
+
+
 def _refuse(given: Mapping[str, object], reason: str) -> None:
     for flag, value in given.items():
         if value is not None:
@@ -484,7 +540,14 @@ def _import_head(source: Path, store: Path, model: str, name: str | None) -> Hea
         f"{head.n_imported:,} {what} as the head {head.name}, {head.n_left_out:,} without a "
         f"direction left out{named} -> {store}; ask: bioprobe zeroshot --head {head.name}"
     )
-    return head.say([said])
+    notes: list[Note | str] = [said]
+    if head.is_on_word:
+        text = (
+            f"these prototypes are of imported vectors, whose weights nobody here saw: that they "
+            f"are of {model}, as the store's are, is on your word"
+        )
+        notes.append(Note(text))
+    return head.say(notes)
 
 
 # Vectors of encoders lie in a cone, but not in one as narrow as this; of a few it says nothing.
@@ -492,13 +555,53 @@ _TOO_ALIKE = 0.95
 _ENOUGH_PAIRED = 5
 
 
+def _tell_reading(summary: PartSummary) -> list[Note]:
+    """Say what was read of a source, and what that leaves open."""
+    read, said = summary.reading, []
+    text = (
+        f"{summary.model}: read {read.n_read:,} of {read.n_groups:,} row groups in "
+        f"{read.n_files:,} files, {_write_bytes(read.n_bytes)} of {_write_bytes(read.all_bytes)}"
+    )
+    if read.n_known:
+        text += f"; {read.n_known:,} rows are in the store already"
+    if read.n_retries:
+        text += f"; {read.n_retries:,} requests failed and were made again"
+    said.append(Note(text))
+    if summary.others:
+        others = " and ".join(summary.others)
+        said.append(Note(f"there are vectors of {others} too: --model, and another --store"))
+    if read.n_unknown:
+        text = (
+            f"the footers of {read.n_unknown:,} row groups do not say which names they hold, so "
+            "that the names in all of these were read"
+        )
+        said.append(Note(text))
+    if summary.changed:
+        text = (
+            f"{len(summary.changed):,} files are others than when rows of them were imported "
+            f"before (the first is {summary.changed[0]}): the store has rows of both versions"
+        )
+        said.append(Note(text, WARNING))
+    return said
+
+
+def _write_bytes(n_bytes: int) -> str:
+    """Return a size in the largest unit of which there is one."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:,.3g} {unit}"
+    return f"{n_bytes} bytes"
+
+
 def tell_import(summary: ImportSummary) -> list[Note]:
     """Say what was brought in, and what is not known of it."""
     low, high = summary.norms
-    was = "were unit" if summary.is_normalised else f"had norms {low:.3g} to {high:.3g}, now 1"
+    was = "; they were unit"
+    if not summary.is_normalised:
+        was = f"; they had norms {low:.3g} to {high:.3g}, now 1" if summary.n_imported else ""
     said = [
         Note(
-            f"{summary.n_imported:,} vectors of dim {summary.dim} ({summary.layout}; they {was}), "
+            f"{summary.n_imported:,} vectors of dim {summary.dim} ({summary.layout}{was}), "
             f"{summary.n_unlabelled:,} without a label, {summary.n_failed:,} failed -> "
             f"{summary.store}"
         )

@@ -1,4 +1,4 @@
-"""A store in the making, which the target takes over when it is complete."""
+"""Rows on their way into a store: shard by shard, or all at once when all are there."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ from bioprobe.taxonomy import RANKS
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
+
+
+# How far the length of a unit vector of float16 may be from 1.
+_UNIT_TOLERANCE = 2e-3
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -91,19 +95,27 @@ class ImportSummary(Record):
     @property
     def is_normalised(self) -> bool:
         """Whether the vectors had unit length in the source, to the precision of float16."""
-        return abs(self.norms[0] - 1) < 2e-3 and abs(self.norms[1] - 1) < 2e-3
+        return all(abs(norm - 1) < _UNIT_TOLERANCE for norm in self.norms)
 
 
-class Draft:
-    """A store beside the target, which the target takes over when it is complete."""
+class Intake:
+    """Takes rows into a store, shard by shard, and counts what comes.
+
+    Whatever ends it, the store has whole shards of the rows until then.
+
+    Parameters
+    ----------
+    target : EmbeddingStore
+    source : VectorSource
+    naming : RowNaming
+    """
 
     def __init__(self, target: EmbeddingStore, source: VectorSource, naming: RowNaming) -> None:
-        self._target = target
+        self._target = self._store = target
         self._source = source
         self._naming = naming
-        stored = target.images.frame.iloc[target.rows]
-        self._seen = set(zip(stored["root"], stored["path"], strict=True))
-        self._n_stored = len(self._seen)
+        earlier = target.read_failures()
+        self._failed_before = set(map(join, earlier["root"], earlier["path"]))
         self._read: set[str] = set()
         self._failures: list[Failure] = []
         self._waiting: list[tuple[pd.DataFrame, npt.NDArray[np.float32]]] = []
@@ -115,25 +127,6 @@ class Draft:
         self._placeholders: collections.Counter[str] = collections.Counter()
         self._emptied: collections.Counter[str] = collections.Counter()
 
-    @contextlib.contextmanager
-    def build(self) -> Iterator[Draft]:
-        """Keep the draft in a temporary folder inside the target's while the block runs.
-
-        Yields
-        ------
-        Draft
-        """
-        manifest, folder = self._target.manifest, self._target.folder
-        with contextlib.ExitStack() as held:
-            with explaining_refusal(folder):
-                scratch = held.enter_context(
-                    tempfile.TemporaryDirectory(prefix=".import-", dir=folder)
-                )
-            self._store = EmbeddingStore.create(
-                Path(scratch, "store"), manifest.encoder, dim=manifest.dim, dtype=manifest.dtype
-            )
-            yield self
-
     def add(self, batch: VectorBatch) -> None:
         """Take the rows of a batch, or list why not."""
         frame = read_image_rows(
@@ -143,6 +136,8 @@ class Draft:
         self._n_read += len(frame)
         norms = np.linalg.norm(batch.vectors.astype(np.float64), axis=1)
         usable = np.isfinite(norms) & (norms > 0)
+        if self._source.is_unit:
+            usable &= np.abs(norms - 1) < _UNIT_TOLERANCE
         for row in np.flatnonzero(~usable):
             reason = _explain(int(batch.lengths[row]), float(norms[row]), self._source.dim)
             self._failures.append(Failure(frame["root"].iloc[row], frame["path"].iloc[row], reason))
@@ -151,7 +146,8 @@ class Draft:
             kept = said.frame
             if self._naming.root is not None:
                 kept = _read_pictures(kept)
-            self._read.update(map(join, kept["root"], kept["path"]))
+            if self._failed_before:
+                self._read |= self._failed_before & set(map(join, kept["root"], kept["path"]))
             left = find_placeholders(kept)
             self._n_emptied += said.n_rows
             self._emptied.update(said.counts)
@@ -165,16 +161,16 @@ class Draft:
             self._take(kept, unit.astype(np.float32), norms[usable])
 
     def finish(self) -> None:
-        """Hand everything over to the target."""
+        """Write the rows that wait, and the list of failures.
+
+        Raises
+        ------
+        SourceError
+            If the store is empty, as no row can be used.
+        """
         self._close_shard()
-        if not len(self._store):
-            reason = self._failures[0].reason
-            msg = (
-                f"{self._source.path}: none of {self._n_read} rows can be used; the first: {reason}"
-            )
-            raise SourceError(msg)
-        _move_shards(self._store, self._target)
-        self._target.renew_failures(self._failures, read=self._read)
+        self._check_any()
+        self._store.renew_failures(self._failures, read=self._read)
 
     def summarise(self, layout: str) -> ImportSummary:
         """Return the counts."""
@@ -202,10 +198,15 @@ class Draft:
         return float((self._sum @ self._sum - n) / (n * (n - 1))) if n > 1 else 0.0
 
     def _check_names(self, frame: pd.DataFrame) -> None:
-        for row, place in enumerate(zip(frame["root"], frame["path"], strict=True)):
-            if place in self._seen:
-                _refuse_name(self._source.path, self._n_read + row, place[1], self._target)
-            self._seen.add(place)
+        """Refuse names that may not come; who gives rows has looked already."""
+
+    def _check_any(self) -> None:
+        if not len(self._store) and self._failures:
+            reason = self._failures[0].reason
+            msg = (
+                f"{self._source.path}: none of {self._n_read} rows can be used; the first: {reason}"
+            )
+            raise SourceError(msg)
 
     def _take(
         self, frame: pd.DataFrame, unit: npt.NDArray[np.float32], norms: npt.NDArray[np.float64]
@@ -222,6 +223,47 @@ class Draft:
             frames, vectors = zip(*self._waiting, strict=True)
             self._store = self._store.append(concatenate(frames), np.concatenate(vectors))
         self._waiting, self._n_waiting = [], 0
+
+
+class Draft(Intake):
+    """A store beside the target, which the target takes over when it is complete."""
+
+    def __init__(self, target: EmbeddingStore, source: VectorSource, naming: RowNaming) -> None:
+        super().__init__(target, source, naming)
+        stored = target.images.frame.iloc[target.rows]
+        self._seen = set(zip(stored["root"], stored["path"], strict=True))
+
+    @contextlib.contextmanager
+    def build(self) -> Iterator[Draft]:
+        """Keep the draft in a temporary folder inside the target's while the block runs.
+
+        Yields
+        ------
+        Draft
+        """
+        manifest, folder = self._target.manifest, self._target.folder
+        with contextlib.ExitStack() as held:
+            with explaining_refusal(folder):
+                scratch = held.enter_context(
+                    tempfile.TemporaryDirectory(prefix=".import-", dir=folder)
+                )
+            self._store = EmbeddingStore.create(
+                Path(scratch, "store"), manifest.encoder, dim=manifest.dim, dtype=manifest.dtype
+            )
+            yield self
+
+    def finish(self) -> None:
+        """Hand everything over to the target."""
+        self._close_shard()
+        self._check_any()
+        _move_shards(self._store, self._target)
+        self._target.renew_failures(self._failures, read=self._read)
+
+    def _check_names(self, frame: pd.DataFrame) -> None:
+        for row, place in enumerate(zip(frame["root"], frame["path"], strict=True)):
+            if place in self._seen:
+                _refuse_name(self._source.path, self._n_read + row, place[1], self._target)
+            self._seen.add(place)
 
 
 def _read_pictures(frame: pd.DataFrame) -> pd.DataFrame:
@@ -270,7 +312,11 @@ def _explain(length: int, norm: float, dim: int) -> str:
         return "no vector"
     if length != dim:
         return f"a vector of dim {length}, expected {dim}"
-    return "a vector of zeros" if norm == 0 else "a vector of numbers that are not finite"
+    if norm == 0:
+        return "a vector of zeros"
+    if not np.isfinite(norm):
+        return "a vector of numbers that are not finite"
+    return f"a vector of length {norm:.3g}, where the source says that all have length 1"
 
 
 def _move_shards(draft: EmbeddingStore, target: EmbeddingStore) -> None:

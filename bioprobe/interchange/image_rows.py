@@ -51,7 +51,7 @@ class RowNaming:
 
 def read_image_rows(
     table: pd.DataFrame,
-    source: Path,
+    source: Path | str,
     first_row: int,
     naming: RowNaming,
     declaration: Declaration | None,
@@ -65,7 +65,7 @@ def read_image_rows(
     ----------
     table : DataFrame
         Columns of the source but the vectors.
-    source : Path
+    source : Path or str
         Named in messages and in made-up names.
     first_row : int
         Row of the source in which the table starts.
@@ -150,7 +150,7 @@ def _tells_apart(frame: pd.DataFrame) -> bool:
     return bool(texts.all() and values.is_unique)
 
 
-def _restore(table: pd.DataFrame, source: Path, declaration: Declaration) -> pd.DataFrame:
+def _restore(table: pd.DataFrame, source: Path | str, declaration: Declaration) -> pd.DataFrame:
     missing = [name for name in declaration.columns.values() if name not in table]
     if missing:
         msg = (
@@ -171,7 +171,7 @@ def _restore(table: pd.DataFrame, source: Path, declaration: Declaration) -> pd.
 
 
 def _read_foreign(
-    table: pd.DataFrame, source: Path, first_row: int, naming: RowNaming
+    table: pd.DataFrame, source: Path | str, first_row: int, naming: RowNaming
 ) -> pd.DataFrame:
     identity = _find_identity(table, source, naming.path_column)
     labels, free = split_columns(table, naming.rank_columns)
@@ -183,7 +183,7 @@ def _read_foreign(
     return concatenate_columns([places, labels, free])
 
 
-def _find_identity(table: pd.DataFrame, source: Path, given: str | None) -> str | None:
+def _find_identity(table: pd.DataFrame, source: Path | str, given: str | None) -> str | None:
     columns = [str(column) for column in table.columns]
     if given is not None:
         if given in columns:
@@ -195,12 +195,14 @@ def _find_identity(table: pd.DataFrame, source: Path, given: str | None) -> str 
 
 
 def _read_places(
-    table: pd.DataFrame, source: Path, first_row: int, identity: str | None
+    table: pd.DataFrame, source: Path | str, first_row: int, identity: str | None
 ) -> pd.DataFrame:
     import pandas as pd
 
     if identity is None:
-        paths = [f"{source.stem}-{row:08d}" for row in range(first_row, first_row + len(table))]
+        paths = [
+            f"{Path(source).stem}-{row:08d}" for row in range(first_row, first_row + len(table))
+        ]
     else:
         values = table[identity]
         empty = (values.isna() | (values.astype(str).str.strip() == "")).to_numpy()

@@ -211,8 +211,8 @@ def take_vectors(
     naming : RowNaming, optional
         How rows become images.
     """
-    known = _find_known(model, _read_logit_scale(model, opened, logit_scale))
-    _check_dim(model, opened, known.dim)
+    known = find_known(model, _read_logit_scale(model, opened, logit_scale))
+    check_dim(model, opened, known.dim)
     wanted = Manifest(
         encoder=Fingerprint(model=model, backend="imported"),
         dim=opened.dim,
@@ -232,7 +232,7 @@ def take_vectors(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Known:
+class Known:
     """What can be known of a model without a network; None is unknown."""
 
     dim: int | None = None
@@ -240,17 +240,17 @@ class _Known:
     has_text_tower: bool = False
 
 
-def _find_known(model: str, logit_scale: float | None) -> _Known:
+def find_known(model: str, logit_scale: float | None) -> Known:
     """Ask the catalogue, else the model itself where it is on this machine."""
     try:
         status = describe_model(model)
     except ModelUnavailableError:
         # A name of the user's own, for an encoder that only they have.
-        return _Known(logit_scale=logit_scale)
+        return Known(logit_scale=logit_scale)
     card = status.card
     if card is not None and logit_scale is None:
         logit_scale = LOGIT_SCALES.get(card.short_name) if card.has_text_tower else 1.0
-    known = _Known(
+    known = Known(
         dim=status.dim,
         logit_scale=logit_scale,
         has_text_tower=card is not None and card.has_text_tower,
@@ -262,7 +262,7 @@ def _find_known(model: str, logit_scale: float | None) -> _Known:
     except BioprobeError:
         # It is here, but cannot be run here.
         return known
-    return _Known(
+    return Known(
         dim=encoder.dim,
         logit_scale=encoder.logit_scale if logit_scale is None else logit_scale,
         has_text_tower=encoder.has_text_tower,
@@ -278,7 +278,14 @@ def _read_logit_scale(model: str, opened: VectorSource, given: float | None) -> 
     return said.logit_scale if said is not None and given is None else given
 
 
-def _check_dim(model: str, opened: VectorSource, dim: int | None) -> None:
+def check_dim(model: str, opened: VectorSource, dim: int | None) -> None:
+    """Refuse vectors of another length than the model makes, where that is known.
+
+    Raises
+    ------
+    MismatchError
+        If it is another.
+    """
     if dim not in {None, opened.dim}:
         msg = (
             f"{opened.path} holds vectors of dim {opened.dim}, {model} makes {dim}; name the "
@@ -300,7 +307,7 @@ def _open_target(
                 yield EmbeddingStore(folder, wanted)
             else:
                 stored = EmbeddingStore.open(folder)
-                _check_target(stored, wanted, dtype=dtype, logit_scale=logit_scale)
+                check_target(stored, wanted, dtype=dtype, logit_scale=logit_scale)
                 yield stored
     except BaseException:
         if made:
@@ -308,9 +315,16 @@ def _open_target(
         raise
 
 
-def _check_target(
+def check_target(
     stored: EmbeddingStore, wanted: Manifest, *, dtype: str | None, logit_scale: float | None
 ) -> None:
+    """Refuse to add vectors to a store that is made of others.
+
+    Raises
+    ------
+    MismatchError
+        If its encoder, dim, dtype or logit scale is another.
+    """
     stored.check_encoder(wanted.encoder)
     pairs = (
         ("dim", stored.manifest.dim, wanted.dim),

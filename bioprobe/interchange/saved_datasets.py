@@ -99,7 +99,7 @@ def open_parquet(source: Path, options: ReadOptions) -> VectorSource:
     )
 
 
-def choose_vector_column(schema: pa.Schema, source: Path, options: ReadOptions) -> str:
+def choose_vector_column(schema: pa.Schema, source: Path | str, options: ReadOptions) -> str:
     """Find the column of vectors: the one named, the model's own, or the only one.
 
     Raises

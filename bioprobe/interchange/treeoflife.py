@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.access import is_file
-from bioprobe.encoders.catalog import is_same_model
+from bioprobe.encoders.catalog import CARDS, is_same_model
+from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, SourceError
 from bioprobe.files import replacing, save_array, write_set
 from bioprobe.result import Notes, Record
@@ -81,8 +82,13 @@ def _name_pictures(head: Path) -> Path:
     return head.with_suffix(".pictures.npz")
 
 
-def _read_pictures(source: Path, n_taxa: int, store: EmbeddingStore) -> MadeOf | None:
-    """Read what a head was made of, None where it is of texts.
+def _read_pictures(
+    source: Path, n_taxa: int, store: EmbeddingStore, model: str
+) -> tuple[MadeOf | None, bool]:
+    """Read what a head was made of, and whether by the store's encoder on the user's word alone.
+
+    Prototypes of imported vectors, whose weights nobody saw, are of the store's encoder by the name
+    of the model. A head of texts is made of nothing.
 
     Raises
     ------
@@ -93,7 +99,7 @@ def _read_pictures(source: Path, n_taxa: int, store: EmbeddingStore) -> MadeOf |
     """
     path = _name_pictures(source)
     if not is_file(path):
-        return None
+        return None, False
     try:
         with np.load(path, allow_pickle=False) as read:
             key = str(read["encoder_key"])
@@ -107,14 +113,27 @@ def _read_pictures(source: Path, n_taxa: int, store: EmbeddingStore) -> MadeOf |
             "bioprobe taxa prototypes --to"
         )
         raise SourceError(msg)
-    if key != store.manifest.encoder.key:
+    stored = store.manifest.encoder
+    if key != stored.key and key not in _list_imported_keys(stored.model, model):
         msg = (
             f"{source} holds prototypes of another encoder than {store.folder}, whose vectors are "
             f"of {store.manifest.encoder.describe()}: they cannot be compared; make them of a "
             "store of that encoder"
         )
         raise MismatchError(msg)
-    return made_of
+    return made_of, key != stored.key
+
+
+def _list_imported_keys(*models: str) -> set[str]:
+    """Return the keys that imported vectors of some models have, under each name of these."""
+    names = {
+        name
+        for model in models
+        for card in CARDS
+        if is_same_model(model, card.short_name)
+        for name in (card.short_name, card.source)
+    }
+    return {Fingerprint(model=name, backend="imported").key for name in {*models, *names}}
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -137,6 +156,8 @@ class HeadSummary(Record):
         What is to be said of it.
     n_pictures : int
         Pictures that image prototypes were made of, 0 of texts.
+    is_on_word : bool
+        Whether prototypes are of imported vectors, and of the store's encoder on the user's word.
     """
 
     store: Path
@@ -146,6 +167,7 @@ class HeadSummary(Record):
     left_out: tuple[str, ...] = ()
     notes: Notes = ()
     n_pictures: int = 0
+    is_on_word: bool = False
 
 
 def import_text_head(
@@ -168,7 +190,8 @@ def import_text_head(
     ------
     MismatchError
         If the model is not the store's encoder, or the dim is another; of prototypes, if they were
-        made by another encoder, whatever it is called.
+        made by another encoder, whatever it is called; of those of imported vectors the name is
+        all that is known.
     SourceError
         If the files cannot be read as a head.
     StoreError
@@ -193,14 +216,14 @@ def import_text_head(
             f"vectors of dim {store.manifest.dim}; bring the head of the store's encoder"
         )
         raise MismatchError(msg)
-    made_of = _read_pictures(source, len(taxa), store)
+    made_of, is_on_word = _read_pictures(source, len(taxa), store, model)
     head = write_head(
         store, name or source.stem, taxa, iter_blocks(source), source=str(source.absolute()),
         made_of=made_of,
     )  # fmt: skip
     return HeadSummary(
         store.folder, head.name, len(head), head.about["n_left_out"], tuple(head.about["left_out"]),
-        n_pictures=0 if made_of is None else len(made_of.marks),
+        n_pictures=0 if made_of is None else len(made_of.marks), is_on_word=is_on_word,
     )  # fmt: skip
 
 

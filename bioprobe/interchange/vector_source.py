@@ -145,8 +145,8 @@ class VectorSource:
 
     Parameters
     ----------
-    path : Path
-        What was opened.
+    path : Path or str
+        What was opened; of an address the text.
     n_rows : int
         Number of rows, ≥ 1.
     dim : int
@@ -157,14 +157,17 @@ class VectorSource:
         Columns that an image table cannot hold: nested and binary ones.
     read : callable
         Returns the rows in order, in batches.
+    is_unit : bool
+        Whether the source says that every vector has unit length, so that another is damaged.
     """
 
-    path: Path
+    path: Path | str
     n_rows: int
     dim: int
     declaration: Declaration | None
     left_out: tuple[str, ...]
     read: Callable[[], Iterator[VectorBatch]]
+    is_unit: bool = False
 
     def __post_init__(self) -> None:
         if self.n_rows < 1:

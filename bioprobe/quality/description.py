@@ -32,6 +32,7 @@ from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.store.columns import ORDERS, list_columns
 from bioprobe.store.computed import read_column
 from bioprobe.store.failures import Failure
+from bioprobe.store.imported import read_imports
 from bioprobe.store.kept import list_kept
 from bioprobe.store.lease import list_outdated
 from bioprobe.store.maps import count_places, list_maps
@@ -310,10 +311,10 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
     -------
     dict
         Encoder, dim, dtype, counts, what was removed and when, and shards that go once nobody
-        reads them, where there are any, size in bytes, what is kept beside the vectors, maps,
-        labelled images and taxa per rank, free columns, those that were computed, added taxa, and
-        of failures the number, that of each reason, the commonest first, and up to five examples,
-        of different reasons where there are;
+        reads them, where there are any, size in bytes, what was imported in part, what is kept
+        beside the vectors, maps, labelled images and taxa per rank, free columns, those that were
+        computed, added taxa, and of failures the number, that of each reason, the commonest first,
+        and up to five examples, of different reasons where there are;
         ``not_measured``, where folders could not be looked into, which the size lacks.
     """
     manifest, labels = store.manifest, {}
@@ -333,6 +334,7 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         **_describe_removals(store),
         "shards": len(manifest.present_shards),
         "n_bytes": n_bytes,
+        **({"imported": brought} if (brought := _describe_imports(store)) else {}),
         **({"kept": kept} if (kept := _describe_kept(store)) else {}),
         **({"maps": maps} if (maps := _describe_maps(store)) else {}),
         "labels": labels,
@@ -343,6 +345,10 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         "failures": _describe_failures(store.list_failures()),
         **({"not_measured": unread} if unread else {}),
     }
+
+
+def _describe_imports(store: EmbeddingStore) -> list[str]:
+    return [one.describe() for one in read_imports(store.folder)]
 
 
 def _describe_computed(store: EmbeddingStore) -> dict[str, str]:

@@ -182,13 +182,19 @@ def make_prototypes(
     sums = np.zeros((len(taxa), dim))
     n_groups = np.zeros(len(taxa), dtype=np.int64)
     for vectors, classes in _iter_groups(view, rows, labels, groups):
-        np.add.at(sums, classes, vectors)
+        order = np.argsort(classes, kind="stable")
+        starts = np.flatnonzero(np.diff(classes[order], prepend=-1))
+        sums[classes[order][starts]] += np.add.reduceat(vectors[order], starts, dtype=np.float64)
         n_groups += np.bincount(classes, minlength=len(taxa))
-    lengths = np.linalg.norm(sums, axis=1)
+    lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))
     kept = np.flatnonzero(lengths > _NO_LENGTH)
+    vectors = np.empty((len(kept), dim), dtype=np.float32)
+    for start in range(0, len(kept), _ROWS_AT_ONCE):
+        part = kept[start : start + _ROWS_AT_ONCE]
+        vectors[start : start + len(part)] = sums[part] / lengths[part, np.newaxis]
     return Prototypes(
         Taxonomy(tuple(taxa.taxa[place] for place in kept)),
-        (sums[kept] / lengths[kept, np.newaxis]).astype(np.float32),
+        vectors,
         MadeOf(
             np.bincount(labels, minlength=len(taxa))[kept].astype(np.int64), n_groups[kept],
             (lengths[kept] / n_groups[kept]).astype(np.float32),
@@ -211,6 +217,8 @@ def _iter_groups(
 ) -> Iterator[tuple[Vectors, Rows]]:
     """Read the mean of each group of each class, made unit; some groups at a time.
 
+    Rows that are groups by themselves come in the order in which they lie.
+
     Yields
     ------
     vectors : ndarray of float32, shape (n_groups, dim), unit rows
@@ -219,13 +227,25 @@ def _iter_groups(
     order = np.lexsort((rows, groups, labels))
     rows, labels, groups = rows[order], labels[order], groups[order]
     starts = np.flatnonzero(np.diff(labels, prepend=-1) | np.diff(groups, prepend=-1))
-    ends = np.append(starts[1:], len(rows))
-    first = 0
-    while first < len(starts):
+    sizes = np.diff(starts, append=len(rows))
+    alone = starts[sizes == 1]
+    alone = alone[np.argsort(rows[alone])]
+    for first in range(0, len(alone), _ROWS_AT_ONCE):
+        part = alone[first : first + _ROWS_AT_ONCE]
+        yield normalise_rows(view.store.read_vectors(rows[part])), labels[part]
+    joined = np.repeat(sizes, sizes) > 1
+    rows, labels, sizes = rows[joined], labels[joined], sizes[sizes > 1]
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    group = 0
+    while group < len(starts):
         # A group is read whole, however many pictures it has.
-        last = int(np.searchsorted(ends, starts[first] + _ROWS_AT_ONCE, side="right"))
-        last = max(last, first + 1)
-        part = slice(starts[first], ends[last - 1])
-        sums = np.add.reduceat(view.store.read_vectors(rows[part]), starts[first:last] - part.start)
-        yield normalise_rows(sums), labels[starts[first:last]]
-        first = last
+        last = int(np.searchsorted(ends, starts[group] + _ROWS_AT_ONCE, side="right"))
+        last = max(last, group + 1)
+        first, stop = int(starts[group]), int(ends[last - 1])
+        vectors = view.store.read_vectors(rows[first:stop])
+        yield (
+            normalise_rows(np.add.reduceat(vectors, starts[group:last] - first)),
+            labels[starts[group:last]],
+        )
+        group = last

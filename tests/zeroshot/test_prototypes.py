@@ -87,6 +87,17 @@ def test_a_prototype_is_the_mean_direction_of_what_counts_once(store: EmbeddingS
     np.testing.assert_allclose(by_burst.vectors[0], wanted, atol=1e-6)
 
 
+def test_a_block_of_vectors_at_a_time_says_the_same(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_prototypes(store, Rank.FAMILY, group_columns=["burst"])
+    monkeypatch.setattr("bioprobe.zeroshot.prototypes._ROWS_AT_ONCE", 2)
+    parts = make_prototypes(store, Rank.FAMILY, group_columns=["burst"])
+    np.testing.assert_allclose(parts.vectors, whole.vectors, atol=1e-7)
+    pd.testing.assert_frame_equal(parts.made_of.to_frame(), whole.made_of.to_frame())
+    assert whole.made_of.n_groups.tolist() == [6, 1]
+
+
 def test_labels_at_the_rank_are_needed_and_columns_are_named(store: EmbeddingStore) -> None:
     assert [taxon.name for taxon in make_prototypes(store, Rank.FAMILY).taxa] == [
         "Felidae", "Canidae",
@@ -148,6 +159,25 @@ def test_prototypes_go_to_another_store_of_the_encoder_alone(
     target.with_suffix(".pictures.npz").write_bytes(b"nothing")
     with pytest.raises(SourceError, match=r"pictures\.npz cannot be read"):
         import_text_head(target, other, model="mine", name="again")
+
+
+def test_prototypes_of_imported_vectors_are_of_a_model_by_its_name(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    made, target = make_prototypes(store, Rank.SPECIES), tmp_path / "cats.npy"
+    seen = Fingerprint(
+        model="hf-hub:imageomics/bioclip-2", weights_sha256="ab" * 32, backend="open_clip"
+    )
+    mine = EmbeddingStore.create(tmp_path / "mine", seen, dim=6)
+    mine = mine.append(pd.DataFrame({"path": ["x.jpg"]}), np.eye(6, dtype=np.float32)[:1])
+    export_prototypes(target, made, Fingerprint(model="bioclip-2", backend="imported").key)
+    summary = import_text_head(target, mine, model="bioclip-2")
+    assert (summary.n_imported, summary.is_on_word) == (3, True)
+    export_prototypes(target, made, seen.key)
+    assert not import_text_head(target, mine, model="bioclip-2", name="own").is_on_word
+    export_prototypes(target, made, Fingerprint(model="bioclip", backend="imported").key)
+    with pytest.raises(MismatchError, match="another encoder"):
+        import_text_head(target, mine, model="bioclip-2", name="again")
 
 
 @pytest.fixture
