@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         Store,
         embed,
         from_vectors,
+        merge,
         open,
         pictures,
     )
@@ -92,6 +93,7 @@ _HOMES = {
     "from_vectors": "face.store",
     "import_vectors": "face.keeping",
     "list_sources": "face.sources",
+    "merge": "face.store",
     "models": "face",
     "open": "face.store",
     "parse_name": "taxonomy.name_parsing",
@@ -141,6 +143,7 @@ __all__ = [
     "from_vectors",
     "import_vectors",
     "list_sources",
+    "merge",
     "models",
     "open",
     "parse_name",

@@ -10,14 +10,17 @@ from bioprobe.embedding.encoder_choice import (
     open_on_demand,
 )
 from bioprobe.embedding.shard_buffer import EmbedSummary, Outcome
+from bioprobe.embedding.sharing import begin_share, finish_share
 
 __all__ = [
     "EmbedSummary",
     "EncoderChoice",
     "OnDemandEncoder",
     "Outcome",
+    "begin_share",
     "choose_encoder",
     "embed_images",
+    "finish_share",
     "load_encoder_for",
     "names_encoder_of",
     "open_on_demand",

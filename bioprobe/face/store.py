@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from bioprobe.face.encoder import Encoder as Held
     from bioprobe.images.camera import CameraCounts
     from bioprobe.interchange.vector_source import VectorBatch, VectorSource
+    from bioprobe.merging import Merged
     from bioprobe.sources.files import SourceOptions
     from bioprobe.sources.listing import Listing
     from bioprobe.store.view import View
@@ -106,6 +107,8 @@ class Store(
 
     #: Counts of the run that filled it; None where it was opened as it is.
     summary: EmbedSummary | None = None
+    #: Which share of the sources that run took, such as ``3/8``; None where it took all.
+    share: str | None = None
 
 
 def open(
@@ -362,6 +365,15 @@ def embed(
             "row is gone from a data set."
         ),
     ] = False,
+    shard: Annotated[
+        str | None,
+        Option(
+            "Take share i of n of the pictures, 1/8 to 8/8, into a store of its own, S-i-of-8 for "
+            "--store S, as one of n processes that need not know of each other. A picture is of "
+            "the share that its path says. Afterwards: bioprobe store merge S-*-of-8 --store S.",
+            metavar="I/N",
+        ),
+    ] = None,
     progress: Progress | None = None,
 ) -> Store:
     """Turn images into vectors in a store; only what is new is encoded.
@@ -447,6 +459,10 @@ def embed(
         and ``longitude`` are read from EXIF where neither a source nor the store says them.
     prune : bool
         Whether rows are retired whose file is gone.
+    shard : str, optional
+        Share of the pictures that is taken, such as ``3/8``, into the store ``S-3-of-8`` for
+        ``S``; :func:`bioprobe.merge` makes one store of all. Every process is given the same
+        sources and options. See :mod:`bioprobe.sources.shares` for which picture is of which.
     progress : callable, optional
         Told a :class:`bioprobe.progress.Step` after each image; an error that it raises stops the
         run, and what was embedded is kept.
@@ -470,8 +486,10 @@ def embed(
     >>> store = bp.embed("photos/", model="bioclip-2", store="embeddings/all")  # doctest: +SKIP
     """
     from bioprobe.embedding import (
+        begin_share,
         choose_encoder,
         embed_images,
+        finish_share,
         load_encoder_for,
         open_on_demand,
     )
@@ -479,6 +497,7 @@ def embed(
     from bioprobe.encoders.views import add_views
     from bioprobe.images.image_table import find_placeholders
     from bioprobe.quality.description import describe_contradicting_copies
+    from bioprobe.sources.shares import Order, Share
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
@@ -503,8 +522,12 @@ def embed(
         written=TableOptions(delimiter, encoding, decimal, sheet),
         fetches=fetch,
     )
+    share = None if shard is None else Share.parse(shard)
     table = find_images([Path(one) for one in list_given(sources)], options)
     _check_boxes(table, options)
+    if share is not None:
+        order = Order.of(table)
+        table, store = share.cut(table), share.name_store(store)
     if fetch:
         table = _fetch(table, fetch_rate, allow_private=allow_private, progress=progress)
     given = split_names(no_label or ())
@@ -530,6 +553,8 @@ def embed(
 
     is_new, had_folder = not EmbeddingStore.exists(store), exists(Path(store))
     opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
+    if share is not None:
+        begin_share(opened, share, order)
     summary = embed_images(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
         memory_bytes=None if memory is None else max(1, round(memory * 1e9)), no_label=given,
@@ -537,7 +562,9 @@ def embed(
         advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
     filled_store = EmbeddingStore.open(store)
-    if is_new and not len(filled_store):
+    if share is not None:
+        finish_share(filled_store, share, order)
+    elif is_new and not len(filled_store):
         filled_store.discard(keeps_folder=had_folder)
         problems = [str(note) for note in table.notes if note.kind == PROBLEM]
         why = "; ".join(problems or [_tell_reasons(summary)])
@@ -555,7 +582,7 @@ def embed(
     )
     notes = tuple(view.store.tell_labels())
     filled = Store(view, model=model, device=device, notes=notes, said=said)
-    filled.summary = summary
+    filled.summary, filled.share = summary, shard
     return filled
 
 
@@ -909,6 +936,77 @@ def from_vectors(
 
 
 from_vectors.__module__ = "bioprobe"
+
+
+@question
+def merge(
+    stores: Annotated[
+        Sequence[str | Path],
+        Option("Folders of the stores, such as embeddings/all-*-of-8.", ("-",), shell=Path),
+    ],
+    *,
+    store: StoreFolder,
+    partial: Annotated[
+        bool,
+        Option(
+            "Merge shares also where some are missing or unfinished, or saw other sources than "
+            "the rest."
+        ),
+    ] = False,
+    progress: Progress | None = None,
+) -> Merged:
+    """Make one store of several, such as the shares of one run, with all that hangs on their rows.
+
+    The new store has the rows of one run without shares, in its order; or those of one store after
+    the other, where these are no shares. The others stay as they are.
+
+    Parameters
+    ----------
+    stores : sequence of str or Path
+        Their folders.
+    store : str or Path
+        Folder of the new store.
+    partial : bool
+        Whether shares are merged also where some are missing or unfinished, or saw other sources
+        than the rest.
+    progress : callable, optional
+        Told how many rows are written.
+
+    Returns
+    -------
+    Merged
+        Its ``notes`` say what did not come along.
+
+    Raises
+    ------
+    MismatchError
+        If they are of several encoders.
+    StoreError
+        If a share is missing or unfinished, or one store is damaged; nothing is written then.
+    SourceError
+        If there is something at the new store's place.
+
+    Examples
+    --------
+    >>> bp.merge(["all-1-of-2", "all-2-of-2"], store="all")  # doctest: +SKIP
+    """
+    from bioprobe.merging import merge_stores
+
+    done = merge_stores(
+        [Path(one) for one in list_given(stores)], Path(store), partial=partial, progress=progress
+    )
+    said = [Note(f"{done.n_rows:,} rows of {len(done.frame):,} stores -> {done.store}")]
+    if done.n_twice:
+        text = (
+            f"{done.n_twice:,} rows left out: an earlier store has the same picture, and what it "
+            "says of it was taken"
+        )
+        said.append(Note(text, WARNING))
+    said += [Note(f"merged all the same: {one}", PROBLEM) for one in done.missing]
+    return dataclasses.replace(done, notes=(*said, *done.notes))
+
+
+merge.__module__ = "bioprobe"
 
 
 def _open_array(
