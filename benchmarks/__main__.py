@@ -23,6 +23,7 @@ BENCHMARKS = (
     "head_speed",
     "search_index",
     "store_scale",
+    "merging",
     "probe_speed",
     "adapters",
     "many_classes",

@@ -10,17 +10,16 @@ from bioprobe.embedding.encoder_choice import (
     open_on_demand,
 )
 from bioprobe.embedding.shard_buffer import EmbedSummary, Outcome
-from bioprobe.embedding.sharing import begin_share, finish_share
+from bioprobe.embedding.sharing import embed_share
 
 __all__ = [
     "EmbedSummary",
     "EncoderChoice",
     "OnDemandEncoder",
     "Outcome",
-    "begin_share",
     "choose_encoder",
     "embed_images",
-    "finish_share",
+    "embed_share",
     "load_encoder_for",
     "names_encoder_of",
     "open_on_demand",

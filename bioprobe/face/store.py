@@ -46,6 +46,7 @@ from bioprobe.options import (
     Precision,
     RankColumns,
     StoreFolder,
+    Unless,
     With,
     list_given,
     question,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.embedding import EmbedSummary
+    from bioprobe.embedding.on_ray import Settings
     from bioprobe.encoders.encoder import Encoder
     from bioprobe.face.encoder import Encoder as Held
     from bioprobe.images.camera import CameraCounts
@@ -73,6 +75,8 @@ if TYPE_CHECKING:
 
 
 DEFAULT_STORE = "embeddings/default"
+#: What runs an embedding.
+LOCAL, RAY = "local", "ray"
 # That of bioprobe.images, which the command line does not import to show its help.
 MAX_PIXELS_PX = 178_956_970
 
@@ -371,9 +375,20 @@ def embed(
             "Take share i of n of the pictures, 1/8 to 8/8, into a store of its own, S-i-of-8 for "
             "--store S, as one of n processes that need not know of each other. A picture is of "
             "the share that its path says. Afterwards: bioprobe store merge S-*-of-8 --store S.",
+            when=(Unless("engine", (RAY,)),),
             metavar="I/N",
         ),
     ] = None,
+    engine: Annotated[
+        str,
+        Option(
+            "ray: a new store is made by all nodes of a Ray cluster, in shares that lie beside it "
+            "until it is whole; all nodes see the pictures and the store under the same names "
+            "(extra: bioprobe[ray]).",
+            choices=(LOCAL, RAY),
+            fixed=True,
+        ),
+    ] = LOCAL,
     progress: Progress | None = None,
 ) -> Store:
     """Turn images into vectors in a store; only what is new is encoded.
@@ -463,6 +478,8 @@ def embed(
         Share of the pictures that is taken, such as ``3/8``, into the store ``S-3-of-8`` for
         ``S``; :func:`bioprobe.merge` makes one store of all. Every process is given the same
         sources and options. See :mod:`bioprobe.sources.shares` for which picture is of which.
+    engine : {"local", "ray"}
+        Where it runs: in this process, or by :mod:`bioprobe.embedding.on_ray` on a cluster.
     progress : callable, optional
         Told a :class:`bioprobe.progress.Step` after each image; an error that it raises stops the
         run, and what was embedded is kept.
@@ -486,13 +503,13 @@ def embed(
     >>> store = bp.embed("photos/", model="bioclip-2", store="embeddings/all")  # doctest: +SKIP
     """
     from bioprobe.embedding import (
-        begin_share,
         choose_encoder,
         embed_images,
-        finish_share,
+        embed_share,
         load_encoder_for,
         open_on_demand,
     )
+    from bioprobe.embedding.on_ray import Settings
     from bioprobe.encoders.keeping import need_keeping
     from bioprobe.encoders.views import add_views
     from bioprobe.images.image_table import find_placeholders
@@ -527,7 +544,7 @@ def embed(
     _check_boxes(table, options)
     if share is not None:
         order = Order.of(table)
-        table, store = share.cut(table), share.name_store(store)
+        table = share.cut(table)
     if fetch:
         table = _fetch(table, fetch_rate, allow_private=allow_private, progress=progress)
     given = split_names(no_label or ())
@@ -539,32 +556,41 @@ def embed(
         table = table.name_by(resolved.labels)
         read += resolved.notes
     left = find_placeholders(table.frame)
+    folder = store if share is None else share.name_store(store)
     if views is not None:
-        model = add_views(choose_encoder(store, model=model).model, views)
+        model = add_views(choose_encoder(folder, model=model).model, views)
     kinds = _read_kinds(keep)
 
     def load() -> Encoder:
         encoder = load_encoder_for(
-            store, model=model, device=device, precision=precision, batch_size=batch_size,
+            folder, model=model, device=device, precision=precision, batch_size=batch_size,
             decoding=decoding, backend=backend,
         )  # fmt: skip
         # Before a store is made that would keep nothing.
         return need_keeping(encoder, kinds) if kinds else encoder
 
-    is_new, had_folder = not EmbeddingStore.exists(store), exists(Path(store))
-    opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
-    if share is not None:
-        begin_share(opened, share, order)
-    summary = embed_images(
-        table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
-        memory_bytes=None if memory is None else max(1, round(memory * 1e9)), no_label=given,
-        damaged=damaged, reads_camera=exif, keep=kinds,
-        advance=progress and count_outcomes(progress, len(table)),
-    )  # fmt: skip
-    filled_store = EmbeddingStore.open(store)
-    if share is not None:
-        finish_share(filled_store, share, order)
-    elif is_new and not len(filled_store):
+    is_new, had_folder = not EmbeddingStore.exists(folder), exists(Path(folder))
+    run: dict[str, Any] = {
+        "max_pixels_px": max_pixels, "prune": prune, "no_label": given, "damaged": damaged,
+        "reads_camera": exif, "keep": kinds,
+        "memory_bytes": None if memory is None else max(1, round(memory * 1e9)),
+    }  # fmt: skip
+    if engine == RAY:
+        encoding = {
+            "model": model, "device": device, "precision": precision, "batch_size": batch_size,
+            "decoding": decoding, "backend": backend,
+        }  # fmt: skip
+        settings = Settings(Path(store).absolute(), encoding, dtype, run, threads)
+        summary = _embed_on_ray(table, settings, progress)
+    else:
+        run |= {"advance": progress and count_outcomes(progress, len(table)), "n_threads": threads}
+        if share is not None:
+            summary = embed_share(table, share, order, store, load, model=model, dtype=dtype, **run)
+        else:
+            opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
+            summary = embed_images(table, encoder, opened, **run)
+    filled_store = EmbeddingStore.open(folder)
+    if share is None and is_new and not len(filled_store):
         filled_store.discard(keeps_folder=had_folder)
         problems = [str(note) for note in table.notes if note.kind == PROBLEM]
         why = "; ".join(problems or [_tell_reasons(summary)])
@@ -572,7 +598,7 @@ def embed(
         raise SourceError(msg)
     view = View.all(filled_store.counting(BOTH))
     said = (
-        *_describe_run(summary, Path(store), prune=prune, n_lost=len(table.reasons)),
+        *_describe_run(summary, Path(folder), prune=prune, n_lost=len(table.reasons)),
         *table.notes,
         *read,
         *tell_emptied(emptied.n_rows, emptied.counts),
@@ -806,6 +832,31 @@ def _tell_reasons(summary: EmbedSummary) -> str:
         if one == kind
     ]
     return f"{kind}, {n_files:,} of {len(kinds):,}, such as {' and '.join(files[:2])}"
+
+
+def _embed_on_ray(table: Listing, settings: Settings, progress: Progress | None) -> EmbedSummary:
+    """Embed on a Ray cluster into shares, make the store of them, and remove them."""
+    from bioprobe.embedding.on_ray import embed_on_ray
+    from bioprobe.files import check_new_folder, remove_folder
+    from bioprobe.merging import merge_stores
+    from bioprobe.progress import Step
+
+    if exists(settings.store):
+        # Before hours of work that could not be kept.
+        check_new_folder(settings.store)
+    n_done = 0
+
+    def advance(n_images: int) -> None:
+        nonlocal n_done
+        n_done += n_images
+        if progress is not None:
+            progress(Step(n_done, max(n_done, len(table)), "images"))
+
+    folders, summary = embed_on_ray(table, settings, advance)
+    merge_stores(folders, settings.store)
+    for one in folders:
+        remove_folder(one)
+    return summary
 
 
 def _read_kinds(keep: str | Sequence[str] | None) -> list[str]:

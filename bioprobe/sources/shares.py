@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,15 +63,46 @@ class Share:
 
     def takes(self, path: str) -> bool:
         """Tell whether a picture is of the share, by its path from the root of its source on."""
-        digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).digest()
-        return int.from_bytes(digest[:8]) % self.of == self.number - 1
+        return find_number(path, self.of) == self.number
 
     def cut(self, listing: Listing) -> Listing:
         """Return what is of the share, in its order; notes are of all."""
         taken = [self.takes(str(path)) for path in listing.frame["path"]]
-        frame = listing.frame[np.array(taken, dtype=bool)].reset_index(drop=True)
-        unread = tuple(one for one in listing.unread if self.takes(one[1]))
-        return dataclasses.replace(listing, frame=frame, unread=unread)
+        return _take(listing, np.flatnonzero(taken), self)
+
+
+def find_number(path: str, of: int) -> int:
+    """Return of which share a picture is, from 1, by its path from the root of its source on."""
+    digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8]) % of + 1
+
+
+def split(listing: Listing, of: int) -> Iterator[tuple[Share, Listing]]:
+    """Return every share of a listing, as :meth:`Share.cut` does it.
+
+    Yields
+    ------
+    (Share, Listing)
+    """
+    numbers = np.array([find_number(str(path), of) for path in listing.frame["path"]], dtype=int)
+    order = np.argsort(numbers, kind="stable")
+    ends = np.searchsorted(numbers[order], np.arange(1, of + 2))
+    for number in range(1, of + 1):
+        share = Share(number, of)
+        yield share, _take(listing, order[ends[number - 1] : ends[number]], share)
+
+
+def _take(listing: Listing, rows: Places, share: Share) -> Listing:
+    frame = listing.frame.take(rows).reset_index(drop=True)
+    unread = tuple(one for one in listing.unread if share.takes(one[1]))
+    places = [*zip(frame["root"], frame["path"], strict=True), *(one[:2] for one in unread)]
+    files = dict.fromkeys(join(*at) for at in places)
+    return dataclasses.replace(
+        listing, frame=frame, unread=unread,
+        says={one: listing.says[one] for one in files if one in listing.says},
+        reasons={one: listing.reasons[one] for one in files if one in listing.reasons},
+        listed_by={one: listing.listed_by[one] for one in files if one in listing.listed_by},
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +135,11 @@ class Order:
         files = dict.fromkeys(map(join, frame["root"], frame["path"]))
         places = {file: place for place, file in enumerate(files)}
         return cls(digest.hexdigest(), len(places), places)
+
+    def only(self, listing: Listing) -> Order:
+        """Return the same order, of which no more is known than the places of some pictures."""
+        files = map(join, listing.frame["root"], listing.frame["path"])
+        return dataclasses.replace(self, places={one: self.places[one] for one in files})
 
     def find(self, files: list[str]) -> Places:
         """Return the place of each picture; of those that are not listed, after all others."""
