@@ -91,7 +91,7 @@ def test_a_run_whose_driver_and_node_are_killed_is_that_of_one_machine(tmp_path:
         again = drive()
         _wait_for(again, lambda: _count_finished(store) > n_finished)
         cluster.remove_node(nodes[0], allow_graceful=False)
-        counts, said = again.communicate(timeout=300)
+        out, said = again.communicate(timeout=300)
         assert again.returncode == 0, said
     finally:
         cluster.shutdown()
