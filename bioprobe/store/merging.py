@@ -1,8 +1,8 @@
 """The rows of several stores in one: shares of one run in the order of that run, others one by one.
 
 Only current rows are taken. A picture that stands in several stores is taken once, and of the same
-bytes there is one vector. Shards are written some at a time: beside one of them, of each row the
-store, its number there and its place are in memory, and 16 bytes to find what stands twice.
+bytes there is one vector. Shards are written one at a time; beside it some 90 bytes a row are in
+memory, of its store, its place and what stands twice, and what was read of the image tables.
 """
 
 from __future__ import annotations

@@ -90,6 +90,7 @@ def test_a_run_whose_driver_and_node_are_killed_is_that_of_one_machine(tmp_path:
         assert not store.exists()
         again = drive()
         _wait_for(again, lambda: _count_finished(store) > n_finished)
+        assert n_finished < _count_finished(store) < N_SHARES
         cluster.remove_node(nodes[0], allow_graceful=False)
         out, said = again.communicate(timeout=300)
         assert again.returncode == 0, said
