@@ -24,6 +24,7 @@ BENCHMARKS = (
     "search_index",
     "store_scale",
     "published_vectors",
+    "merging",
     "probe_speed",
     "adapters",
     "many_classes",

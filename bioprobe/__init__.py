@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         Store,
         embed,
         from_vectors,
+        merge,
         open,
         pictures,
     )
@@ -93,6 +94,7 @@ _HOMES = {
     "from_vectors": "face.store",
     "import_vectors": "face.keeping",
     "list_sources": "face.sources",
+    "merge": "face.store",
     "models": "face",
     "open": "face.store",
     "parse_name": "taxonomy.name_parsing",
@@ -143,6 +145,7 @@ __all__ = [
     "from_vectors",
     "import_vectors",
     "list_sources",
+    "merge",
     "models",
     "open",
     "parse_name",

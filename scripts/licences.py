@@ -82,8 +82,8 @@ class Licence(NamedTuple):
         SPDX expression, ``BSD`` where it is not said which, or :data:`UNKNOWN`.
     needed_to : str
         ``run`` bioprobe, its extras included, to ``develop`` it, or only to ``show`` it: to make
-        the docs, open the notebooks, name what lies on a map and cluster by one more method, for
-        which it is installed when it is asked for.
+        the docs, open the notebooks, name what lies on a map, cluster by one more method and run
+        on a cluster, for which it is installed when it is asked for.
     """
 
     name: str
@@ -133,7 +133,8 @@ def list_licences(pins: Mapping[str, Pin]) -> list[Licence]:
     to_run = find_needed("bioprobe", {"excel", "heif", "onnx", "raw"})
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
     groups, extras = project["dependency-groups"], project["project"]["optional-dependencies"]
-    to_show = _find_all([*groups["docs"], *extras["notebook"], *extras["cluster"], *extras["map"]])
+    shown = (groups["docs"], *(extras[name] for name in ("notebook", "cluster", "map", "ray")))
+    to_show = _find_all([one for some in shown for one in some])
     to_show -= _find_all([*groups["dev"], *groups["bench"]])
     licences = []
     for name, version, _ in sorted(pins.values()):

@@ -40,7 +40,7 @@ LAYERS = (
     ("evaluation",),
     ("counting", "robustness"),
     ("reviewing",),
-    ("interchange", "exporting", "page", "upkeep"),
+    ("interchange", "exporting", "merging", "page", "upkeep"),
     ("agreement",),
     ("report",),
     ("face",),

@@ -52,7 +52,8 @@ def embed(store: Store) -> None:
     Example: bioprobe embed photos/ --model bioclip-2 --folder-rank species
     """
     summary = store.summary
-    if summary is not None and summary.n_failed == summary.n_images:
+    # A share may be empty, or hold a single picture, which cannot be read.
+    if summary is not None and summary.n_failed == summary.n_images and store.share is None:
         raise typer.Exit(1)
 
 

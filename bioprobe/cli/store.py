@@ -15,6 +15,7 @@ from bioprobe.options import TEXT_HEAD, Option, Unless, With, Without
 if TYPE_CHECKING:
     from bioprobe.index.tuning import IndexReport
     from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
+    from bioprobe.merging import Merged
     from bioprobe.quality.description import StoreFacts
     from bioprobe.result import Result
     from bioprobe.store.health import Verification
@@ -217,6 +218,17 @@ def pull(done: Moved) -> None:
     """Copy the store at an address into a folder, or bring what was copied up to date.
 
     Example: bioprobe store pull s3://bucket/stores/photos --store embeddings/photos
+    """
+
+
+@command(app, "face.store:merge", shows=False)
+def merge(done: Merged) -> None:
+    """Make one store of several, such as the shares of one run, with all that hangs on their rows.
+
+    Shares of a run (embed --shard) come in the order of that run, and all of them must be there.
+    Pictures are not read. The stores that are merged stay as they are.
+
+    Example: bioprobe store merge embeddings/all-*-of-8 --store embeddings/all
     """
 
 

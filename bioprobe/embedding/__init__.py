@@ -10,6 +10,7 @@ from bioprobe.embedding.encoder_choice import (
     open_on_demand,
 )
 from bioprobe.embedding.shard_buffer import EmbedSummary, Outcome
+from bioprobe.embedding.sharing import embed_share
 
 __all__ = [
     "EmbedSummary",
@@ -18,6 +19,7 @@ __all__ = [
     "Outcome",
     "choose_encoder",
     "embed_images",
+    "embed_share",
     "load_encoder_for",
     "names_encoder_of",
     "open_on_demand",

@@ -47,6 +47,7 @@ from bioprobe.options import (
     Precision,
     RankColumns,
     StoreFolder,
+    Unless,
     With,
     list_given,
     question,
@@ -62,10 +63,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.embedding import EmbedSummary
+    from bioprobe.embedding.on_ray import Settings
     from bioprobe.encoders.encoder import Encoder
     from bioprobe.face.encoder import Encoder as Held
     from bioprobe.images.camera import CameraCounts
     from bioprobe.interchange.vector_source import VectorBatch, VectorSource
+    from bioprobe.merging import Merged
     from bioprobe.sources.files import SourceOptions
     from bioprobe.sources.listing import Listing
     from bioprobe.store.view import View
@@ -73,6 +76,8 @@ if TYPE_CHECKING:
 
 
 DEFAULT_STORE = "embeddings/default"
+#: What runs an embedding.
+LOCAL, RAY = "local", "ray"
 # That of bioprobe.images, which the command line does not import to show its help.
 MAX_PIXELS_PX = 178_956_970
 
@@ -108,6 +113,8 @@ class Store(
 
     #: Counts of the run that filled it; None where it was opened as it is.
     summary: EmbedSummary | None = None
+    #: Which share of the sources that run took, such as ``3/8``; None where it took all.
+    share: str | None = None
 
 
 def open(
@@ -371,6 +378,26 @@ def embed(
             "row is gone from a data set."
         ),
     ] = False,
+    shard: Annotated[
+        str | None,
+        Option(
+            "Take share i of n of the pictures, 1/8 to 8/8, into a store of its own, S-i-of-8 for "
+            "--store S, as one of n processes that need not know of each other. A picture is of "
+            "the share that its path says. Afterwards: bioprobe store merge S-*-of-8 --store S.",
+            when=(Unless("engine", (RAY,)),),
+            metavar="I/N",
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        Option(
+            "ray: a new store is made by all nodes of a Ray cluster, in shares that lie beside it "
+            "until it is whole; all nodes see the pictures and the store under the same names "
+            "(extra: bioprobe[ray]).",
+            choices=(LOCAL, RAY),
+            fixed=True,
+        ),
+    ] = LOCAL,
     progress: Progress | None = None,
 ) -> Store:
     """Turn images into vectors in a store; only what is new is encoded.
@@ -457,6 +484,12 @@ def embed(
         and ``longitude`` are read from EXIF where neither a source nor the store says them.
     prune : bool
         Whether rows are retired whose file is gone.
+    shard : str, optional
+        Share of the pictures that is taken, such as ``3/8``, into the store ``S-3-of-8`` for
+        ``S``; :func:`bioprobe.merge` makes one store of all. Every process is given the same
+        sources and options. See :mod:`bioprobe.sources.shares` for which picture is of which.
+    engine : {"local", "ray"}
+        Where it runs: in this process, or by :mod:`bioprobe.embedding.on_ray` on a cluster.
     progress : callable, optional
         Told a :class:`bioprobe.progress.Step` after each image; an error that it raises stops the
         run, and what was embedded is kept.
@@ -482,14 +515,17 @@ def embed(
     from bioprobe.embedding import (
         choose_encoder,
         embed_images,
+        embed_share,
         load_encoder_for,
         open_on_demand,
     )
+    from bioprobe.embedding.on_ray import Settings
     from bioprobe.encoders.keeping import need_keeping
     from bioprobe.encoders.views import add_views
     from bioprobe.images.image_table import find_placeholders
     from bioprobe.quality.description import describe_contradicting_copies
     from bioprobe.remote import find_address
+    from bioprobe.sources.shares import Order, Share
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.remote import refuse_writing
@@ -517,8 +553,12 @@ def embed(
     )
     if address := find_address(store):
         refuse_writing(address)
+    share = None if shard is None else Share.parse(shard)
     table = find_images([Path(one) for one in list_given(sources)], options)
     _check_boxes(table, options)
+    if share is not None:
+        order = Order.of(table)
+        table = share.cut(table)
     if fetch:
         table = _fetch(table, fetch_rate, allow_private=allow_private, progress=progress)
     given = split_names(no_label or ())
@@ -530,28 +570,41 @@ def embed(
         table = table.name_by(resolved.labels)
         read += resolved.notes
     left = find_placeholders(table.frame)
+    folder = store if share is None else share.name_store(store)
     if views is not None:
-        model = add_views(choose_encoder(store, model=model).model, views)
+        model = add_views(choose_encoder(folder, model=model).model, views)
     kinds = _read_kinds(keep)
 
     def load() -> Encoder:
         encoder = load_encoder_for(
-            store, model=model, device=device, precision=precision, batch_size=batch_size,
+            folder, model=model, device=device, precision=precision, batch_size=batch_size,
             decoding=decoding, backend=backend,
         )  # fmt: skip
         # Before a store is made that would keep nothing.
         return need_keeping(encoder, kinds) if kinds else encoder
 
-    is_new, had_folder = not EmbeddingStore.exists(store), exists(Path(store))
-    opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
-    summary = embed_images(
-        table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
-        memory_bytes=None if memory is None else max(1, round(memory * 1e9)), no_label=given,
-        damaged=damaged, reads_camera=exif, keep=kinds,
-        advance=progress and count_outcomes(progress, len(table)),
-    )  # fmt: skip
-    filled_store = EmbeddingStore.open(store)
-    if is_new and not len(filled_store):
+    is_new, had_folder = not EmbeddingStore.exists(folder), exists(Path(folder))
+    run: dict[str, Any] = {
+        "max_pixels_px": max_pixels, "prune": prune, "no_label": given, "damaged": damaged,
+        "reads_camera": exif, "keep": kinds,
+        "memory_bytes": None if memory is None else max(1, round(memory * 1e9)),
+    }  # fmt: skip
+    if engine == RAY:
+        encoding = {
+            "model": model, "device": device, "precision": precision, "batch_size": batch_size,
+            "decoding": decoding, "backend": backend,
+        }  # fmt: skip
+        settings = Settings(Path(store).absolute(), encoding, dtype, run, threads)
+        summary = _embed_on_ray(table, settings, progress)
+    else:
+        run |= {"advance": progress and count_outcomes(progress, len(table)), "n_threads": threads}
+        if share is not None:
+            summary = embed_share(table, share, order, store, load, model=model, dtype=dtype, **run)
+        else:
+            opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
+            summary = embed_images(table, encoder, opened, **run)
+    filled_store = EmbeddingStore.open(folder)
+    if share is None and is_new and not len(filled_store):
         filled_store.discard(keeps_folder=had_folder)
         problems = [str(note) for note in table.notes if note.kind == PROBLEM]
         why = "; ".join(problems or [_tell_reasons(summary)])
@@ -559,7 +612,7 @@ def embed(
         raise SourceError(msg)
     view = View.all(filled_store.counting(BOTH))
     said = (
-        *_describe_run(summary, Path(store), prune=prune, n_lost=len(table.reasons)),
+        *_describe_run(summary, Path(folder), prune=prune, n_lost=len(table.reasons)),
         *table.notes,
         *read,
         *tell_emptied(emptied.n_rows, emptied.counts),
@@ -569,7 +622,7 @@ def embed(
     )
     notes = tuple(view.store.tell_labels())
     filled = Store(view, model=model, device=device, notes=notes, said=said)
-    filled.summary = summary
+    filled.summary, filled.share = summary, shard
     return filled
 
 
@@ -795,6 +848,31 @@ def _tell_reasons(summary: EmbedSummary) -> str:
     return f"{kind}, {n_files:,} of {len(kinds):,}, such as {' and '.join(files[:2])}"
 
 
+def _embed_on_ray(table: Listing, settings: Settings, progress: Progress | None) -> EmbedSummary:
+    """Embed on a Ray cluster into shares, make the store of them, and remove them."""
+    from bioprobe.embedding.on_ray import embed_on_ray
+    from bioprobe.files import check_new_folder, remove_folder
+    from bioprobe.merging import merge_stores
+    from bioprobe.progress import Step
+
+    if exists(settings.store):
+        # Before hours of work that could not be kept.
+        check_new_folder(settings.store)
+    n_done = 0
+
+    def advance(n_images: int) -> None:
+        nonlocal n_done
+        n_done += n_images
+        if progress is not None:
+            progress(Step(n_done, max(n_done, len(table)), "images"))
+
+    folders, summary = embed_on_ray(table, settings, advance)
+    merge_stores(folders, settings.store)
+    for one in folders:
+        remove_folder(one)
+    return summary
+
+
 def _read_kinds(keep: str | Sequence[str] | None) -> list[str]:
     from bioprobe.encoders.keeping import KEPT_KINDS
 
@@ -923,6 +1001,77 @@ def from_vectors(
 
 
 from_vectors.__module__ = "bioprobe"
+
+
+@question
+def merge(
+    stores: Annotated[
+        Sequence[str | Path],
+        Option("Folders of the stores, such as embeddings/all-*-of-8.", ("-",), shell=Path),
+    ],
+    *,
+    store: StoreFolder,
+    partial: Annotated[
+        bool,
+        Option(
+            "Merge shares also where some are missing or unfinished, or saw other sources than "
+            "the rest."
+        ),
+    ] = False,
+    progress: Progress | None = None,
+) -> Merged:
+    """Make one store of several, such as the shares of one run, with all that hangs on their rows.
+
+    The new store has the rows of one run without shares, in its order; or those of one store after
+    the other, where these are no shares. The others stay as they are.
+
+    Parameters
+    ----------
+    stores : sequence of str or Path
+        Their folders.
+    store : str or Path
+        Folder of the new store.
+    partial : bool
+        Whether shares are merged also where some are missing or unfinished, or saw other sources
+        than the rest.
+    progress : callable, optional
+        Told how many rows are written.
+
+    Returns
+    -------
+    Merged
+        Its ``notes`` say what did not come along.
+
+    Raises
+    ------
+    MismatchError
+        If they are of several encoders.
+    StoreError
+        If a share is missing or unfinished, or one store is damaged; nothing is written then.
+    SourceError
+        If there is something at the new store's place.
+
+    Examples
+    --------
+    >>> bp.merge(["all-1-of-2", "all-2-of-2"], store="all")  # doctest: +SKIP
+    """
+    from bioprobe.merging import merge_stores
+
+    done = merge_stores(
+        [Path(one) for one in list_given(stores)], Path(store), partial=partial, progress=progress
+    )
+    said = [Note(f"{done.n_rows:,} rows of {len(done.frame):,} stores -> {done.store}")]
+    if done.n_twice:
+        text = (
+            f"{done.n_twice:,} rows left out: an earlier store has the same picture, and what it "
+            "says of it was taken"
+        )
+        said.append(Note(text, WARNING))
+    said += [Note(f"merged all the same: {one}", PROBLEM) for one in done.missing]
+    return dataclasses.replace(done, notes=(*said, *done.notes))
+
+
+merge.__module__ = "bioprobe"
 
 
 def _open_array(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from bioprobe.access import is_file
 from bioprobe.errors import TaxonomyError
-from bioprobe.files import explaining_refusal, parse_json
+from bioprobe.files import explaining_refusal, parse_json, write_text
 from bioprobe.store.annotations import write_time
 from bioprobe.store.writing import QUICK_WAIT_S, check_present, holding, locking
 from bioprobe.taxonomy import Taxon, Taxonomy
@@ -183,6 +183,34 @@ class AddedList:
             with contextlib.suppress(ValueError):
                 found.append(parse_json(line.decode(), dict))
         return found
+
+    def take_over(self, others: Sequence[AddedList]) -> list[Taxon]:
+        """Take over the taxa of other lists and what became of them, into one that is empty.
+
+        Returns
+        -------
+        list of Taxon
+            Those that an earlier list says otherwise, of the same lineage, which were left out.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses.
+        """
+        taken: dict[tuple[str, ...], Taxon] = {}
+        differ = [
+            taxon for one in others for taxon in one.read()
+            if taken.setdefault(taxon.lineage, taxon) != taxon
+        ]  # fmt: skip
+        self.write(taken.values())
+        history = sorted(
+            (line for one in others for line in one.read_history()),
+            key=lambda line: str(line.get("at", "")),
+        )
+        if history:
+            lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in history]
+            write_text(self.file.with_name(_HISTORY_NAME), "".join(lines))
+        return differ
 
     def describe(self) -> str:
         """Say whose list it is."""

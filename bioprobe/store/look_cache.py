@@ -59,6 +59,20 @@ def describe_views(n_views: int, dim: int) -> Kind:
     return Kind(f"{_VIEWS}{n_views}", vectors)
 
 
+def list_views(folder: Path, dim: int) -> list[Kind]:
+    """Return what a store keeps of views of pictures.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the store.
+    dim : int
+        Length of a vector.
+    """
+    found = sorted(folder.glob(f"{_VIEWS}[0-9]*"))
+    return [describe_views(int(one.name.removeprefix(_VIEWS)), dim) for one in found]
+
+
 class LookCache:
     """Looks or measures of pictures, by the SHA-256 of their files.
 
@@ -145,11 +159,7 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
     StoreError
         If the disk refuses.
     """
-    views = [
-        describe_views(int(one.name.removeprefix(_VIEWS)), gone.manifest.dim)
-        for one in sorted(folder.glob(f"{_VIEWS}[0-9]*"))
-    ]
-    for kind in (LOOKS, MEASURES, *views):
+    for kind in (LOOKS, MEASURES, *list_views(folder, gone.manifest.dim)):
         _forget_gone(folder, kind, gone, changes)
 
 

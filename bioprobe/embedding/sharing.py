@@ -1,0 +1,91 @@
+"""A share of the sources in a store of its own: what it says of itself from start to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bioprobe.embedding.embedder import embed_images
+from bioprobe.embedding.encoder_choice import open_on_demand
+from bioprobe.embedding.shard_buffer import EmbedSummary
+from bioprobe.encoders.encoder import Encoder
+from bioprobe.sources.listing import Listing, join
+from bioprobe.sources.shares import Order, Share
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.share_card import ShareCard
+
+
+def embed_share(
+    listing: Listing,
+    share: Share,
+    order: Order,
+    store: str | Path,
+    load: Callable[[], Encoder],
+    *,
+    model: str | None = None,
+    dtype: str | None = None,
+    **run: Any,  # noqa: ANN401 - what embed_images takes
+) -> EmbedSummary:
+    """Embed a share into a store of its own, which says so from start to end.
+
+    Parameters
+    ----------
+    listing : Listing
+        What is of the share.
+    share : Share
+    order : Order
+        In which the sources list all pictures.
+    store : str or Path
+        Folder of the store, without a share.
+    load, model, dtype
+        As for :func:`bioprobe.embedding.open_on_demand`.
+    **run
+        As for :func:`bioprobe.embedding.embed_images`.
+    """
+    folder = share.name_store(store)
+    opened, encoder = open_on_demand(folder, load, model=model, dtype=dtype)
+    begin_share(opened, share, order)
+    summary = embed_images(listing, encoder, opened, **run)
+    finish_share(EmbeddingStore.open(folder), share, order)
+    return summary
+
+
+def begin_share(store: EmbeddingStore, share: Share, order: Order) -> None:
+    """Say in a store that a run over a share has begun.
+
+    Raises
+    ------
+    StoreError
+        If the store is that of another share, or the disk refuses.
+    """
+    _describe(share, order).begin(store.folder)
+
+
+def finish_share(store: EmbeddingStore, share: Share, order: Order) -> None:
+    """Say in a store that all of a share was tried, and where its rows stand among all.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        As it is after the run.
+    share : Share
+    order : Order
+        In which the sources list all pictures.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    frame = store.images.select(["root", "path"])
+    places = order.find(list(map(join, frame["root"], frame["path"])))
+    _describe(share, order).finish(
+        store.folder, np.asarray(places, dtype=np.int64), store.manifest.generation
+    )
+
+
+def _describe(share: Share, order: Order) -> ShareCard:
+    return ShareCard(number=share.number, of=share.of, listing=order.digest, n_files=order.n_files)

@@ -1,0 +1,205 @@
+"""Shares of one run, each by a process of its own, two of them killed: merged they are that run."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import shutil
+import signal
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import bioprobe as bp
+from bioprobe.cli.app import run
+from bioprobe.embedding import shard_buffer
+from bioprobe.errors import MisuseError, SourceError, StoreError
+from bioprobe.progress import Step
+from bioprobe.sources.shares import Order, Share
+from bioprobe.sources.source import SourceOptions, find_images
+from bioprobe.store import EmbeddingStore, verify_store
+from bioprobe.store.look_cache import LOOKS, MEASURES, LookCache
+from bioprobe.store.share_card import ShareCard
+
+N_SHARES, SHARD_IMAGES = 8, 3
+# Imported by the server once, that each process is forked from.
+PRELOADED = ["open_clip", "pyarrow.parquet", "filelock", "bioprobe.encoders", "bioprobe.merging"]
+
+
+def _embed(sources: Path, store: Path, shard: str | None, dies_at: int = 0) -> None:
+    shard_buffer.SHARD_IMAGES = SHARD_IMAGES
+
+    def die(step: Step) -> None:
+        if step.done == dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    bp.embed(sources, store=store, model="sketch", threads=1, batch_size=4, folder_rank="genus",
+             shard=shard, progress=die)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def processes() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *PRELOADED])
+    return context
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sources") / "photos"
+    random = np.random.default_rng(5)
+    for number in range(80):
+        place = folder / ("Panthera", "Lynx", "Puma")[number % 3] / f"{number:02}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(place)
+    # The same bytes in another share, and what is no picture.
+    shutil.copyfile(folder / "Lynx" / "01.png", folder / "Puma" / "copy.png")
+    (folder / "Puma" / "torn.png").write_bytes(b"not a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def once(photos: Path) -> EmbeddingStore:
+    """One run without shares."""
+    folder = photos.parent / "once"
+    _embed(photos, folder, None)
+    return EmbeddingStore.open(folder)
+
+
+@pytest.fixture(scope="module")
+def shares(photos: Path, processes: ForkServerContext) -> list[Path]:
+    """Stores of all shares, after two of the processes were killed midway and ran again."""
+    folder = photos.parent / "all"
+    listing = find_images([photos])
+    waiting = [Share(number, N_SHARES) for number in range(1, N_SHARES + 1)]
+    dies_at = {2: 5, 7: 7}
+    while waiting:
+        # Two at one time, as this machine may have two processors.
+        pair, waiting = waiting[:2], waiting[2:]
+        started = [
+            processes.Process(
+                target=_embed, args=(photos, folder, str(one), dies_at.pop(one.number, 0))
+            )
+            for one in pair
+        ]
+        for process in started:
+            process.start()
+        for one, process in zip(pair, started, strict=True):
+            process.join()
+            if process.exitcode != -signal.SIGKILL:
+                assert process.exitcode == 0
+                continue
+            half = EmbeddingStore.open(one.name_store(folder))
+            card = ShareCard.read(half.folder)
+            assert 0 < len(half) < len(one.cut(listing))
+            assert card is not None
+            assert not card.is_finished
+            waiting.append(one)
+    assert not dies_at
+    return [Share(number, N_SHARES).name_store(folder) for number in range(1, N_SHARES + 1)]
+
+
+def test_shares_that_were_killed_and_went_on_are_merged_to_one_run(
+    shares: list[Path], once: EmbeddingStore, tmp_path: Path
+) -> None:
+    # In the order in which a shell may name them.
+    named = sorted(map(str, shares), reverse=True)
+    assert run(["store", "merge", *named, "--store", str(tmp_path / "all"), "--quiet"]) == 0
+    merged = EmbeddingStore.open(tmp_path / "all")
+    assert list(verify_store(merged)) == []
+    pd.testing.assert_frame_equal(merged.images.frame, once.images.frame)
+    pd.testing.assert_frame_equal(merged.read_failures(), once.read_failures())
+    # Other batches are other sums: the last bit may differ.
+    np.testing.assert_allclose(merged.read_vectors(), once.read_vectors(), atol=3e-7)
+    names = merged.images.file_names
+    one, other = (names.index(name) for name in ("Lynx/01.png", "Puma/copy.png"))
+    vectors = merged.read_vectors(np.array([one, other]))
+    assert np.array_equal(*vectors)
+    contents = once.images.contents
+    for kind in (LOOKS, MEASURES):
+        values, known = LookCache(merged.folder, kind).read(contents)
+        assert known.all()
+        assert values.tobytes() == LookCache(once.folder, kind).read(contents)[0].tobytes()
+
+
+def test_what_is_missing_is_said_and_refused(
+    shares: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = [Path(shutil.copytree(one, tmp_path / one.name)) for one in shares[:4]]
+    unfinished = ShareCard.read(copies[1])
+    assert unfinished is not None
+    dataclasses.replace(unfinished, is_finished=False).begin(copies[1])
+    other = ShareCard.read(copies[2])
+    assert other is not None
+    dataclasses.replace(other, listing="of other sources")._write(copies[2])
+    target = tmp_path / "merged"
+    command = ["store", "merge", *map(str, copies), "--store", str(target)]
+    assert run(command) == 1
+    said = capsys.readouterr().err
+    for part in (
+        "5/8 is missing",
+        "8/8 is missing",
+        "2/8",
+        "is unfinished",
+        "3/8",
+        "other sources",
+    ):
+        assert part in said
+    assert "1/8" not in said
+    assert not target.exists()
+    assert run([*command, "--partial", "--quiet"]) == 0
+    # What is lost is said even so.
+    assert "5/8 is missing" in capsys.readouterr().err
+    n_rows = sum(len(EmbeddingStore.open(one)) for one in copies)
+    assert len(EmbeddingStore.open(target)) == n_rows
+    with pytest.raises(SourceError, match="is there already"):
+        bp.merge(copies, store=target, partial=True)
+    with pytest.raises(MisuseError, match="is given twice"):
+        bp.merge([copies[0], copies[0]], store=tmp_path / "none")
+
+
+def test_a_compacted_share_says_that_its_order_is_gone(shares: list[Path], tmp_path: Path) -> None:
+    copies = [Path(shutil.copytree(one, tmp_path / one.name)) for one in shares]
+    bp.open(copies[0]).remove(row=[0])
+    bp.open(copies[0]).compact()
+    with pytest.raises(StoreError, match=r"was compacted .* run the embed command of 1/8 again"):
+        bp.merge(copies, store=tmp_path / "merged")
+
+
+@pytest.mark.parametrize("text", ["0/8", "9/8", "1-8", "8", "1/0", "-1/8"])
+def test_a_shard_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(MisuseError, match="--shard is i/n with i from 1 to n"):
+        Share.parse(text)
+
+
+def test_each_picture_is_of_one_share_by_its_path_alone(photos: Path, tmp_path: Path) -> None:
+    # The rule is what stores that are there were made by: it may not change.
+    assert [one for one in range(1, 9) if Share(one, 8).takes("Panthera/00.png")] == [7]
+    moved = Path(shutil.copytree(photos, tmp_path / "elsewhere"))
+    (moved / "Acinonyx").mkdir()
+    shutil.copyfile(photos / "Lynx" / "01.png", moved / "Acinonyx" / "new.png")
+    one, other = (find_images([folder], SourceOptions()) for folder in (photos, moved))
+    before, after = (
+        [set(Share(n, 3).cut(all_).frame["path"]) for n in (1, 2, 3)] for all_ in (one, other)
+    )
+    assert sum(map(len, before)) == len(one)
+    assert set.union(*before) == set(one.frame["path"])
+    assert [a - b for a, b in zip(before, after, strict=True)] == [set()] * 3
+    assert Order.of(one).digest != Order.of(other).digest
+
+
+def test_a_share_without_a_picture_is_a_finished_one(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20), "teal").save(tmp_path / "only.png")
+    stores = [
+        bp.embed(tmp_path / "only.png", store=tmp_path / "s", model="sketch", shard=f"{n}/2").folder
+        for n in (1, 2)
+    ]
+    assert sorted(len(EmbeddingStore.open(one)) for one in stores) == [0, 1]
+    assert len(bp.merge(stores, store=tmp_path / "all").to_frame()) == 2
+    assert len(EmbeddingStore.open(tmp_path / "all")) == 1
