@@ -45,7 +45,7 @@ def test_a_task_of_the_array_embeds_its_share(tmp_path: Path) -> None:
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path),
         "SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_CPUS_PER_TASK": "4",
     }  # fmt: skip
-    batch = [FOLDER / "embed.sbatch", "/data/my photos", "embeddings/all"]
+    batch = [str(FOLDER / "embed.sbatch"), "/data/my photos", "embeddings/all"]
     done = subprocess.run(
         ["bash", *batch], env=environment, capture_output=True, text=True, check=True
     )

@@ -99,7 +99,8 @@ def embed_on_ray(
     start_s, order = time.monotonic(), Order.of(listing)
     shares = dict(split(listing, max(1, -(-order.n_files // SHARE_IMAGES))))
     waiting = {one: part for one, part in shares.items() if not _is_done(one, order, settings)}
-    counts = dict.fromkeys(_COUNTS, 0)
+    # By the name of a field of the summary.
+    counts: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
     for one in shares.keys() - waiting.keys():
         counts["n_kept"] += len(EmbeddingStore.open(one.name_store(settings.store)).rows)
     reasons = list[tuple[str, str]]()

@@ -590,11 +590,11 @@ def embed(
         "memory_bytes": None if memory is None else max(1, round(memory * 1e9)),
     }  # fmt: skip
     if engine == RAY:
-        encoding = {
+        loading = {
             "model": model, "device": device, "precision": precision, "batch_size": batch_size,
             "decoding": decoding, "backend": backend,
         }  # fmt: skip
-        settings = Settings(Path(store).absolute(), encoding, dtype, run, threads)
+        settings = Settings(Path(store).absolute(), loading, dtype, run, threads)
         summary = _embed_on_ray(table, settings, progress)
     else:
         run |= {"advance": progress and count_outcomes(progress, len(table)), "n_threads": threads}

@@ -109,8 +109,8 @@ def find_missing(stores: Sequence[EmbeddingStore]) -> list[str]:
         return []
     counts = sorted({card.of for card in cards.values()})
     if len(counts) > 1:
-        said = " and of ".join(map(str, counts))
-        msg = f"these are shares of {said}, so of several runs; merge each run, then these stores"
+        runs = " and of ".join(map(str, counts))
+        msg = f"these are shares of {runs}, so of several runs; merge each run, then these stores"
         raise MisuseError(msg)
     by_number: dict[int, Path] = {}
     for folder, card in cards.items():

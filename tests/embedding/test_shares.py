@@ -20,7 +20,7 @@ from bioprobe.cli.app import run
 from bioprobe.embedding import shard_buffer
 from bioprobe.errors import MisuseError, SourceError, StoreError
 from bioprobe.progress import Step
-from bioprobe.sources.shares import Order, Share
+from bioprobe.sources.shares import Order, Share, split
 from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.store.look_cache import LOOKS, MEASURES, LookCache
@@ -192,6 +192,11 @@ def test_each_picture_is_of_one_share_by_its_path_alone(photos: Path, tmp_path: 
     assert set.union(*before) == set(one.frame["path"])
     assert [a - b for a, b in zip(before, after, strict=True)] == [set()] * 3
     assert Order.of(one).digest != Order.of(other).digest
+    for share, part in split(one, 3):
+        pd.testing.assert_frame_equal(part.frame, share.cut(one).frame)
+        assert Order.of(one).only(part).places.keys() == {
+            str(photos / path) for path in part.frame["path"]
+        }
 
 
 def test_a_share_without_a_picture_is_a_finished_one(tmp_path: Path) -> None:
