@@ -25,7 +25,6 @@ from bioprobe.interchange.ranges import Place, RangedFile, find_address, open_pl
 from bioprobe.interchange.row_groups import Found, Outline, Sought, take_all
 from bioprobe.interchange.saved_datasets import SUFFIXES, choose_vector_column
 from bioprobe.interchange.vector_source import (
-    BLOCK_ROWS,
     KEY,
     ReadOptions,
     VectorBatch,
@@ -49,6 +48,8 @@ LAYOUT = "parquet"
 _UNIT_MODELS = {"bioclip-2.5"}
 _PRECISIONS = ("_float16", "_float32")
 _N_PEEKED = 64
+# Rows that are made unit at once: of float64, a quarter of a shard.
+_BATCH_ROWS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +100,7 @@ class PartSummary(ImportSummary):
         Files of the source that are others than when rows of them were imported before.
     """
 
-    reading: Reading | None = None
+    reading: Reading = dataclasses.field(kw_only=True)
     model: str = ""
     others: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -143,8 +144,8 @@ def import_in_part(
     Footers say which row groups may hold a taxon, their columns of names which rows are of it;
     vectors are read of row groups that have any. The store has each shard as soon as it is whole;
     a row whose name it has is not read again, so that the same call goes on where another was
-    ended, and another taxon adds what is new. In memory are one row group, or
-    :data:`~bioprobe.interchange.vector_source.BLOCK_ROWS` rows of a large one, and a shard.
+    ended, and another taxon adds what is new. In memory are one row group, or some rows of a
+    large one, and a shard.
 
     Parameters
     ----------
@@ -383,7 +384,7 @@ class _Reader:
             done += n_known
             start = 0
             self.n_read += bool(wanted.any())
-            batches = self._outline.iter_batches(one.group, columns, BLOCK_ROWS)
+            batches = self._outline.iter_batches(one.group, columns, _BATCH_ROWS)
             for batch in batches if wanted.any() else ():
                 mask = wanted[start : start + batch.num_rows]
                 start += batch.num_rows
