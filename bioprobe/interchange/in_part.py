@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bioprobe.access import exists, is_folder
+from bioprobe.access import exists, is_folder, list_names
 from bioprobe.encoders.catalog import CARDS, DEFAULT_MODEL, is_same_model
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, MisuseError, SourceError
@@ -117,11 +117,11 @@ def is_read_in_part(source: str | Path) -> bool:
     folder = Path(source)
     if not is_folder(folder):
         return False
-    if _find_model(folder.absolute().name) is not None:
-        return any(folder.glob("*.parquet"))
+    folders = [folder.absolute(), *(folder / name for name in list_names(folder))]
     return any(
-        _find_model(one.name) is not None and any(one.glob("*.parquet"))
-        for one in folder.iterdir() if one.is_dir()
+        name.endswith(SUFFIXES)
+        for one in folders if _find_model(one.name) is not None and is_folder(one)
+        for name in list_names(one)
     )  # fmt: skip
 
 

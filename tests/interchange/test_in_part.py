@@ -167,6 +167,7 @@ import_in_part(sys.argv[1], Path(sys.argv[2]), within=["Chordata"],
 """
 
 
+@pytest.mark.long
 def test_an_import_that_was_killed_goes_on(published: Path, tmp_path: Path) -> None:
     store = tmp_path / "S"
     command = [sys.executable, "-c", _KILLED, str(published), str(store)]
