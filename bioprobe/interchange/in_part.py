@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -439,7 +439,7 @@ class _Known:
         return np.asarray(self._keys[places] == keys)
 
 
-def _hash(names: Sequence[object]) -> npt.NDArray[np.bytes_]:
+def _hash(names: Iterable[object]) -> npt.NDArray[np.bytes_]:
     # Half of the digest is enough that no two names ever share it.
     return np.array([hashlib.sha256(str(one).encode()).digest()[:16] for one in names], dtype="S16")
 

@@ -178,7 +178,7 @@ def test_an_import_that_was_killed_goes_on(published: Path, tmp_path: Path) -> N
     _assert_same(store, tmp_path / "whole")
 
 
-class Flaky(MemoryFileSystem):
+class Flaky(MemoryFileSystem):  # type: ignore[misc] # fsspec has no types
     """A file system whose connections drop, and whose answers are cut short."""
 
     protocol = "flaky"
@@ -195,13 +195,14 @@ class Flaky(MemoryFileSystem):
         opened.seek(0)
         whole = opened.read()
 
-        class Dropping(fsspec.spec.AbstractBufferedFile):
+        class Dropping(fsspec.spec.AbstractBufferedFile):  # type: ignore[misc]
             def _fetch_range(self, start: int, end: int) -> bytes:
                 Flaky.n_reads += 1
                 Flaky.ranges.append((path, start, end))
                 if Flaky.drops(Flaky.n_reads):
                     raise ConnectionResetError(104, "Connection reset by peer")
-                return whole[start:end]
+                data: bytes = whole[start:end]
+                return data
 
         return Dropping(self, path, mode, size=len(whole), cache_type="none")
 
