@@ -62,7 +62,8 @@ def draw_published(
                     use_dictionary=plain,
                 )  # fmt: skip
             writer.write_table(table, row_group_size=group_rows)
-        writer.close()
+        if writer is not None:
+            writer.close()
 
 
 def _make_table(

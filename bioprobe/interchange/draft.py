@@ -292,7 +292,7 @@ def _read_pictures(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**filled)
 
 
-def _refuse_name(source: Path, row: int, path: str, target: EmbeddingStore) -> None:
+def _refuse_name(source: Path | str, row: int, path: str, target: EmbeddingStore) -> None:
     stored = target.images.column("path").iloc[target.rows]
     if (stored == path).any():
         msg = (

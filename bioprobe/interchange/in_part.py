@@ -7,13 +7,13 @@ import dataclasses
 import functools
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bioprobe.access import exists, is_folder
+from bioprobe.access import exists, is_folder, list_names
 from bioprobe.encoders.catalog import CARDS, DEFAULT_MODEL, is_same_model
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, MisuseError, SourceError
@@ -25,7 +25,6 @@ from bioprobe.interchange.ranges import Place, RangedFile, find_address, open_pl
 from bioprobe.interchange.row_groups import Found, Outline, Sought, take_all
 from bioprobe.interchange.saved_datasets import SUFFIXES, choose_vector_column
 from bioprobe.interchange.vector_source import (
-    BLOCK_ROWS,
     KEY,
     ReadOptions,
     VectorBatch,
@@ -49,6 +48,8 @@ LAYOUT = "parquet"
 _UNIT_MODELS = {"bioclip-2.5"}
 _PRECISIONS = ("_float16", "_float32")
 _N_PEEKED = 64
+# Rows that are made unit at once: of float64, a quarter of a shard.
+_BATCH_ROWS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +100,7 @@ class PartSummary(ImportSummary):
         Files of the source that are others than when rows of them were imported before.
     """
 
-    reading: Reading | None = None
+    reading: Reading = dataclasses.field(kw_only=True)
     model: str = ""
     others: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -116,11 +117,11 @@ def is_read_in_part(source: str | Path) -> bool:
     folder = Path(source)
     if not is_folder(folder):
         return False
-    if _find_model(folder.absolute().name) is not None:
-        return any(folder.glob("*.parquet"))
+    folders = [folder.absolute(), *(folder / name for name in list_names(folder))]
     return any(
-        _find_model(one.name) is not None and any(one.glob("*.parquet"))
-        for one in folder.iterdir() if one.is_dir()
+        name.endswith(SUFFIXES)
+        for one in folders if _find_model(one.name) is not None and is_folder(one)
+        for name in list_names(one)
     )  # fmt: skip
 
 
@@ -143,8 +144,8 @@ def import_in_part(
     Footers say which row groups may hold a taxon, their columns of names which rows are of it;
     vectors are read of row groups that have any. The store has each shard as soon as it is whole;
     a row whose name it has is not read again, so that the same call goes on where another was
-    ended, and another taxon adds what is new. In memory are one row group, or
-    :data:`~bioprobe.interchange.vector_source.BLOCK_ROWS` rows of a large one, and a shard.
+    ended, and another taxon adds what is new. In memory are one row group, or some rows of a
+    large one, and a shard.
 
     Parameters
     ----------
@@ -383,7 +384,7 @@ class _Reader:
             done += n_known
             start = 0
             self.n_read += bool(wanted.any())
-            batches = self._outline.iter_batches(one.group, columns, BLOCK_ROWS)
+            batches = self._outline.iter_batches(one.group, columns, _BATCH_ROWS)
             for batch in batches if wanted.any() else ():
                 mask = wanted[start : start + batch.num_rows]
                 start += batch.num_rows
@@ -438,7 +439,7 @@ class _Known:
         return np.asarray(self._keys[places] == keys)
 
 
-def _hash(names: Sequence[object]) -> npt.NDArray[np.bytes_]:
+def _hash(names: Iterable[object]) -> npt.NDArray[np.bytes_]:
     # Half of the digest is enough that no two names ever share it.
     return np.array([hashlib.sha256(str(one).encode()).digest()[:16] for one in names], dtype="S16")
 

@@ -28,7 +28,8 @@ _THREADS = 8
 _AT_ONCE_BYTES = 256 << 20
 _BUFFER_BYTES = 1 << 20
 _SHOWN = 4
-_T, _U = TypeVar("_T"), TypeVar("_U")
+_T = TypeVar("_T")
+_U = TypeVar("_U")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Sought:
 
 #: Least and greatest name of a column in a row group; None where a footer does not say, and
 #: ``()`` where it says that there is no name.
-Bounds = tuple[str, str] | tuple[()] | None
+Bounds = tuple[str, ...] | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,7 +120,7 @@ class Group:
     def may_hold(self, name: str, column: str) -> bool:
         """Tell whether its footer leaves room for a name in a column."""
         bounds = self.bounds[column]
-        return bounds is None or (bounds != () and bounds[0] <= name <= bounds[1])
+        return bounds is None or (bool(bounds) and bounds[0] <= name <= bounds[-1])
 
 
 def map_in_threads(ask: Callable[[_T], _U], of: Sequence[_T]) -> Iterable[_U]:

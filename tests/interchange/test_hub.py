@@ -135,7 +135,6 @@ def test_a_taxon_comes_from_the_hub_by_ranges_of_one_commit(hub: str, tmp_path: 
     assert summary.model == "bioclip-2"
     asked = [of for path, of in Hub.asked if "/resolve/" in path]
     assert None not in asked
-    assert summary.reading is not None
     assert summary.reading.n_bytes < summary.reading.all_bytes
     (imported,) = read_imports(tmp_path / "S")
     assert (imported.address, imported.revision) == (hub, COMMIT)
