@@ -37,10 +37,9 @@ def draw_store(folder: Path, n_rows: int, dim: int, shard_rows: int) -> Embeddin
     )  # fmt: skip
     species = np.arange(N_SPECIES)
     upper = [species * n // N_SPECIES for n in (N_ORDERS, N_FAMILIES, N_GENERA)]
-    centres = sum(
-        random.standard_normal((N_SPECIES, dim), dtype=np.float32)[numbers]
-        for numbers in (*upper, species)
-    )
+    centres = np.zeros((N_SPECIES, dim), dtype=np.float32)
+    for numbers in (*upper, species):
+        centres += random.standard_normal((N_SPECIES, dim), dtype=np.float32)[numbers]
     order, family, genus, name = (
         np.array([f"{word}{number:04d}" for number in numbers], dtype=object)
         for word, numbers in zip(

@@ -50,14 +50,12 @@ class Likeness:
         self._grey = looks["grey"]
         self._is_telling = ~looks["is_text"]
         self._small = np.empty((n, _COARSE_PX**2), dtype=np.float32)
-        self._whole = np.empty((n, _FINE_PX**2), dtype=np.float32)
         self._hashes = np.empty(n, dtype=np.uint64)
         for start in range(0, n, _IMAGES_AT_ONCE):
             block = slice(start, start + _IMAGES_AT_ONCE)
             grey = self._grey[block].astype(np.float32)
             self._is_telling[block] &= grey.std(axis=(1, 2)) >= _LEAST_DEVIATION
             self._small[block] = _normalise(_resample(grey, _COARSE_PX, whole=True))[:, 0]
-            self._whole[block] = _normalise(_resample(grey, _FINE_PX, whole=True))[:, 0]
             self._hashes[block] = hash_pictures(grey)
 
     def compare(self, first: Places, second: Places, *, parts: bool = True) -> Mask:
@@ -78,13 +76,25 @@ class Likeness:
         left = np.flatnonzero(self._is_telling[first] & self._is_telling[second])
         for at in range(0, len(left), _PAIRS_AT_ONCE):
             pairs = left[at : at + _PAIRS_AT_ONCE]
-            products = self._whole[first[pairs]] * self._whole[second[pairs]]
-            same[pairs] = products.sum(axis=1) >= MIN_CORRELATION
+            places, which = np.unique([first[pairs], second[pairs]], return_inverse=True)
+            one, other = which.reshape(2, -1)
+            fine = self._shrink(places)
+            same[pairs] = (fine[one] * fine[other]).sum(axis=1) >= MIN_CORRELATION
         for one, other in ((first, second), (second, first)) if parts else ():
             left = left[~same[left]]
             near = left[self._compare_parts(one[left], other[left], self._small)]
-            same[near] = self._compare_parts(one[near], other[near], self._whole)
+            places, which = np.unique(other[near], return_inverse=True)
+            same[near] = self._compare_parts(one[near], which, self._shrink(places))
         return same
+
+    def _shrink(self, places: Places) -> Vectors:
+        """Return pictures at the finer size, of which not all are in memory."""
+        fine = np.empty((len(places), _FINE_PX**2), dtype=np.float32)
+        for start in range(0, len(places), _IMAGES_AT_ONCE):
+            block = slice(start, start + _IMAGES_AT_ONCE)
+            grey = self._grey[places[block]].astype(np.float32)
+            fine[block] = _normalise(_resample(grey, _FINE_PX, whole=True))[:, 0]
+        return fine
 
     def find_alike_hashes(self) -> tuple[Rows, Rows]:
         """Find the pairs of pictures whose perceptual hashes hardly differ.
@@ -121,7 +131,7 @@ class Likeness:
         return np.minimum(one, other), np.maximum(one, other)
 
     def _compare_parts(self, whole: Places, part: Places, pictures: Vectors) -> Mask:
-        """Tell which pictures are like a part of another, at the size of ``pictures``."""
+        """Tell which of the looks have a part that is like another of ``pictures``, at its size."""
         same = np.zeros(len(whole), dtype=bool)
         order = np.argsort(whole, kind="stable")
         images, starts = np.unique(whole[order], return_index=True)

@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.access import is_file, list_names
-from bioprobe.cells import mend_floats
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
 from bioprobe.encoders.taught import Training, read_training, read_training_of
 from bioprobe.errors import MismatchError, StoreError
 from bioprobe.files import explaining_refusal
-from bioprobe.images.image_table import ImageTable, concatenate
+from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
 from bioprobe.options import BOTH, GIVEN
 from bioprobe.remote import find_address
@@ -783,14 +782,3 @@ def _check_name(folder: str | Path) -> None:
         shown = str(folder).encode("utf-8", "backslashreplace").decode()
         msg = f"the name of the folder {shown} is not UTF-8; rename it, or choose another --store"
         raise StoreError(msg) from None
-
-
-def join_tables(frames: Sequence[pd.DataFrame]) -> ImageTable:
-    """Return the image table of the rows of shards, one below the other."""
-    return ImageTable.build(concatenate(mend_floats(frames)) if frames else _empty_frame())
-
-
-def _empty_frame() -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame()

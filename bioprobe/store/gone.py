@@ -170,8 +170,9 @@ class Gone:
             parts.append(np.array(hashes, dtype=bytes))
             if (part[REGION] != "").any():
                 parts.append(np.array(list(map(name_content, hashes, part[REGION])), dtype=bytes))
-        found: npt.NDArray[np.bytes_] = np.unique(np.concatenate(parts))
-        return found[found != b""]
+        joined = np.concatenate(parts)
+        found: npt.NDArray[np.bytes_] = np.unique(joined[joined != b""])
+        return found
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.progress import Step
 from bioprobe.quality import near_cells
 from bioprobe.quality.closest import ClosestPairs
 from bioprobe.quality.near_cells import NearPairs, find_reach
@@ -96,7 +97,7 @@ def test_equal_vectors_are_all_pairs() -> None:
 
 
 def test_progress_counts_the_rows() -> None:
-    told = []
+    told: list[Step] = []
     search = NearPairs.choose(_draw(600), 0.9, np.arange(600))
     list(search.iter_blocks(told.append))
     assert (told[-1].done, told[-1].total) == (600, 600)

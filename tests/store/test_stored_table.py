@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from bioprobe.cells import mend_floats
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import SelectionError, StoreError
-from bioprobe.images.image_table import COLUMNS
+from bioprobe.images.image_table import COLUMNS, ImageTable, concatenate
 from bioprobe.images.regions import REGION
 from bioprobe.store import EmbeddingStore
 from bioprobe.store import shard as shard_module
-from bioprobe.store.embedding_store import join_tables
 from bioprobe.store.shard import ShardImages, read_images
 from bioprobe.store.view import View
 
@@ -42,7 +42,8 @@ def _make(folder: Path, frames: Sequence[pd.DataFrame]) -> EmbeddingStore:
 
 def _read_whole(store: EmbeddingStore) -> pd.DataFrame:
     records = store.manifest.present_shards
-    return join_tables([read_images(store.folder / "shards", one) for one in records]).frame
+    frames = [read_images(store.folder / "shards", one) for one in records]
+    return ImageTable.build(concatenate(mend_floats(frames))).frame
 
 
 @pytest.fixture
