@@ -81,11 +81,15 @@ def test_what_has_not_changed_is_not_read_again(
     bp.embed(ADDRESS, store=tmp_path / "store", model="sketch")
     asked: list[str] = []
     read = remote.read
-    monkeypatch.setattr(
-        remote, "read", lambda address, **given: (asked.append(address), read(address, **given))[1]
-    )
+
+    def note(address: str, **given: int | None) -> bytes:
+        asked.append(address)
+        return read(address, **given)
+
+    monkeypatch.setattr(remote, "read", note)
     again = bp.embed(ADDRESS, store=tmp_path / "store", model="sketch")
     failed = {f"{ADDRESS}/Canidae/broken.jpg", f"{ADDRESS}/Felidae/gone.jpg"}
+    assert again.summary is not None
     assert (set(asked), again.summary.n_kept) == (failed, 3)
     asked.clear()
     fsspec.filesystem("memory").pipe_file(

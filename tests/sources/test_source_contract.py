@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pandas as pd
 import pytest
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("example_package")
 
 NAMES = (
     "-", "txt", "json", "dataset", "folder", "csv", "tsv", "parquet", "pq", "jsonl", "ndjson",
-    "xlsx", "xlsm", "xls", "trip",
+    "xlsx", "xlsm", "xls", "trip", "address",
 )  # fmt: skip
 N = 4
 
@@ -40,6 +41,10 @@ def _write(name: str, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return Path("-")
     if name == "folder":
         return photos
+    if name == "address":
+        for file in files:
+            fsspec.filesystem("memory").pipe_file(f"/listed/{file.name}", file.read_bytes())
+        return Path("memory://listed")
     if name in {"txt", "json"}:
         paths = frame["path"].tolist()
         target.write_text("\n".join(paths) if name == "txt" else json.dumps(paths))
@@ -82,10 +87,12 @@ def test_pictures_are_listed_in_order_and_once(
     photos = write_pictures(N)
     source = _write(name, photos, monkeypatch)
     assert recognise_source(source, SourceOptions()) == name
-    table = find_images([source, photos / "002.png"] if name != "dataset" else [source])
+    again = {"dataset": [], "address": [Path("memory://listed/002.png")]}
+    table = find_images([source, *again.get(name, [photos / "002.png"])])
     assert len(table) == N
-    if name == "dataset":
-        assert list(table.frame["name"]) == [f"{number:03d}.png" for number in range(N)]
+    if name in again:
+        column = "name" if name == "dataset" else "path"
+        assert list(table.frame[column]) == [f"{number:03d}.png" for number in range(N)]
     else:
         found = [Path(root, path) for root, path in table.frame[["root", "path"]].to_numpy()]
         assert found == sorted(photos.iterdir())
@@ -98,6 +105,7 @@ def test_a_source_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
         "dataset": Path(f"dataset:{tmp_path}/gone"),
         "folder": tmp_path / "gone",
         "trip": Path(f"trip:{tmp_path}/gone"),
+        "address": Path("memory://gone"),
     }.get(name, tmp_path / f"gone.{name}")
     with pytest.raises(SourceError, match="gone"):
         find_images([gone])

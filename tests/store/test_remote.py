@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
@@ -17,7 +16,6 @@ from bioprobe.store.remote import pull, push
 from tests.conftest import PlainEncoder
 
 ADDRESS = "memory://bucket/stores/photos"
-Fill = Callable[[Path, int], bp.Store]
 
 
 @pytest.fixture(autouse=True)
@@ -96,9 +94,12 @@ def test_a_store_at_an_address_is_asked_and_copied_once(
     push(tmp_path / "here", ADDRESS)
     fetched: list[str] = []
     fetch = remote.fetch
-    monkeypatch.setattr(
-        remote, "fetch", lambda one, file: (fetched.append(one), fetch(one, file))[1]
-    )
+
+    def note(address: str, file: Path) -> None:
+        fetched.append(address)
+        fetch(address, file)
+
+    monkeypatch.setattr(remote, "fetch", note)
     opened = bp.open(ADDRESS)
     np.testing.assert_array_equal(opened.X, bp.open(tmp_path / "here").X)
     assert len(fetched) == 2
