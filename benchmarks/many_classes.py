@@ -54,7 +54,7 @@ def write_store(folder: Path, n_images: int, n_classes: int, dim: int) -> None:
 
 
 def measure(command: list[str]) -> tuple[float, float, float]:
-    """Run a command of bioprobe in a new process; return seconds, of a core too, and its peak MB."""
+    """Run a command of bioprobe in a new process; return seconds, of a core too, and its peak."""
     start_s, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-c", _CODE, *command, "--quiet"], capture_output=True, text=True
@@ -99,8 +99,8 @@ def main() -> None:
                 took_s, core_s, peak_mb = measure(command)
                 beyond_mb = peak_mb - first_mb.setdefault(name, peak_mb)
                 print(
-                    f"| {arguments.images:,} | {n_classes:,} | {name} | {took_s:.0f} | {core_s:.0f} "
-                    f"| {peak_mb:,.0f} | {beyond_mb:,.0f} |",
+                    f"| {arguments.images:,} | {n_classes:,} | {name} | {took_s:.0f} "
+                    f"| {core_s:.0f} | {peak_mb:,.0f} | {beyond_mb:,.0f} |",
                     flush=True,
                 )
                 if beyond_mb > LIMIT_MB:
