@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from bioprobe.cores import each_alone, map_alone
 
