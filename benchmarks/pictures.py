@@ -51,4 +51,5 @@ def _draw_scene(rng: np.random.Generator) -> np.ndarray:
         spectrum = np.fft.rfft2(rng.normal(size=(size_px, size_px))) / np.maximum(frequency, 1e-3)
         channel = np.fft.irfft2(spectrum, s=(size_px, size_px))
         channels.append(128 + 48 * channel / channel.std())
-    return np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
+    scene: np.ndarray = np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
+    return scene

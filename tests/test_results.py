@@ -8,11 +8,12 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks import dedupe
+from benchmarks import dedupe, embed_speed
 from benchmarks.harness import Row, alternate, make_rows
 from benchmarks.results import __main__ as results
 from benchmarks.results.page import draw_growth, write_row, write_table
@@ -91,6 +92,34 @@ def test_each_benchmark_of_the_page_gives_rows(monkeypatch: pytest.MonkeyPatch) 
     assert {row.peer for row in rows} == {"numpy"}
     kept = json.loads(json.dumps([dataclasses.asdict(row) for row in rows]))
     assert [Row.from_dict(one) for one in kept] == rows
+
+
+def test_embedding_stands_beside_the_loop_and_the_fastest_forward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bioprobe-bench" / "photos").mkdir(parents=True)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    for name in ("write_pictures", "write_model"):
+        monkeypatch.setattr(embed_speed, name, lambda *_: None)
+    monkeypatch.setattr(embed_speed, "find_flops", lambda: 1e9)
+    monkeypatch.setattr(embed_speed, "_list_text_rows", lambda *_, **__: [])
+
+    def prepare(*_: object) -> Callable[[], object]:
+        return lambda: None
+
+    def miss(*_: object) -> Callable[[], object]:
+        raise ModuleNotFoundError
+
+    ways = dict.fromkeys(embed_speed.METHODS, prepare) | {"pybioclip embed": miss}
+    monkeypatch.setattr(embed_speed, "METHODS", ways)
+    rows = embed_speed.list_rows(is_quick=True)
+    assert [(row.work, row.peer, row.wanted) for row in rows] == [
+        ("embed", "open_clip loop, fp32", 1.5),
+        ("embed", "forward alone, auto", 0.9),
+        ("forward alone, auto", "", None),
+    ]
+    assert rows[0].limit == "the fastest forward alone"
+    assert write_table(rows)
 
 
 def test_the_script_for_a_gpu_is_whole() -> None:

@@ -129,7 +129,9 @@ def read_multi(folder: Path, pictures: Path, box_form: str | None = None) -> pd.
     names = [*RANKS, "common_name"]
     found[names] = found[names].astype(object).where(found[names].notna(), "").astype(str)
     form = box_form or _find_box_form(found, sizes)
-    return found.assign(**_to_shares(found, sizes, form))
+    for column, shares in _to_shares(found, sizes, form).items():
+        found[column] = shares
+    return found
 
 
 def _keep(pictures: Path, image_id: str, content: bytes, sizes: dict[str, tuple[int, int]]) -> str:

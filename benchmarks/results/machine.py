@@ -23,6 +23,8 @@ def find_processor() -> str:
 
 def describe_machine() -> list[str]:
     """Return a line for each thing that is known of the machine."""
+    import torch
+
     held = set((_read_cpuinfo("flags") or _read_cpuinfo("Features")).split())
     family = f"family {_read_cpuinfo('cpu family')}, model {_read_cpuinfo('model')}"
     flags = [one for one in _FLAGS if one in held]
@@ -30,6 +32,7 @@ def describe_machine() -> list[str]:
         f"processor: {find_processor()} ({family}), {os.cpu_count()} cores",
         f"instructions: {', '.join(flags) or 'not known'}",
         f"caches: {_describe_caches()}",
+        f"threads: {torch.get_num_threads()}",
         f"memory: {_find_memory_gb()}",
         f"system: {platform.system()} {platform.release()}, Python {platform.python_version()}",
     ]
