@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib
 import logging
 import os
@@ -162,4 +163,9 @@ def main() -> None:
     if "--debug" not in sys.argv:
         logging.captureWarnings(True)
         logging.getLogger("py.warnings").propagate = False
-    sys.exit(run(sys.argv[1:], Clock(STARTED_S)))
+    code = run(sys.argv[1:], Clock(STARTED_S))
+    # To look for garbage among all that is loaded, as Python does at its end, takes as long as a
+    # search. Those that run models complain of what is left.
+    if not {"onnx", "onnxruntime", "openvino", "torch"} & sys.modules.keys():
+        gc.freeze()
+    sys.exit(code)

@@ -665,6 +665,7 @@ def _finish(figure: Figure) -> str:
     What a label says is never read as mathematics. Letters that matplotlib's own font lacks are
     drawn by the reader's browser, and only measured here.
     """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.style import context
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
@@ -675,14 +676,15 @@ def _finish(figure: Figure) -> str:
         for text in figure.findobj(Text):
             text.set_parse_math(False)
         figure.draw_without_rendering()
-        # Laid out by now: savefig would do so once more, before it draws.
+        # Laid out by now, which savefig would do once more before it draws.
         figure.set_layout_engine("none")
-        width_in, height_in = figure.get_size_inches()
         extra_in = max(_measure_wide(text) for text in figure.findobj(Text))
-        area = Bbox.from_extents(-extra_in, -extra_in, width_in + extra_in, height_in + extra_in)
-        figure.savefig(
-            stream, format="svg", metadata={"Date": None}, bbox_inches=area if extra_in else None
-        )
+        if extra_in:
+            ends = figure.get_size_inches() + extra_in
+            area = Bbox.from_extents(-extra_in, -extra_in, *ends)
+            figure.savefig(stream, format="svg", metadata={"Date": None}, bbox_inches=area)
+        else:
+            FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
     drawn = _NO_XML.sub("\N{REPLACEMENT CHARACTER}", stream.getvalue().decode("utf-8"))
     drawn = _FONT.sub(rf"\1{_PAGE_FONT}", drawn)
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode("ascii")

@@ -236,8 +236,8 @@ def test_columns_are_written_as_a_frame_of_them_is(tmp_path: Path, capsys: Captu
         "whole": [1, None, 3, 4],
     }  # fmt: skip
     frame = pd.DataFrame(columns).assign(
-        day=pd.to_datetime(["2024-01-01", None, "2024-03-01", "2024-04-01"]),
-        moment=pd.to_datetime(["2024-01-01 06:00", None, "2024-03-01 00:00", "2024-04-01 12:30"]),
+        day=pd.to_datetime(["2024-01-01", "", "2024-03-01", "2024-04-01"]),
+        moment=pd.to_datetime(["2024-01-01 06:00", "", "2024-03-01 00:00", "2024-04-01 12:30"]),
         number=pd.array([1, pd.NA, 3, 4], dtype="Int64"),
         kind=pd.Categorical(["x", None, "y", "x"]),
     )
