@@ -132,10 +132,11 @@ def _read_photographs(shared_dir: Path, n_species: int) -> list[Shown]:
     folder = shared_dir / "data" / "photos"
     table = pd.read_csv(folder / "photos.csv", keep_default_na=False)
     table = table[(table["role"] == "test") & table["class"].str.match("^[a-z]+-[a-z]+$")]
-    found = []
+    found: list[Shown] = []
     for row in table.groupby("class").first().reset_index().head(n_species).to_dict("records"):
         genus, epithet = row["class"].split("-")
-        taxon = row | {"class": row["class_rank"], "genus": genus.capitalize(), "species": epithet}
+        taxon = {str(name): str(cell) for name, cell in row.items()}
+        taxon |= {"class": row["class_rank"], "genus": genus.capitalize(), "species": epithet}
         found.append((taxon, (folder / row["path"]).read_bytes()))
     return found
 

@@ -84,9 +84,9 @@ def test_the_page_has_every_row_the_machine_and_what_did_not_run(
 
 
 def test_each_benchmark_of_the_page_gives_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = dedupe.draw_vectors
+    draw = dedupe.draw_store
     monkeypatch.setattr(dedupe, "find_flops", lambda: 1e9)
-    monkeypatch.setattr(dedupe, "draw_vectors", lambda n, dim: draw(n // 100, dim // 16))
+    monkeypatch.setattr(dedupe, "draw_store", lambda at, n, dim: draw(at, n // 100, dim // 16))
     rows = dedupe.list_rows(is_quick=True)
     assert [row.n for row in rows] == [2_000, 4_000, 8_000]
     assert {row.peer for row in rows} == {"numpy"}

@@ -684,7 +684,9 @@ def _finish(figure: Figure) -> str:
             area = Bbox.from_extents(-extra_in, -extra_in, *ends)
             figure.savefig(stream, format="svg", metadata={"Date": None}, bbox_inches=area)
         else:
-            FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
+            FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]
+                stream, metadata={"Date": None}
+            )
     drawn = _NO_XML.sub("\N{REPLACEMENT CHARACTER}", stream.getvalue().decode("utf-8"))
     drawn = _FONT.sub(rf"\1{_PAGE_FONT}", drawn)
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode("ascii")
