@@ -23,7 +23,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,6 +57,10 @@ _MARKS = ("ETag", "etag", "generation", "xet_hash", "blob_id", "md5Hash")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 _FINAL = (PermissionError, IsADirectoryError, NotADirectoryError,
           FileExistsError, NotImplementedError, MisuseError, MissingExtraError)  # fmt: skip
+# Answers of a server below 500 that another try may change.
+_PASSING = {408, 425, 429}
+# Characters of a library's words that a message repeats.
+_SAID = 300
 # What the disk here refuses, where a copy is written to it.
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -172,7 +176,7 @@ def look(address: str) -> Found | None:
 
     def ask(system: Any, path: str) -> Found | None:  # noqa: ANN401 - fsspec has no types
         info = system.info(path)
-        return _describe(info) if info["type"] == "file" else None
+        return describe(info) if info["type"] == "file" else None
 
     try:
         return _try(address, ask)
@@ -195,7 +199,7 @@ def list_below(address: str) -> dict[str, Found]:
         start = f"{path.rstrip('/')}/"
         found = system.find(path, detail=True)
         return {
-            one.removeprefix(start): _describe(info)
+            one.removeprefix(start): describe(info)
             for one, info in sorted(found.items())
             if info["type"] == "file" and one.startswith(start) and not one.endswith("/")
         }
@@ -221,7 +225,7 @@ def read(address: str, *, most_bytes: int | None = None) -> bytes:
     """
 
     def ask(system: Any, path: str) -> bytes:  # noqa: ANN401
-        n_bytes = _describe(system.info(path)).n_bytes
+        n_bytes = describe(system.info(path)).n_bytes
         if most_bytes is not None and n_bytes > most_bytes:
             raise _TooLargeError(n_bytes)
         data: bytes = system.cat_file(path)
@@ -250,7 +254,7 @@ def fetch(address: str, file: Path) -> None:
     """
 
     def ask(system: Any, path: str) -> None:  # noqa: ANN401
-        n_bytes = _describe(system.info(path)).n_bytes
+        n_bytes = describe(system.info(path)).n_bytes
         system.get_file(path, str(file))
         if n_bytes >= 0 and file.stat().st_size != n_bytes:
             system.invalidate_cache()
@@ -318,7 +322,7 @@ def send(content: bytes | Path, address: str, expected: Found | None) -> Found:
 
 def look_again(address: str) -> Found | None:
     """Tell what lies at an address now, whatever was known of it before."""
-    _open(address)[0].invalidate_cache()
+    open_system(address)[0].invalidate_cache()
     return look(address)
 
 
@@ -334,7 +338,8 @@ class _TooLargeError(Exception):
     """An object that is not read."""
 
 
-def _describe(info: dict[str, Any]) -> Found:
+def describe(info: Mapping[str, Any]) -> Found:
+    """Return what a file system tells of an object."""
     size = info.get("size")
     told = [(key, info[key]) for key in _MARKS if info.get(key)]
     told = told or [(key, _spell_time(info[key])) for key in _TIMES if info.get(key)]
@@ -351,7 +356,7 @@ def _spell_time(told: object) -> str:
     return f"{told:.6f}" if isinstance(told, int | float) else str(told)
 
 
-def _open(address: str) -> tuple[Any, str]:
+def open_system(address: str) -> tuple[Any, str]:
     """Return the file system of an address, and the path in it.
 
     Raises
@@ -374,33 +379,84 @@ def _open(address: str) -> tuple[Any, str]:
 
 def _try(address: str, ask: Callable[[Any, str], Answer]) -> Answer:
     """Ask until there is an answer, or an error that stays."""
-    system, path = _open(address)
+    system, path = open_system(address)
+    return retry(address, lambda: ask(system, path))
+
+
+def retry(
+    address: str, ask: Callable[[], Answer], *, tell: Callable[[], None] = lambda: None
+) -> Answer:
+    """Ask until there is an answer, or an error that stays.
+
+    Parameters
+    ----------
+    address : str
+        That is asked, for messages.
+    ask : callable
+    tell : callable, optional
+        Called before each further try.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing lies there.
+    PermissionError
+        If it is not allowed, or needs who asks to say who they are.
+    OSError
+        If it cannot be done; a ConnectionError if another time it may be.
+    """
     start_s, pause_s = time.monotonic(), _FIRST_PAUSE_S
     for n_tries in range(1, TRIES + 1):
         try:
-            return ask(system, path)
+            return ask()
         except FileNotFoundError as error:
             # Libraries say it in words of their own.
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), address) from error
         except (*_FINAL, _TooLargeError):
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-                raise
-            if type(error).__name__.endswith("CredentialsError"):
-                raise PermissionError(_NO_CREDENTIALS.format(address)) from error
-            if "PreconditionFailed" in str(error) or "pre-conditions" in str(error):
-                raise FileExistsError(str(error)) from error
+            _raise_if_final(address, error)
             if n_tries == TRIES or time.monotonic() - start_s > PATIENCE_S:
-                reason = " ".join(str(error).split()) or type(error).__name__
                 msg = (
                     "the address does not answer as it should; a later run tries again "
-                    f"({address}, asked {n_tries} times: {reason})"
+                    f"({address}, asked {n_tries} times: {_spell_error(error)})"
                 )
                 raise ConnectionError(msg) from error
+        tell()
         time.sleep(random.uniform(0.5, 1) * pause_s)
         pause_s = min(2 * pause_s, _MOST_PAUSE_S)
     raise AssertionError
+
+
+def _raise_if_final(address: str, error: Exception) -> None:
+    """Raise what another try cannot change, as an error of the system."""
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        raise error
+    if type(error).__name__.endswith("CredentialsError"):
+        raise PermissionError(_NO_CREDENTIALS.format(address)) from error
+    if "PreconditionFailed" in str(error) or "pre-conditions" in str(error):
+        raise FileExistsError(str(error)) from error
+    status = _find_status(error)
+    if status in {401, 403}:
+        msg = f"{address}: {_spell_error(error)}"
+        raise PermissionError(msg) from error
+    if status == 404:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), address) from error
+    if status is not None and 400 <= status < 500 and status not in _PASSING:
+        msg = f"{address}: {_spell_error(error)}"
+        raise OSError(msg) from error
+
+
+def _find_status(error: Exception) -> int | None:
+    """Return the status of the answer that an error of a library of HTTP is about."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = getattr(error, "status", None) if status is None else status
+    return status if isinstance(status, int) else None
+
+
+def _spell_error(error: Exception) -> str:
+    said = " ".join(str(error).split())[:_SAID]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 _NO_CREDENTIALS = (

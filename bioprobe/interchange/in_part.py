@@ -21,7 +21,7 @@ from bioprobe.interchange.arrow_tables import find_dim, find_plain_columns, to_b
 from bioprobe.interchange.draft import ImportSummary, Intake
 from bioprobe.interchange.image_rows import IDENTITY_COLUMNS, RowNaming
 from bioprobe.interchange.layouts import check_dim, check_target, find_known
-from bioprobe.interchange.ranges import Place, RangedFile, find_address, open_place
+from bioprobe.interchange.ranges import Place, RangedFile, open_place
 from bioprobe.interchange.row_groups import Found, Outline, Sought, take_all
 from bioprobe.interchange.saved_datasets import SUFFIXES, choose_vector_column
 from bioprobe.interchange.vector_source import (
@@ -31,6 +31,7 @@ from bioprobe.interchange.vector_source import (
     VectorSource,
 )
 from bioprobe.progress import Progress, Step
+from bioprobe.remote import find_address
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.imported import Imported, note_import
 from bioprobe.store.manifest import Manifest
@@ -112,7 +113,7 @@ def is_read_in_part(source: str | Path) -> bool:
     Such is a folder a model, named by the model and the precision (``bioclip-2_float16``), with
     Parquet files.
     """
-    if find_address(source) is not None:
+    if find_address(source):
         return True
     folder = Path(source)
     if not is_folder(folder):

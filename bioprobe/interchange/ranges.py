@@ -5,54 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import os
-import re
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bioprobe.errors import MissingExtraError, SourceError
+from bioprobe import remote
+from bioprobe.errors import SourceError
 
 if TYPE_CHECKING:
     import fsspec
 
 _T = TypeVar("_T")
-# Of a Path, which holds no empty part, ``hf:/`` is an address too; a drive such as ``C:/`` is none.
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}([^/].*)", re.IGNORECASE | re.DOTALL)
-_OF_PAGES = {"http", "https", "ftp"}
-_PASSWORD = re.compile(r"[^:]+://[^/@]*:[^/@]*@")
 # Bytes that are asked for at once: what a dropped connection costs.
 _MOST_BYTES = 8 << 20
-# Tries of one range, and seconds before the second; each further wait is twice as long.
-_TRIES, _FIRST_WAIT_S = 5, 0.5
-# Answers of a server that another try may change.
-_PASSING = {408, 425, 429}
-_FINAL = (
-    FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError,
-    NotImplementedError, TypeError, AttributeError,
-)  # fmt: skip
-# Under what names file systems say which version of a file there is, the surest first.
-_TAGS = ("ETag", "etag", "md5Hash", "blob_id", "mtime", "LastModified", "last_modified", "created")
-
-
-def find_address(source: str | Path) -> str | None:
-    """Return the address that a source is; None of what is here, or is named by a page's address.
-
-    Below an address of ``https`` nothing can be listed.
-
-    Examples
-    --------
-    >>> find_address("hf://datasets/a/b"), find_address(Path("s3://bucket/key"))
-    ('hf://datasets/a/b', 's3://bucket/key')
-    >>> find_address("C:/vectors"), find_address("https://example.org/vectors.parquet")
-    (None, None)
-    """
-    found = _ADDRESS.fullmatch(str(source))
-    if found is None or found[1].lower() in _OF_PAGES or os.path.lexists(source):
-        return None
-    return f"{found[1].lower()}://{found[2]}"
 
 
 class Meter:
@@ -139,29 +105,14 @@ def open_place(source: str | Path, *endings: str) -> Place:
         If there is nothing of such a name, it cannot be reached or may not be read, or a password
         stands in the address.
     """
-    import fsspec
-
-    address = find_address(source)
-    if address is not None and _PASSWORD.match(address):
-        msg = (
-            "an address with a password in it would stand in the store and in messages; leave it "
-            "out, and say it as the library of that address reads it"
-        )
-        raise SourceError(msg)
+    address = remote.find_address(source)
     named = address or str(Path(source).absolute())
-    try:
-        system, root = fsspec.core.url_to_fs(named)
-    except ImportError as error:
-        msg = f"{named} takes a package that is not installed: {error}"
-        raise MissingExtraError(msg) from error
-    except ValueError as error:
-        msg = f"{named} is no address that can be read: {error}"
-        raise SourceError(msg) from error
+    system, root = remote.open_system(named)
     meter = Meter()
     revision = ""
     if named.startswith("hf://"):
-        root, revision = retry(lambda: _pin(system, root), named, meter)
-    found = retry(lambda: system.find(root, detail=True), named, meter)
+        root, revision = _retry(lambda: _pin(system, root), named, meter)
+    found = _retry(lambda: system.find(root, detail=True), named, meter)
     files = tuple(
         RangedFile(_shorten(path, root), path, int(facts["size"]), _find_tag(facts))
         for path, facts in sorted(found.items())
@@ -192,67 +143,35 @@ def _shorten(path: str, root: str) -> str:
 
 def _find_tag(facts: dict[str, Any]) -> str:
     lfs = facts.get("lfs")
-    if lfs is not None:
-        return str(lfs["sha256"])
-    return next((str(facts[name]).strip('"') for name in _TAGS if facts.get(name)), "")
+    return str(lfs["sha256"]) if lfs is not None else remote.describe(facts).version
 
 
-def retry(ask: Callable[[], _T], what: str, meter: Meter) -> _T:
-    """Ask until there is an answer, a few times; what another try cannot change is said at once.
-
-    Parameters
-    ----------
-    ask : callable
-    what : str
-        That is asked for, for the message.
-    meter : Meter
+def _retry(ask: Callable[[], _T], what: str, meter: Meter) -> _T:
+    """Ask until there is an answer, as :func:`bioprobe.remote.retry` does.
 
     Raises
     ------
     SourceError
         If it is not there, may not be read, or every try failed.
     """
-    for tried in range(1, _TRIES + 1):
-        meter.count(n_requests=1)
-        try:
-            return ask()
-        except Exception as error:
-            status = _find_status(error)
-            if status in {401, 403} or isinstance(error, PermissionError):
-                msg = (
-                    f"{what} may not be read: {_tell(error)}. Log in where it asks for that (for "
-                    "the Hugging Face hub: hf auth login, and accept the conditions of the data "
-                    "set on its page)"
-                )
-                raise SourceError(msg) from error
-            if isinstance(error, FileNotFoundError) or status == 404:
-                msg = f"there is nothing at {what}: {_tell(error)}"
-                raise SourceError(msg) from error
-            is_final = status is not None and status < 500 and status not in _PASSING
-            if is_final or isinstance(error, _FINAL):
-                msg = f"{what} cannot be read: {_tell(error)}"
-                raise SourceError(msg) from error
-            if tried == _TRIES:
-                msg = (
-                    f"{what} could not be read in {_TRIES} tries: {_tell(error)}. Run the same "
-                    "command again: it goes on where it stopped"
-                )
-                raise SourceError(msg) from error
-        meter.count(n_retries=1)
-        time.sleep(_FIRST_WAIT_S * 2 ** (tried - 1))
-    raise AssertionError
-
-
-def _find_status(error: Exception) -> int | None:
-    """Return the status of the answer that an error of any HTTP library is about."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    status = getattr(error, "status", None) if status is None else status
-    return status if isinstance(status, int) else None
-
-
-def _tell(error: Exception) -> str:
-    line = " ".join(str(error).split())
-    return f"{type(error).__name__}: {line[:300]}" if line else type(error).__name__
+    meter.count(n_requests=1)
+    try:
+        return remote.retry(what, ask, tell=lambda: meter.count(n_requests=1, n_retries=1))
+    except FileNotFoundError as error:
+        msg = f"there is nothing at {what}"
+        raise SourceError(msg) from error
+    except PermissionError as error:
+        msg = (
+            f"{what} may not be read: {error}. Log in where it asks for that (for the Hugging Face "
+            "hub: hf auth login, and accept the conditions of the data set on its page)"
+        )
+        raise SourceError(msg) from error
+    except ConnectionError as error:
+        msg = f"{error}. Run the same command again: it goes on where it stopped"
+        raise SourceError(msg) from error
+    except OSError as error:
+        msg = f"{what} cannot be read: {error}"
+        raise SourceError(msg) from error
 
 
 class Ranges(io.RawIOBase):
@@ -312,7 +231,7 @@ class Ranges(io.RawIOBase):
                 raise EOFError(msg)
             return data
 
-        data = retry(ask, self._file.path, self._meter)
+        data = _retry(ask, self._file.path, self._meter)
         self._meter.count(n_bytes=len(data))
         return data
 
