@@ -52,6 +52,7 @@ _LIBRARIES = {
     "abfss": "adlfs", "adl": "adlfs", "oci": "ocifs", "oss": "ossfs", "sftp": "paramiko",
     "ssh": "paramiko", "smb": "smbprotocol", "webdav": "webdav4",
 }  # fmt: skip
+_OF_THE_EXTRA = {"gcsfs", "s3fs"}
 # What is told of an object that changes with its content; if none is, when it was written.
 _MARKS = ("ETag", "etag", "generation", "xet_hash", "blob_id", "md5Hash")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
@@ -371,7 +372,8 @@ def open_system(address: str) -> tuple[Any, str]:
         system, path = fsspec.url_to_fs(address)
     except ImportError as error:
         library = _LIBRARIES.get(protocol, "")
-        remedy = f"pip install {library}" if library else str(error)
+        wanted = "'bioprobe[remote]'" if library in _OF_THE_EXTRA else library
+        remedy = f"pip install {wanted}" if library else str(error)
         msg = f"{protocol}:// is read by {library or 'a library'}, which is not here; {remedy}"
         raise MissingExtraError(msg) from error
     return system, path

@@ -42,6 +42,7 @@ _SPELLINGS = {
     "Apache License": "Apache-2.0",  # as cleanlab writes it; its file is of 2.0
     "Apache 2.0": "Apache-2.0",
     "Apache 2.0 License": "Apache-2.0",
+    "Apache License 2.0": "Apache-2.0",
     "Apache License, Version 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD 3-Clause": "BSD-3-Clause",
@@ -62,6 +63,8 @@ _SPELLINGS = {
 _UNSAID = {
     "cuda-toolkit": PROPRIETARY,
     "axe-playwright-python": "MIT AND MPL-2.0",
+    # All of it under BSD, what came since 2017 under Apache's too.
+    "python-dateutil": "BSD-3-Clause AND Apache-2.0",
     "python-dwca-reader": "BSD-3-Clause",
     # Ours to choose, the other is the GPL; it is installed to develop alone.
     "text-unidecode": "Artistic-1.0-Perl",
@@ -130,7 +133,7 @@ def list_licences(pins: Mapping[str, Pin]) -> list[Licence]:
 
     A build of it (``2.15.0+cpu``) counts as the version.
     """
-    to_run = find_needed("bioprobe", {"excel", "heif", "onnx", "raw"})
+    to_run = find_needed("bioprobe", {"excel", "heif", "onnx", "raw", "remote"})
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
     groups, extras = project["dependency-groups"], project["project"]["optional-dependencies"]
     shown = (groups["docs"], *(extras[name] for name in ("notebook", "cluster", "map", "ray")))

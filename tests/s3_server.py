@@ -113,8 +113,8 @@ def serve_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
     FaultyServer
         Its ``faults`` may be replaced at any time.
     """
-    moto_server = pytest.importorskip("moto.server", reason="moto is no part of the dev group")
-    s3fs = pytest.importorskip("s3fs", reason="s3fs is no part of the dev group")
+    import s3fs
+    from moto import server as moto_server
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)

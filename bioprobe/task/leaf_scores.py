@@ -509,7 +509,7 @@ class _Scan:
         asked, texts = self._asked, self._texts[places]
         chosen = torch.from_numpy(asked.leaves.texts[asked.leaves.rows[texts]]).to(torch.float32)
         logits = out[: len(texts)]
-        # torch's products and exponentials are half as fast where the processor is not Intel's.
+        # Here, on a Zen 3, torch's products and exponentials took twice as long as numpy's.
         np.matmul(chosen.numpy(), images.scaled.numpy(), out=logits.numpy())
         if asked.offsets is None:
             return logits

@@ -191,7 +191,7 @@ def test_a_library_that_is_not_there_is_named(
         raise ImportError(msg)
 
     monkeypatch.setattr(fsspec, "url_to_fs", refuse)
-    with pytest.raises(bp.MissingExtraError, match="pip install s3fs"):
+    with pytest.raises(bp.MissingExtraError, match=r"pip install 'bioprobe\[remote\]'"):
         find_images([Path("s3://bucket/photos")])
 
 
