@@ -62,9 +62,10 @@ _FULL_BAR_PX = 120
 _MODEL = "sketch"
 # What a process runs that draws.
 _DRAW = """
-import json, pathlib, sys
+import pathlib, sys
+from bioprobe.files import parse_json
 from bioprobe.sketch import write_pictures
-folder, *how = json.loads(sys.argv[1])
+folder, *how = parse_json(sys.argv[1])
 write_pictures(pathlib.Path(folder), *how)
 """
 # Marks a folder as a demonstration's own, which the next one may replace.

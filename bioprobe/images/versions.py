@@ -17,6 +17,7 @@ from typing import Any
 
 from bioprobe import remote
 from bioprobe.cache import find_cache
+from bioprobe.files import parse_json
 from bioprobe.images.addresses import join_address
 from bioprobe.images.location import is_asked, read_name
 
@@ -43,7 +44,7 @@ class Versions:
         for line in text.split(b"\n"):
             # A run that was killed leaves half a line.
             try:
-                path, version, facts = json.loads(line)
+                path, version, facts = parse_json(line)
             except ValueError:
                 continue
             self._known[path] = version, facts

@@ -24,7 +24,16 @@ from typing import Self
 from bioprobe import remote
 from bioprobe.cache import find_cache
 from bioprobe.errors import StoreError, UnreadableError
-from bioprobe.files import closing, hash_file, opening, replacing, scratch_beside, sync, write_text
+from bioprobe.files import (
+    closing,
+    hash_file,
+    opening,
+    parse_json,
+    replacing,
+    scratch_beside,
+    sync,
+    write_text,
+)
 from bioprobe.progress import Progress, Step
 from bioprobe.remote import ChangedError, Found
 from bioprobe.result import Notes, Record
@@ -95,7 +104,7 @@ class LastSeen:
         self._file, self.address = folder / RECORD_NAME, address
         self._all: dict[str, dict[str, dict[str, str]]] = {}
         try:
-            known = json.loads(self._file.read_text(encoding="utf-8"))
+            known = parse_json(self._file.read_bytes())
         except (OSError, ValueError):
             # What is not known is compared anew.
             known = {}
