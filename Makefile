@@ -85,7 +85,7 @@ pins: $(READY) ## Write the hashes of every pinned version anew
 	$(BIN)/python -m scripts.pins
 
 licences: $(READY) ## List the licence of every pinned package anew
-	$(INSTALL) --group bench --group docs --editable '.[onnx,notebook,cluster,map,ray]' editables
+	$(INSTALL) --group bench --group docs --editable '.[onnx,notebook,cluster,map,ray,remote]' editables
 	$(BIN)/python -m scripts.licences
 
 audit: $(READY) ## Ask which pinned versions have known vulnerabilities

@@ -85,8 +85,8 @@ class Licence(NamedTuple):
         SPDX expression, ``BSD`` where it is not said which, or :data:`UNKNOWN`.
     needed_to : str
         ``run`` bioprobe, its extras included, to ``develop`` it, or only to ``show`` it: to make
-        the docs, open the notebooks, name what lies on a map, cluster by one more method and run
-        on a cluster, for which it is installed when it is asked for.
+        the docs, open the notebooks, name what lies on a map, cluster by one more method, run
+        on a cluster and read buckets, for which it is installed when it is asked for.
     """
 
     name: str
@@ -133,10 +133,13 @@ def list_licences(pins: Mapping[str, Pin]) -> list[Licence]:
 
     A build of it (``2.15.0+cpu``) counts as the version.
     """
-    to_run = find_needed("bioprobe", {"excel", "heif", "onnx", "raw", "remote"})
+    to_run = find_needed("bioprobe", {"excel", "heif", "onnx", "raw"})
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
     groups, extras = project["dependency-groups"], project["project"]["optional-dependencies"]
-    shown = (groups["docs"], *(extras[name] for name in ("notebook", "cluster", "map", "ray")))
+    shown = (
+        groups["docs"],
+        *(extras[name] for name in ("notebook", "cluster", "map", "ray", "remote")),
+    )
     to_show = _find_all([one for some in shown for one in some])
     to_show -= _find_all([*groups["dev"], *groups["bench"]])
     licences = []

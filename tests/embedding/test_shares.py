@@ -32,14 +32,14 @@ PRELOADED = ["open_clip", "pyarrow.parquet", "filelock", "bioprobe.encoders", "b
 
 
 def _embed(sources: Path, store: Path, shard: str | None, dies_at: int = 0) -> None:
-    shard_buffer.SHARD_IMAGES = SHARD_IMAGES
-
     def die(step: Step) -> None:
         if step.done == dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    bp.embed(sources, store=store, model="sketch", threads=1, batch_size=4, folder_rank="genus",
-             shard=shard, progress=die)  # fmt: skip
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(shard_buffer, "SHARD_IMAGES", SHARD_IMAGES)
+        bp.embed(sources, store=store, model="sketch", threads=1, batch_size=4,
+                 folder_rank="genus", shard=shard, progress=die)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
