@@ -104,12 +104,26 @@ def measure(command: list[str]) -> tuple[float, float]:
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
+def draw_apart(folder: Path, n_rows: int, dim: int, shard_rows: int) -> None:
+    """Draw a store in a process of its own.
+
+    The peak memory of a command is no less than that of the process that starts it.
+    """
+    drawn = multiprocessing.get_context("spawn").Process(
+        target=draw_store, args=(folder, n_rows, dim, shard_rows)
+    )
+    drawn.start()
+    drawn.join()
+    if drawn.exitcode:
+        sys.exit(f"{folder} could not be drawn")
+
+
 def list_rows(*, is_quick: bool) -> list[Row]:
     """Measure processor seconds and peak memory of questions to three stores."""
     rows = []
     for n_rows in (1_000, 10_000, 40_000) if is_quick else (10_000, 100_000, 1_000_000):
         with tempfile.TemporaryDirectory() as folder:
-            draw_store(Path(folder, "store"), n_rows, 512, 16_384)
+            draw_apart(Path(folder, "store"), n_rows, 512, 16_384)
             for name, command in list_commands(Path(folder, "store")).items():
                 if name not in {"store info", "search --row"}:
                     continue
@@ -140,14 +154,7 @@ def main() -> None:
             place = stores[n_rows] = folder / f"rows{n_rows}x{given.dim}"
             if not EmbeddingStore.exists(place) or len(EmbeddingStore.open(place)) < n_rows:
                 shutil.rmtree(place, ignore_errors=True)
-                # The peak of a command is no less than that of the process that starts it.
-                drawn = multiprocessing.get_context("spawn").Process(
-                    target=draw_store, args=(place, n_rows, given.dim, given.shard_rows)
-                )
-                drawn.start()
-                drawn.join()
-                if drawn.exitcode:
-                    sys.exit(f"{place} could not be drawn")
+                draw_apart(place, n_rows, given.dim, given.shard_rows)
         print(f"{'rows':>11} {'disk MB':>9} {'asked':14} {'CPU s':>7} {'peak MB':>8}", flush=True)
         for n_rows, place in stores.items():
             n_bytes = sum(one.stat().st_size for one in place.rglob("*") if one.is_file())

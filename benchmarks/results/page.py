@@ -45,6 +45,9 @@ reading | 50 % |'
     return f"| {' | '.join(cells)} |"
 
 
+_N_COLOURS = 10
+
+
 def draw_growth(rows: Sequence[Row], file: Path) -> bool:
     """Draw how times and memory grow with pictures; False where there are too few points.
 
@@ -65,16 +68,18 @@ def draw_growth(rows: Sequence[Row], file: Path) -> bool:
     }
     if not curves:
         return False
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(13, 4), layout="constrained")
     for axis, unit, title in zip(axes, ("s", "MB"), ("seconds", "peak memory, MB"), strict=True):
         for (name, of_unit), points in curves.items():
             if of_unit == unit:
                 n, values = zip(*sorted(points.items()), strict=True)
-                axis.plot(n, values, marker="o", markersize=3, label=name)
+                # There are more curves than colours.
+                line = "-" if len(axis.lines) < _N_COLOURS else "--"
+                axis.plot(n, values, line, marker="o", markersize=3, label=name)
         axis.set(xscale="log", yscale="log", xlabel="pictures", title=title)
         axis.grid(alpha=0.3)
         if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=7)
+            axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(file, dpi=110, metadata={"Software": None})
     plt.close(figure)
     return True
