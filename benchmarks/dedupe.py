@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.harness import Row, alternate, make_rows
+from benchmarks.harness import DRAWN, Row, alternate, make_rows
 from benchmarks.limits import find_flops
-from bioprobe.encoders.encoder import Fingerprint, normalise_rows
+from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.quality import find_duplicates
 from bioprobe.splits.groups import find_components
 from bioprobe.store import EmbeddingStore
@@ -37,11 +37,7 @@ def draw_store(folder: Path, n_images: int, dim: int) -> EmbeddingStore:
     """Fill a store with clustered vectors of which every tenth is a near copy of the one before."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((1000, dim), dtype=np.float32)
-    mark = Fingerprint(
-        model="drawn", weights_sha256="0" * 64, preprocessing_sha256="0" * 64, precision="fp32",
-        backend="numpy",
-    )  # fmt: skip
-    store = EmbeddingStore.create(folder, mark, dim=dim, dtype="float16")
+    store = EmbeddingStore.create(folder, DRAWN, dim=dim, dtype="float16")
     for start in range(0, n_images, _SHARD_ROWS):
         n = min(_SHARD_ROWS, n_images - start)
         vectors = rng.standard_normal((n, dim), dtype=np.float32)

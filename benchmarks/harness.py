@@ -10,6 +10,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bioprobe.encoders.encoder import Fingerprint
+
+#: What made the vectors of stores that are drawn.
+DRAWN = Fingerprint(
+    model="drawn", weights_sha256="0" * 64, preprocessing_sha256="0" * 64, precision="fp32",
+    backend="numpy",
+)  # fmt: skip
 #: From nothing to nothing: what is timed.
 Way = Callable[[], object]
 

@@ -39,8 +39,7 @@ import pandas as pd
 from PIL import Image
 
 import bioprobe as bp
-from benchmarks.harness import Row
-from bioprobe.encoders.encoder import Fingerprint
+from benchmarks.harness import DRAWN, Row
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.batching import Batcher
 
@@ -53,11 +52,7 @@ _KINDS = {"images": 6, "search": 6, "zeroshot": 2, "annotate": 3, "picture": 2, 
 def draw_store(folder: Path, n_rows: int) -> EmbeddingStore:
     """Fill a store with drawn vectors and a table as camera traps have it."""
     random = np.random.default_rng(0)
-    mark = Fingerprint(
-        model="drawn", weights_sha256="0" * 64, preprocessing_sha256="0" * 64, precision="fp32",
-        backend="numpy",
-    )  # fmt: skip
-    store = EmbeddingStore.create(folder, mark, dim=_DIM, dtype="float16")
+    store = EmbeddingStore.create(folder, DRAWN, dim=_DIM, dtype="float16")
     for start in range(0, n_rows, _SHARD_ROWS):
         rows = np.arange(start, min(start + _SHARD_ROWS, n_rows))
         species = random.zipf(1.3, len(rows)) % 2000

@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.harness import Row
-from bioprobe.encoders.encoder import Fingerprint
+from benchmarks.harness import DRAWN, Row
 from bioprobe.store import EmbeddingStore
 
 N_ORDERS, N_FAMILIES, N_GENERA, N_SPECIES = 20, 120, 600, 2000
@@ -31,10 +30,6 @@ N_ORDERS, N_FAMILIES, N_GENERA, N_SPECIES = 20, 120, 600, 2000
 def draw_store(folder: Path, n_rows: int, dim: int, shard_rows: int) -> EmbeddingStore:
     """Fill a store with vectors in nested clusters, of species as common as 1 / their place."""
     random = np.random.default_rng(0)
-    mark = Fingerprint(
-        model="drawn", weights_sha256="0" * 64, preprocessing_sha256="0" * 64, precision="fp32",
-        backend="numpy",
-    )  # fmt: skip
     species = np.arange(N_SPECIES)
     upper = [species * n // N_SPECIES for n in (N_ORDERS, N_FAMILIES, N_GENERA)]
     centres = np.zeros((N_SPECIES, dim), dtype=np.float32)
@@ -49,7 +44,7 @@ def draw_store(folder: Path, n_rows: int, dim: int, shard_rows: int) -> Embeddin
     chances = 1.0 / np.arange(1, N_SPECIES + 1)
     # The commonest are not all of one order.
     chances = random.permutation(chances / chances.sum())
-    store = EmbeddingStore.create(folder, mark, dim=dim, dtype="float16")
+    store = EmbeddingStore.create(folder, DRAWN, dim=dim, dtype="float16")
     for start in range(0, n_rows, shard_rows):
         rows = np.arange(start, min(start + shard_rows, n_rows))
         of = random.choice(N_SPECIES, len(rows), p=chances)

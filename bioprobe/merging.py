@@ -23,6 +23,7 @@ from bioprobe.encoders.taught import read_training
 from bioprobe.errors import MisuseError, StoreError
 from bioprobe.evaluation.keeping import list_evaluations
 from bioprobe.files import explaining_refusal, hash_file, replacing_folder
+from bioprobe.index.index_file import NOTE_NAME
 from bioprobe.learning.kept import PROBES_NAME, list_probes
 from bioprobe.progress import Progress
 from bioprobe.result import WARNING, Note, Notes, Result
@@ -50,6 +51,7 @@ from bioprobe.store.selections import (
     write_selection,
 )
 from bioprobe.store.share_card import ShareCard
+from bioprobe.watching.ledger import LEDGER_NAME
 from bioprobe.zeroshot.examples import keep_examples, read_examples
 from bioprobe.zeroshot.seen_offset import OFFSET_NAME
 from bioprobe.zeroshot.text_head import HEADS_DIR, list_heads
@@ -373,8 +375,8 @@ def _tell_left(merged: MergedRows) -> list[Note]:
     for store in merged.stores:
         counts["evaluations"] += len(list_evaluations(store))
         counts["maps"] += len(list_maps(store.folder))
-        counts["indexes"] += is_file(store.folder / "index.json")
-        counts["ledgers of bioprobe watch"] += is_file(store.folder / "watching.sqlite")
+        counts["indexes"] += is_file(store.folder / NOTE_NAME)
+        counts["ledgers of bioprobe watch"] += is_file(store.folder / LEDGER_NAME)
         counts["removals, which cannot be undone there"] += len(store.manifest.removals)
     left = [f"{what} ({n:,})" for what, n in counts.items() if n]
     return [Note(f"not in the merged store: {', '.join(left)}", WARNING)] if left else []

@@ -30,7 +30,7 @@ from bioprobe.files import (
 )
 from bioprobe.options import RANK_NAMES
 from bioprobe.progress import Progress, Step
-from bioprobe.result import count
+from bioprobe.result import Columns, count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,10 +114,6 @@ def spell(text: str) -> str:
         else one.encode("unicode_escape", "surrogatepass").decode("ascii")
         for one in text
     )
-
-
-#: A table: a frame, or its values by column.
-Columns = Mapping[str, Any]
 
 
 def write_frame(

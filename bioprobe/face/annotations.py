@@ -687,9 +687,11 @@ def _tell_misspelt(annotations: Sequence[Annotation], store: Any) -> list[Note]:
             said.setdefault(one.level, set()).add(one.value)
     notes = []
     for level, values in said.items():
-        known = {one.value for one in store.annotations.annotations if one.level == level}
-        if level in store.given.columns:
-            known.update(store.given.number_labels(level)[1])
+        there = level in store.given.columns
+        known = set(store.given.number_labels(level)[1]) if there else set()
+        if values <= known:
+            continue
+        known.update(one.value for one in store.annotations.annotations if one.level == level)
         ranks = [one for one in Rank if one.value == level]
         for taxon in find_added_taxa(store) if ranks else ():
             known.update(taxon.lineage[ranks[0].depth : ranks[0].depth + 1])

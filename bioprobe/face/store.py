@@ -575,11 +575,13 @@ def embed(
         model = add_views(choose_encoder(folder, model=model).model, views)
     kinds = _read_kinds(keep)
 
+    loading: dict[str, Any] = {
+        "model": model, "device": device, "precision": precision, "batch_size": batch_size,
+        "decoding": decoding, "backend": backend,
+    }  # fmt: skip
+
     def load() -> Encoder:
-        encoder = load_encoder_for(
-            folder, model=model, device=device, precision=precision, batch_size=batch_size,
-            decoding=decoding, backend=backend,
-        )  # fmt: skip
+        encoder = load_encoder_for(folder, **loading)
         # Before a store is made that would keep nothing.
         return need_keeping(encoder, kinds) if kinds else encoder
 
@@ -590,10 +592,6 @@ def embed(
         "memory_bytes": None if memory is None else max(1, round(memory * 1e9)),
     }  # fmt: skip
     if engine == RAY:
-        loading = {
-            "model": model, "device": device, "precision": precision, "batch_size": batch_size,
-            "decoding": decoding, "backend": backend,
-        }  # fmt: skip
         settings = Settings(Path(store).absolute(), loading, dtype, run, threads)
         summary = _embed_on_ray(table, settings, progress)
     else:

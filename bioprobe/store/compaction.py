@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe.access import exists, list_names
-from bioprobe.errors import StoreError
-from bioprobe.files import explaining_refusal, hash_file, sync
+from bioprobe.files import explaining_refusal, sync
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
 from bioprobe.progress import Progress, Step
@@ -27,6 +26,7 @@ from bioprobe.store.manifest import Manifest, Replaced, ShardRecord, find_inside
 from bioprobe.store.shard import (
     IMAGES_NAME,
     VECTORS_NAME,
+    check_vectors,
     map_vectors,
     write_shard,
 )
@@ -267,13 +267,8 @@ class _Copy:
     def _map(self, record: ShardRecord) -> npt.NDArray[Any]:
         shards_dir = self.store.folder / "shards"
         vectors = map_vectors(shards_dir, record, self.store.manifest.dim)
-        path = shards_dir / record.name / VECTORS_NAME
-        if record.name not in self.checked and hash_file(path) != record.vectors_sha256:
-            msg = (
-                f"{path} is damaged: its SHA-256 is not the one in the manifest; nothing was "
-                "compacted. First run: bioprobe store verify --repair"
-            )
-            raise StoreError(msg)
+        if record.name not in self.checked:
+            check_vectors(shards_dir, record, "compacted", "bioprobe store verify --repair")
         self.checked.add(record.name)
         # A plain array of the same bytes: slices of a memmap are slow to make.
         return np.asarray(vectors)

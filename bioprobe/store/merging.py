@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MismatchError, MisuseError, StoreError
-from bioprobe.files import hash_file
 from bioprobe.images.image_table import ImageTable, concatenate
 from bioprobe.images.regions import REGION
 from bioprobe.progress import Progress, Step
@@ -24,7 +23,7 @@ from bioprobe.sources.listing import join
 from bioprobe.store.compaction import count_shard_rows
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.manifest import Manifest
-from bioprobe.store.shard import VECTORS_NAME, map_vectors, write_shard
+from bioprobe.store.shard import check_vectors, map_vectors, write_shard
 from bioprobe.store.share_card import ShareCard
 from bioprobe.types import Rows
 
@@ -228,19 +227,10 @@ class _Vectors:
             inside = shards == shard
             vectors = map_vectors(self._dir, self._records[shard], self._dim)
             if shard not in self._checked:
-                self._check(shard)
+                remedy = f"bioprobe store verify --repair --store {self._dir.parent}"
+                check_vectors(self._dir, self._records[shard], "merged", remedy)
+                self._checked.add(shard)
             out[places[inside]] = vectors[rows[inside] - self._starts[shard]]
-
-    def _check(self, shard: int) -> None:
-        record = self._records[shard]
-        path = self._dir / record.name / VECTORS_NAME
-        if hash_file(path) != record.vectors_sha256:
-            msg = (
-                f"{path} is damaged: its SHA-256 is not the one in the manifest; nothing was "
-                f"merged. First run: bioprobe store verify --repair --store {self._dir.parent}"
-            )
-            raise StoreError(msg)
-        self._checked.add(shard)
 
 
 def _read_places(store: EmbeddingStore, card: ShareCard) -> npt.NDArray[np.int64]:

@@ -347,6 +347,33 @@ def _explaining(path: Path) -> Iterator[None]:
         raise StoreError(msg) from error
 
 
+def check_vectors(folder: Path, record: ShardRecord, undone: str, remedy: str) -> None:
+    """Refuse to copy the vectors of a shard that are not those of the manifest.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the shards.
+    record : ShardRecord
+    undone : str
+        What nothing was done of, such as ``merged``.
+    remedy : str
+        Command that mends it.
+
+    Raises
+    ------
+    StoreError
+        If they are damaged.
+    """
+    path = folder / record.name / VECTORS_NAME
+    if hash_file(path) != record.vectors_sha256:
+        msg = (
+            f"{path} is damaged: its SHA-256 is not the one in the manifest; nothing was {undone}. "
+            f"First run: {remedy}"
+        )
+        raise StoreError(msg)
+
+
 def _check_bytes(sha256: str, record: ShardRecord) -> None:
     if sha256 != record.images_sha256:
         msg = "its SHA-256 is not the one in the manifest"
