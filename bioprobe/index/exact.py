@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import functools
 import itertools
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.cores import map_alone
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.shard import map_vectors, widen
 from bioprobe.types import Mask, Rows, Vectors
@@ -160,19 +158,19 @@ class StoredVectors:
         return np.asarray(map_vectors(self._folder, self._records[shard], self.dim))
 
 
-# No more candidates than answers and so many are compared again in double precision; where there
-# are more, as of equal vectors, all that are near enough are looked for.
+_Find = Callable[["StoredVectors", Vectors, int, Mask], Iterable[tuple[Rows, Vectors]]]
+
+# So many more candidates than answers are found; where they are not enough, as of equal vectors,
+# all that are near enough are looked for.
 _MARGIN = 16
 # Single-precision products of unit vectors are this close to the exact ones, with room.
 _ROUNDING = np.float32(1e-5)
 # Products of so few queries take as long as their vectors take to be read.
 _FEW = 4
-# So many rows and queries meet at once: their products, 2 MB, stay in the cache of a core.
-_ROWS_AT_ONCE, _QUERIES_AT_ONCE = 1024, 512
-# Of so many rows, evenly spaced, the greatest product is looked at first.
-_ROWS_A_STRAND = 32
+# Of so many products, evenly spaced, the greatest is looked at first.
+_STRAND = 32
 # Queries whose candidates are compared at once: few, so that these stay in the cache.
-_BATCH = 8
+_BATCH = 32
 # Numbers of candidates that are held at once, however many there are: 32 MB in double precision.
 _HELD = 1 << 22
 # Half of the last digit that a table shows.
@@ -199,13 +197,14 @@ def search_exactly(
         Nearest first, of equal similarities the lower row first.
     similarities : ndarray of float32, shape (n_queries, k)
     """
-    most = k + _MARGIN
-    collect = _collect_few if len(queries) <= _FEW else _collect
-    candidates, is_cut = collect(vectors, queries, k, most, allowed)
-    rows, similarities = rank_candidates(vectors, queries, candidates, k)
-    for query in np.flatnonzero(is_cut):
-        least = similarities[query, -1] - _ROUNDING
-        tied = _find_from(vectors, queries[query], least, allowed)
+    find = _find_by_numpy if len(queries) <= _FEW else _find_by_faiss
+    candidates, products = _collect(vectors, queries, k + _MARGIN, allowed, find)
+    # Of what is farther than this, with room for rounding, nothing is an answer.
+    least = _kth(products, k) - 2 * _ROUNDING
+    is_near = products >= least[:, np.newaxis]
+    rows, similarities = rank_candidates(vectors, queries, _pack(candidates, is_near), k)
+    for query in np.flatnonzero(is_near.all(axis=1)) if products.shape[1] < allowed.sum() else ():
+        tied = _find_from(vectors, queries[query], least[query], allowed)
         answer = rank_candidates(vectors, queries[query : query + 1], tied[None], k)
         rows[query], similarities[query] = answer[0][0], answer[1][0]
     return rows, similarities
@@ -303,135 +302,79 @@ def _compare(vectors: StoredVectors, queries: Vectors, candidates: Rows) -> Vect
     return exact
 
 
-def _collect_few(
-    vectors: StoredVectors, queries: Vectors, k: int, most: int, allowed: Mask
-) -> tuple[Rows, Mask]:
-    """Collect the candidates of a few queries, as :class:`_Candidates` has them."""
-    found = _Candidates(len(queries), k, most)
-    for rows, products in vectors.multiply(queries, allowed):
-        found.add(rows, products)
-    return found.list_all()
-
-
 def _collect(
-    vectors: StoredVectors, queries: Vectors, k: int, most: int, allowed: Mask
-) -> tuple[Rows, Mask]:
-    """Collect the candidates of many queries, in as many threads as there are cores."""
-    starts = range(0, len(queries), _QUERIES_AT_ONCE)
-    tiles = [np.ascontiguousarray(queries[at : at + _QUERIES_AT_ONCE].T) for at in starts]
-    local = threading.local()
-    every: list[list[_Candidates]] = []
-
-    def begin() -> None:
-        local.products = np.empty(_ROWS_AT_ONCE * tiles[0].shape[1], dtype=np.float32)
-        local.found = [_Candidates(tile.shape[1], k, most) for tile in tiles]
-        every.append(local.found)
-
-    def compare(part: slice) -> None:
-        rows, chunk = vectors.read(part, allowed)
-        for tile, found in zip(tiles, local.found, strict=True):
-            shape = len(chunk), tile.shape[1]
-            products = local.products[: shape[0] * shape[1]].reshape(shape)
-            found.add(rows, np.matmul(chunk, tile, out=products))
-
-    for _ in map_alone(compare, vectors.split(allowed, _ROWS_AT_ONCE), begin=begin):
-        pass
-    joined = [_Candidates.join(of_tile).list_all() for of_tile in zip(*every, strict=True)]
-    candidates, is_cut = zip(*joined, strict=True)
-    width = max(one.shape[1] for one in candidates)
-    wide = [
-        np.pad(one, ((0, 0), (0, width - one.shape[1])), constant_values=-1) for one in candidates
-    ]
-    return np.concatenate(wide), np.concatenate(is_cut)
+    vectors: StoredVectors, queries: Vectors, n: int, allowed: Mask, find: _Find
+) -> tuple[Rows, Vectors]:
+    """Return the nearest by products in single precision, in no order, n or all that there are."""
+    nearest = np.zeros((len(queries), 0), dtype=np.int64)
+    greatest = np.zeros((len(queries), 0), dtype=np.float32)
+    for rows, products in find(vectors, queries, n, allowed):
+        nearest = np.concatenate([nearest, rows], axis=1)
+        greatest = np.concatenate([greatest, products], axis=1)
+        if greatest.shape[1] > n:
+            kept = np.argpartition(-greatest, n - 1, axis=1)[:, :n]
+            nearest = np.take_along_axis(nearest, kept, axis=1)
+            greatest = np.take_along_axis(greatest, kept, axis=1)
+    return nearest, greatest
 
 
-class _Candidates:
-    """Rows that may be among the k nearest of some queries, by single-precision products.
+def _find_by_faiss(
+    vectors: StoredVectors, queries: Vectors, n: int, allowed: Mask
+) -> Iterator[tuple[Rows, Vectors]]:
+    """Find the nearest of each chunk, in no order.
 
-    Parameters
-    ----------
-    n_queries : int
-    k : int
-        Answers a query.
-    most : int
-        No more rows a query, the nearest; what is cut off so is told.
+    Yields
+    ------
+    rows : ndarray of int64, shape (n_queries, n or fewer)
+    products : ndarray of float32, of the same shape
     """
+    import faiss
 
-    def __init__(self, n_queries: int, k: int, most: int) -> None:
-        self._k, self._most = k, most
-        # A row whose product is less is none of the k nearest.
-        self._least = np.full(n_queries, -np.inf, dtype=np.float32)
-        # The greatest product of what was cut off.
-        self._cut_off = np.full(n_queries, -np.inf, dtype=np.float32)
-        none = np.zeros(0, dtype=np.int64)
-        self._held = [(none, none, np.zeros(0, dtype=np.float32))]
-        self._n_new = 0
-
-    def add(self, rows: Rows, products: Vectors) -> None:
-        """Take rows of which products with all queries are given, shape (n_rows, n_queries)."""
-        n_rows, n_queries = products.shape
-        if self._k <= n_rows and not np.isfinite(self._least[0]):
-            # Of the first rows already, most are none.
-            first = products[: max(self._k, _ROWS_AT_ONCE)]
-            kth = np.partition(first, len(first) - self._k, axis=0)[len(first) - self._k]
-            self._least = kth - 2 * _ROUNDING
-        places, queries = self._find(products)
-        self._held.append((queries, rows[places], products[places, queries]))
-        self._n_new += len(queries)
-        if self._n_new > max(n_queries * self._k, _FEW_NEW):
-            self._cut()
-
-    def _find(self, products: Vectors) -> tuple[Rows, Rows]:
-        """Return where products are not too small."""
-        n_strands = len(products) // _ROWS_A_STRAND
-        n_even = n_strands * _ROWS_A_STRAND
-        even = products[:n_even].reshape(_ROWS_A_STRAND, n_strands, len(self._least))
-        strands, queries = np.nonzero(even.max(axis=0) >= self._least)
-        places = strands + n_strands * np.arange(_ROWS_A_STRAND)[:, np.newaxis]
-        steps, which = np.nonzero(products[places, queries] >= self._least[queries])
-        rest, rest_queries = np.nonzero(products[n_even:] >= self._least)
-        return (
-            np.concatenate([places[steps, which], rest + n_even]),
-            np.concatenate([queries[which], rest_queries]),
+    for rows, chunk in vectors.iter_chunks(allowed):
+        products, places = faiss.knn(
+            queries, chunk, min(n, len(rows)), metric=faiss.METRIC_INNER_PRODUCT
         )
-
-    def _cut(self) -> tuple[Rows, Rows, Rows]:
-        """Drop what cannot be an answer; return queries, rows, and how many are before in each."""
-        queries, rows, products = map(np.concatenate, zip(*self._held, strict=True))
-        order = np.lexsort((rows, -products, queries))
-        queries, rows, products = queries[order], rows[order], products[order]
-        before = np.arange(len(queries)) - np.searchsorted(queries, queries)
-        kth = before == self._k - 1
-        self._least[queries[kth]] = products[kth] - 2 * _ROUNDING
-        near = products >= self._least[queries]
-        first = near & (before == self._most)
-        self._cut_off[queries[first]] = np.maximum(self._cut_off[queries[first]], products[first])
-        kept = near & (before < self._most)
-        self._held = [(queries[kept], rows[kept], products[kept])]
-        self._n_new = 0
-        return queries[kept], rows[kept], before[kept]
-
-    @classmethod
-    def join(cls, parts: Sequence[_Candidates]) -> _Candidates:
-        """Join those of one set of queries."""
-        joined = cls(len(parts[0]._least), parts[0]._k, parts[0]._most)
-        joined._held = [one for part in parts for one in part._held]
-        joined._cut_off = np.maximum.reduce([part._cut_off for part in parts])
-        return joined
-
-    def list_all(self) -> tuple[Rows, Mask]:
-        """Return the candidates, shape (n_queries, most or less), -1 for none; and which are cut.
-
-        Of a query that is cut, others than these may be among its k nearest.
-        """
-        queries, rows, before = self._cut()
-        listed = np.full((len(self._least), int(before.max(initial=0)) + 1), -1, dtype=np.int64)
-        listed[queries, before] = rows
-        return listed, self._cut_off >= self._least
+        yield rows[places], products
 
 
-# Fewer new candidates are not worth sorting.
-_FEW_NEW = 1024
+def _find_by_numpy(
+    vectors: StoredVectors, queries: Vectors, n: int, allowed: Mask
+) -> Iterator[tuple[Rows, Vectors]]:
+    """Do as :func:`_find_by_faiss` without faiss, which takes longer to load than to find few.
+
+    Yields
+    ------
+    rows : ndarray of int64, shape (n_queries, n or fewer)
+    products : ndarray of float32, of the same shape
+    """
+    for rows, products in vectors.multiply(queries, allowed):
+        places = np.stack([_pick(of_query, min(n, len(rows))) for of_query in products.T])
+        yield rows[places], np.take_along_axis(products.T, places, axis=1)
+
+
+def _pick(products: npt.NDArray[np.float32], n: int) -> Rows:
+    """Return where the n greatest are, in no order."""
+    n_strands = len(products) // _STRAND
+    if n_strands > n:
+        # As many strands reach the n-th greatest of what is greatest in each, so do the n greatest.
+        best = products[: n_strands * _STRAND].reshape(_STRAND, n_strands).max(axis=0)
+        found = np.flatnonzero(products >= np.partition(best, n_strands - n)[n_strands - n])
+        return found[np.argpartition(-products[found], n - 1)[:n]]
+    return np.argpartition(-products, n - 1)[:n]
+
+
+def _kth(products: Vectors, k: int) -> npt.NDArray[np.float32]:
+    """Return the k-th greatest of each row."""
+    at = products.shape[1] - k
+    return np.partition(products, at, axis=1)[:, at]
+
+
+def _pack(candidates: Rows, is_kept: Mask) -> Rows:
+    """Return those kept, shape (n_queries, as many as most have), -1 for none."""
+    n_kept = is_kept.sum(axis=1)
+    packed = np.full((len(candidates), int(n_kept.max())), -1, dtype=np.int64)
+    packed[np.arange(packed.shape[1]) < n_kept[:, np.newaxis]] = candidates[is_kept]
+    return packed
 
 
 def _find_from(

@@ -186,8 +186,7 @@ def test_many_queries_find_the_same_by_any_cut_and_when_asked_again(
     share: float,
     k: int,
 ) -> None:
-    monkeypatch.setattr("bioprobe.index.exact._ROWS_AT_ONCE", 70)
-    monkeypatch.setattr("bioprobe.index.exact._QUERIES_AT_ONCE", 9)
+    monkeypatch.setattr("bioprobe.index.exact._CHUNK_ROWS", 70)
     store = make(300, 50, 400, dtype=dtype)
     # The copies of one vector are more than candidates are kept.
     store = _add(store, np.tile(_draw(1, 0), (60, 1)))
