@@ -411,12 +411,13 @@ class _Known:
     """
 
     def __init__(self, store: EmbeddingStore | None = None) -> None:
-        self._keys: npt.NDArray[np.bytes_] = np.empty(0, dtype="S16")
+        # Sorted runs, each less than half of the one before: so few that one more costs little.
+        self._runs: list[npt.NDArray[np.bytes_]] = []
         if store is not None and len(store):
-            self._keys = np.sort(_hash(store.given.column("path").iloc[store.rows]))
+            self._runs.append(np.sort(_hash(store.given.column("path").iloc[store.rows])))
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return sum(map(len, self._runs))
 
     def find(self, names: pa.ChunkedArray) -> Mask:
         """Tell which names are known."""
@@ -428,16 +429,18 @@ class _Known:
         firsts = np.zeros(len(keys), dtype=bool)
         firsts[np.unique(keys, return_index=True)[1]] = True
         new: Mask = firsts & ~self._find(keys)
-        added = np.sort(keys[new])
-        self._keys = np.insert(self._keys, np.searchsorted(self._keys, added), added)
+        run = np.sort(keys[new])
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
+        self._runs.append(run)
         return new
 
     def _find(self, keys: npt.NDArray[np.bytes_]) -> Mask:
-        if not len(self._keys):
-            return np.zeros(len(keys), dtype=bool)
-        places = np.searchsorted(self._keys, keys)
-        places[places == len(self._keys)] = 0
-        return np.asarray(self._keys[places] == keys)
+        found = np.zeros(len(keys), dtype=bool)
+        for run in filter(len, self._runs):
+            places = np.searchsorted(run, keys)
+            found |= run[np.minimum(places, len(run) - 1)] == keys
+        return found
 
 
 def _hash(names: Iterable[object]) -> npt.NDArray[np.bytes_]:
