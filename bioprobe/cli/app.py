@@ -18,7 +18,7 @@ import typer
 from bioprobe import __version__
 from bioprobe.cli import STARTED_S
 from bioprobe.cli.groups import PLAIN, Commands, Maker, make_group
-from bioprobe.cli.show import Clock, say
+from bioprobe.cli.saying import Clock, say
 from bioprobe.errors import BioprobeError, MisuseError
 from bioprobe.files import find_remedy
 

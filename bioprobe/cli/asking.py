@@ -11,7 +11,8 @@ import typer
 from bioprobe.cli.build import command, write_answer
 from bioprobe.cli.groups import Commands
 from bioprobe.cli.options import AnswerPage, PageBy, PageOrder
-from bioprobe.cli.show import say, write_frame
+from bioprobe.cli.saying import say
+from bioprobe.cli.show import write_frame
 from bioprobe.errors import MisuseError
 from bioprobe.options import PEOPLE, RANK_NAMES, Option, With, WithAny, Without
 from bioprobe.result import count

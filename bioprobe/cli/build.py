@@ -25,15 +25,12 @@ from typer.main import get_command
 from bioprobe.cli import options
 from bioprobe.cli.groups import Commands, Maker
 from bioprobe.cli.reading import read_plainly
+from bioprobe.cli.saying import Clock, confirm, say, show_progress
 from bioprobe.cli.show import (
-    Clock,
     check_output,
-    confirm,
     is_page,
     is_shown,
     is_text,
-    say,
-    show_progress,
     write_frame,
     write_paths,
 )

@@ -14,7 +14,7 @@ import typer
 
 from bioprobe.cli.build import command, tell, write_answer
 from bioprobe.cli.groups import Commands
-from bioprobe.cli.show import say, spell
+from bioprobe.cli.saying import say, spell
 from bioprobe.errors import MisuseError
 from bioprobe.options import Option, With, Without
 

@@ -9,7 +9,7 @@ import typer
 
 from bioprobe.cli.build import command
 from bioprobe.cli.groups import Commands
-from bioprobe.cli.show import spell
+from bioprobe.cli.saying import spell
 from bioprobe.options import TEXT_HEAD, Option, Unless, With, Without
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import pytest
 
 import bioprobe
 from bioprobe.cli.app import run
-from bioprobe.cli.show import say, write_frame
+from bioprobe.cli.saying import say
+from bioprobe.cli.show import write_frame
 from bioprobe.result import Result
 
 FOUND = pd.DataFrame(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bioprobe.cli import show
-from bioprobe.cli.show import Clock, show_progress
+from bioprobe.cli import saying
+from bioprobe.cli.saying import Clock, show_progress
 from bioprobe.progress import Step
 
 Capture = pytest.CaptureFixture[str]
@@ -27,7 +27,7 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     """Return a terminal, on which bars are drawn at once."""
-    monkeypatch.setattr(show, "_DELAY_S", 0)
+    monkeypatch.setattr(saying, "_DELAY_S", 0)
     return Terminal()
 
 
@@ -68,7 +68,7 @@ def test_the_time_left_is_told_from_the_second_batch_on(
 def test_pictures_that_are_known_come_in_no_batches(
     terminal: Terminal, now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(show, "_QUICK_STEPS", 10)
+    monkeypatch.setattr(saying, "_QUICK_STEPS", 10)
     shown = _run_batches(terminal, now, [0.04] * 20)
     assert "<" not in shown[1]
     assert "<" in shown[-1]
@@ -93,15 +93,15 @@ def _watch(capsys: Capture, *, age_s: float, lasts_s: float, quiet: bool = False
 def test_what_is_silent_says_that_it_is_at_work(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(show, "_LONG_S", 1000.0)
+    monkeypatch.setattr(saying, "_LONG_S", 1000.0)
     assert _watch(capsys, age_s=5, lasts_s=0.5) == "loading …\n"
     assert _watch(capsys, age_s=5, lasts_s=0.5, quiet=True) == ""
-    monkeypatch.setattr(show, "_SILENT_S", 1000.0)
+    monkeypatch.setattr(saying, "_SILENT_S", 1000.0)
     assert _watch(capsys, age_s=5, lasts_s=0) == ""
 
 
 def test_what_takes_long_says_how_long(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(show, "_SILENT_S", 1000.0)
+    monkeypatch.setattr(saying, "_SILENT_S", 1000.0)
     assert _watch(capsys, age_s=83, lasts_s=0).startswith("83.")
     assert _watch(capsys, age_s=0, lasts_s=0) == ""
     assert _watch(capsys, age_s=83, lasts_s=0, quiet=True) == ""
@@ -110,7 +110,7 @@ def test_what_takes_long_says_how_long(capsys: Capture, monkeypatch: pytest.Monk
 def test_a_model_is_named_before_it_is_loaded(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(show, "_LONG_S", 1000.0)
+    monkeypatch.setattr(saying, "_LONG_S", 1000.0)
     logger = logging.getLogger("bioprobe.loading")
     with Clock(time.monotonic()).watching(quiet=False):
         logger.info("loading %s …", "bioclip-2")
