@@ -1,4 +1,4 @@
-"""Shares of one run, each by a process of its own, two of them killed: merged they are that run."""
+"""Shares of one run, each by a process of its own, and killed: merged they are that run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import signal
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 import bioprobe as bp
+import bioprobe.embedding
 from bioprobe.cli.app import run
 from bioprobe.embedding import shard_buffer
 from bioprobe.errors import MisuseError, SourceError, StoreError
@@ -25,35 +27,40 @@ from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.store.look_cache import LOOKS, MEASURES, LookCache
 from bioprobe.store.share_card import ShareCard
+from tests.embedding.processes import ExactEncoder, wait_for_no_disk
 
-N_SHARES, SHARD_IMAGES = 8, 3
-# Imported by the server once, that each process is forked from.
-PRELOADED = ["open_clip", "pyarrow.parquet", "filelock", "bioprobe.encoders", "bioprobe.merging"]
+N_SHARES, SHARD_IMAGES = 4, 3
 
 
-def _embed(sources: Path, store: Path, shard: str | None, dies_at: int = 0) -> None:
+def _embed(sources: Path, store: Path, shard: str | None, dies_at: int, is_real: bool) -> None:
     def die(step: Step) -> None:
         if step.done == dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(shard_buffer, "SHARD_IMAGES", SHARD_IMAGES)
+        if not is_real:
+            patched.setattr(bioprobe.embedding, "load_encoder_for", lambda *_, **__: ExactEncoder())
         bp.embed(sources, store=store, model="sketch", threads=1, batch_size=4,
                  folder_rank="genus", shard=shard, progress=die)  # fmt: skip
+
+
+def _embed_alone(*arguments: Any) -> None:  # noqa: ANN401
+    wait_for_no_disk()
+    _embed(*arguments)
 
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *PRELOADED])
+    # Imported by the server once, that each process is forked from.
+    context.set_forkserver_preload([__name__, "pyarrow.parquet", "filelock", "bioprobe.merging"])
     return context
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sources") / "photos"
+def _write_photos(folder: Path, n: int) -> Path:
     random = np.random.default_rng(5)
-    for number in range(80):
+    for number in range(n):
         place = folder / ("Panthera", "Lynx", "Puma")[number % 3] / f"{number:02}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
         pixels = random.integers(0, 255, (20, 20, 3), dtype=np.uint8)
@@ -65,26 +72,24 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def once(photos: Path) -> EmbeddingStore:
-    """One run without shares."""
-    folder = photos.parent / "once"
-    _embed(photos, folder, None)
-    return EmbeddingStore.open(folder)
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _write_photos(tmp_path_factory.mktemp("sources") / "photos", 40)
 
 
-@pytest.fixture(scope="module")
-def shares(photos: Path, processes: ForkServerContext) -> list[Path]:
-    """Stores of all shares, after two of the processes were killed midway and ran again."""
+def _embed_shares(
+    processes: ForkServerContext, photos: Path, n: int, dies_at: dict[int, int], *, is_real: bool
+) -> list[Path]:
+    """Embed all shares, after some of the processes were killed midway and ran again."""
     folder = photos.parent / "all"
     listing = find_images([photos])
-    waiting = [Share(number, N_SHARES) for number in range(1, N_SHARES + 1)]
-    dies_at = {2: 5, 7: 7}
+    waiting = [Share(number, n) for number in range(1, n + 1)]
     while waiting:
         # Two at one time, as this machine may have two processors.
         pair, waiting = waiting[:2], waiting[2:]
         started = [
             processes.Process(
-                target=_embed, args=(photos, folder, str(one), dies_at.pop(one.number, 0))
+                target=_embed_alone,
+                args=(photos, folder, str(one), dies_at.pop(one.number, 0), is_real),
             )
             for one in pair
         ]
@@ -102,16 +107,38 @@ def shares(photos: Path, processes: ForkServerContext) -> list[Path]:
             assert not card.is_finished
             waiting.append(one)
     assert not dies_at
-    return [Share(number, N_SHARES).name_store(folder) for number in range(1, N_SHARES + 1)]
+    return [Share(number, n).name_store(folder) for number in range(1, n + 1)]
+
+
+@pytest.fixture(scope="module")
+def shares(photos: Path, processes: ForkServerContext) -> list[Path]:
+    return _embed_shares(processes, photos, N_SHARES, {2: 5}, is_real=False)
 
 
 def test_shares_that_were_killed_and_went_on_are_merged_to_one_run(
-    shares: list[Path], once: EmbeddingStore, tmp_path: Path
+    photos: Path, shares: list[Path]
 ) -> None:
+    _check_merged(photos, shares, is_real=False)
+
+
+@pytest.mark.long
+def test_shares_of_a_real_model_are_merged_to_one_run(
+    processes: ForkServerContext, tmp_path: Path
+) -> None:
+    photos = _write_photos(tmp_path / "photos", 80)
+    shares = _embed_shares(processes, photos, 8, {2: 5, 7: 7}, is_real=True)
+    _check_merged(photos, shares, is_real=True)
+
+
+def _check_merged(photos: Path, shares: list[Path], *, is_real: bool) -> None:
+    """Compare what shares are merged to with one run without any."""
+    _embed(photos, photos.parent / "once", None, 0, is_real)
+    once = EmbeddingStore.open(photos.parent / "once")
+    folder = photos.parent / "merged"
     # In the order in which a shell may name them.
     named = sorted(map(str, shares), reverse=True)
-    assert run(["store", "merge", *named, "--store", str(tmp_path / "all"), "--quiet"]) == 0
-    merged = EmbeddingStore.open(tmp_path / "all")
+    assert run(["store", "merge", *named, "--store", str(folder), "--quiet"]) == 0
+    merged = EmbeddingStore.open(folder)
     assert list(verify_store(merged)) == []
     pd.testing.assert_frame_equal(merged.images.frame, once.images.frame)
     pd.testing.assert_frame_equal(merged.read_failures(), once.read_failures())
@@ -131,7 +158,7 @@ def test_shares_that_were_killed_and_went_on_are_merged_to_one_run(
 def test_what_is_missing_is_said_and_refused(
     shares: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    copies = [Path(shutil.copytree(one, tmp_path / one.name)) for one in shares[:4]]
+    copies = [Path(shutil.copytree(one, tmp_path / one.name)) for one in shares[:3]]
     unfinished = ShareCard.read(copies[1])
     assert unfinished is not None
     dataclasses.replace(unfinished, is_finished=False).begin(copies[1])
@@ -143,19 +170,18 @@ def test_what_is_missing_is_said_and_refused(
     assert run(command) == 1
     said = capsys.readouterr().err
     for part in (
-        "5/8 is missing",
-        "8/8 is missing",
-        "2/8",
+        "4/4 is missing",
+        "2/4",
         "is unfinished",
-        "3/8",
+        "3/4",
         "other sources",
     ):
         assert part in said
-    assert "1/8" not in said
+    assert "1/4" not in said
     assert not target.exists()
     assert run([*command, "--partial", "--quiet"]) == 0
     # What is lost is said even so.
-    assert "5/8 is missing" in capsys.readouterr().err
+    assert "4/4 is missing" in capsys.readouterr().err
     n_rows = sum(len(EmbeddingStore.open(one)) for one in copies)
     assert len(EmbeddingStore.open(target)) == n_rows
     with pytest.raises(SourceError, match="is there already"):
@@ -168,7 +194,7 @@ def test_a_compacted_share_says_that_its_order_is_gone(shares: list[Path], tmp_p
     copies = [Path(shutil.copytree(one, tmp_path / one.name)) for one in shares]
     bp.open(copies[0]).remove(row=[0])
     bp.open(copies[0]).compact()
-    with pytest.raises(StoreError, match=r"was compacted .* run the embed command of 1/8 again"):
+    with pytest.raises(StoreError, match=r"was compacted .* run the embed command of 1/4 again"):
         bp.merge(copies, store=tmp_path / "merged")
 
 
