@@ -24,7 +24,7 @@ import pandas as pd
 from benchmarks.harness import DRAWN, Row
 from bioprobe.store import EmbeddingStore
 
-N_ORDERS, N_FAMILIES, N_GENERA, N_SPECIES = 20, 120, 600, 2000
+N_ORDERS, N_FAMILIES, N_GENERA, N_SPECIES = 20, 200, 600, 2000
 
 
 def draw_store(folder: Path, n_rows: int, dim: int, shard_rows: int) -> EmbeddingStore:

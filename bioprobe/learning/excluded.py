@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.probes.probe import Probe
+from bioprobe.task.lazy_rows import AnyRows, stack_rows
 from bioprobe.task.target import Classes
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import RANKS
@@ -105,7 +106,7 @@ def takes_weights(probe: Probe) -> bool:
 
 def fit_with_excluded(
     probe: Probe,
-    X: Vectors,  # noqa: N803 - scikit-learn's name
+    X: AnyRows,  # noqa: N803 - scikit-learn's name
     y: npt.NDArray[Any],
     others: Vectors,
     is_left: npt.NDArray[np.bool_],
@@ -116,7 +117,7 @@ def fit_with_excluded(
     ----------
     probe : Probe
         Fitted; its rows have weights.
-    X : ndarray of float32, shape (n_images, dim)
+    X : ndarray of float32, or LazyRows, shape (n_images, dim)
         Labelled rows.
     y : ndarray, shape (n_images,)
         Their classes.
@@ -139,7 +140,7 @@ def fit_with_excluded(
         images, classes = np.nonzero(shares)
         shares = shares * told
         fit(
-            np.concatenate([X, others[images]]),
+            stack_rows(X, others[images]),
             np.concatenate([y, np.asarray(probe.classes_)[classes]]),
             sample_weight=np.concatenate([np.ones(len(X)), shares[images, classes]]),
         )

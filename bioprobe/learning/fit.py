@@ -20,6 +20,7 @@ from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
 from bioprobe.splits.groups import number_groups
 from bioprobe.task.columns import WEIGHT, WEIGHTS
+from bioprobe.task.lazy_rows import AnyRows, stack_rows
 from bioprobe.task.method import Fitted, Method, find_probe, is_estimator, make_probe
 from bioprobe.task.scores import split_rows
 from bioprobe.task.target import Classes, Labelled, hash_rows, mark_rows
@@ -152,7 +153,7 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
 
 
 def _learn_excluded(
-    task: Task, probe: Probe, taught: tuple[Vectors, npt.NDArray[Any]]
+    task: Task, probe: Probe, taught: tuple[AnyRows, npt.NDArray[Any]]
 ) -> dict[str, int]:
     """Let images teach of which only what they are not is known, and return how many do not."""
     X, y = taught  # noqa: N806 - scikit-learn's name
@@ -225,7 +226,9 @@ def gather_inner(task: Task, kind: str) -> Inner:
     """Return the rows of a task as a kind of probe learns them."""
     described = find_probe(kind)
     return task.reading(described.reads).inner(
-        lineages=described.takes_lineages, untaught=described.answers_untaught
+        lineages=described.takes_lineages,
+        untaught=described.answers_untaught,
+        lazy=described.takes_lazy_rows,
     )
 
 
@@ -268,7 +271,7 @@ def gather_extra(task: Task, inner: Inner) -> Vectors | None:
     if task.extra is None:
         return None
     copies = task.extra(inner.labelled.rows)
-    columns = inner.vectors[:, copies.shape[2] :]
+    columns = np.asarray(inner.vectors)[:, copies.shape[2] :]
     if not columns.shape[1]:
         return copies
     beside = np.repeat(columns[:, None], copies.shape[1], axis=1)
@@ -276,16 +279,16 @@ def gather_extra(task: Task, inner: Inner) -> Vectors | None:
 
 
 def teach(
-    X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
+    X: AnyRows,  # noqa: N803 - scikit-learn's name
     y: npt.NDArray[Any],
     kept: Mask,
     extra: Vectors | None,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+) -> tuple[AnyRows, npt.NDArray[Any]]:
     """Return the rows that teach, each with its altered copies where there are any.
 
     Parameters
     ----------
-    X : ndarray of float32, shape (n_images, dim)
+    X : ndarray of float32, or LazyRows, shape (n_images, dim)
     y : ndarray, shape (n_images,) or (n_images, n_ranks)
     kept : ndarray of bool, shape (n_images,)
         Which teach.
@@ -297,7 +300,7 @@ def teach(
     copies = extra[kept]
     n_copies = copies.shape[1]
     return (
-        np.concatenate([X[kept], copies.reshape(-1, X.shape[1])]),
+        stack_rows(X[kept], copies.reshape(-1, X.shape[1])),
         np.concatenate([y[kept], np.repeat(y[kept], n_copies, axis=0)]),
     )
 
@@ -374,7 +377,7 @@ def _measure(probe: Probe, inner: Inner, chosen: HeldOut) -> HeldOut:
 def measure_values(
     kind: str,
     settings: Settings,
-    X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
+    X: AnyRows,  # noqa: N803 - scikit-learn's name
     y: npt.NDArray[Any],
     values: npt.NDArray[np.float64],
     folds: Places,
@@ -393,7 +396,7 @@ def measure_values(
         Kind that has something to choose.
     settings : mapping
         Its other arguments.
-    X : ndarray of float32, shape (n_images, dim), unit rows
+    X : ndarray of float32, or LazyRows, shape (n_images, dim), unit rows
     y : ndarray, shape (n_images,)
     values : ndarray of float64, shape (n_values,)
         From the strongest regularisation to the weakest.
@@ -406,12 +409,12 @@ def measure_values(
     names = y[:, -1] if y.ndim == 2 else y
     never = find_never(names, folds)
     # Of tokens none are imagined: what is not held out is learnt from all the same.
-    if not never.any() or not (folds >= 0).any() or not isinstance(X, np.ndarray):
+    if not never.any() or not (folds >= 0).any() or X.ndim != 2:
         return found
     taught = folds != folds[folds >= 0].min()
     imagined, likes = imagine_rows(X, names, folds, _N_IMAGINED)
     again = np.concatenate([np.full(int(taught.sum()), -1), np.zeros(len(likes), np.int64)])
-    asked, of = np.concatenate([X[taught], imagined]), np.concatenate([y[taught], y[likes]])
+    asked, of = stack_rows(X[taught], imagined), np.concatenate([y[taught], y[likes]])
     marks = _sweep(kind, settings, asked, of, values, again)
     remembered = np.stack([marks.accuracies[:, 0], marks.log_losses[:, 0]])
     weight = float(never.sum() / (folds >= 0).sum())
@@ -421,7 +424,7 @@ def measure_values(
 def _sweep_extra(
     kind: str,
     settings: Settings,
-    X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
+    X: AnyRows,  # noqa: N803 - scikit-learn's name
     y: npt.NDArray[Any],
     values: npt.NDArray[np.float64],
     folds: Places,
@@ -435,7 +438,7 @@ def _sweep_extra(
         out = folds == fold
         taught, names = teach(X, y, ~out, extra)
         again = np.concatenate([np.full(len(taught), -1), np.zeros(int(out.sum()), np.int64)])
-        rows = np.concatenate([taught, X[out]]), np.concatenate([names, y[out]])
+        rows = stack_rows(taught, np.asarray(X[out])), np.concatenate([names, y[out]])
         found.append(_sweep(kind, settings, *rows, values, again))
     return dataclasses.replace(
         found[0],
@@ -447,7 +450,7 @@ def _sweep_extra(
 def _sweep(
     kind: str,
     settings: Settings,
-    X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
+    X: AnyRows,  # noqa: N803 - scikit-learn's name
     y: npt.NDArray[Any],
     values: npt.NDArray[np.float64],
     folds: Places,
@@ -471,7 +474,7 @@ def _sweep(
 def measure_folds(
     kind: str,
     settings: Settings,
-    X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
+    X: AnyRows,  # noqa: N803 - scikit-learn's name
     y: npt.NDArray[Any],
     folds: Places,
     extra: Vectors | None = None,
@@ -484,7 +487,7 @@ def measure_folds(
         Kind of probe.
     settings : mapping
         Its arguments.
-    X : ndarray of float32, shape (n_images, dim), unit rows
+    X : ndarray of float32, or LazyRows, shape (n_images, dim), unit rows
     y : ndarray, shape (n_images,), or (n_images, n_ranks) for a kind that takes lineages
         Rows whose last name is ``""`` are learnt from, not measured.
     folds : ndarray of int64, shape (n_images,)
@@ -507,7 +510,7 @@ def measure_folds(
         places = np.array([place_of.get(name, -1) for name in names[out]], dtype=np.int64)
         judged = [
             judge_each(probe.predict_proba(asked[part]), places[part])
-            for part in split_rows(len(asked), len(probe.classes_))
+            for part in split_rows(len(asked), max(len(probe.classes_), asked.shape[1]))
         ]
         measured.append([float(np.concatenate(one).mean()) for one in zip(*judged, strict=True)])
     return np.array(measured, dtype=np.float64).T.reshape(2, -1)
@@ -625,8 +628,9 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
         answers.add(inner.labelled.rows[kept], truth[kept])
     if len(inner.unknown):
         rows = inner.unknown.rows[answers.choose(len(inner.unknown))]
-        seen = task.reading(fitted.estimator.reads).seen
-        answers.ask(fitted, fitted.estimator, seen.read_vectors(rows))
+        reading = task.reading(fitted.estimator.reads)
+        vectors = reading.take_vectors(rows, lazy=fitted.estimator.takes_lazy_rows)
+        answers.ask(fitted, fitted.estimator, vectors)
         answers.add(rows)
     n_left_out = 0
     if len(left_out):
@@ -656,10 +660,10 @@ class _Gathering:
         own = self._kept[(self._kept >= self._n_seen - n) & (self._kept < self._n_seen)]
         return own - (self._n_seen - n)
 
-    def ask(self, fitted: FittedProbe, probe: Probe, vectors: Vectors) -> None:
+    def ask(self, fitted: FittedProbe, probe: Probe, vectors: AnyRows) -> None:
         """Take the logits of a probe that was fitted as another, for the chosen images."""
         learnt, n_classes = fitted.classes.find(probe.classes_), self.logits.shape[1]
-        for part in split_rows(len(vectors), n_classes):
+        for part in split_rows(len(vectors), max(n_classes, vectors.shape[1])):
             logits = probe.logits(vectors[part])
             self.put(logits if probe is fitted.estimator else _spread(logits, learnt, n_classes))
 
@@ -677,7 +681,7 @@ class _Gathering:
 def _answer_by_method(task: Task, fitted: Fitted, method: str) -> HeldOutAnswers:
     """Ask any method through its own face; probabilities stand for logits by their logarithm."""
     made: Method = METHODS.load(method)()
-    inner = task.inner(untaught=made.answers_untaught)
+    inner = task.inner(untaught=made.answers_untaught, lazy=True)
     gathered = _Gathering(int((inner.folds >= 0).sum()), len(fitted.classes))
     learns = fitted.n_rows > 0 and inner.method != "validation"
     for fold in np.unique(inner.folds[inner.folds >= 0]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bioprobe.cores import map_alone
 from bioprobe.errors import ProbeError
 from bioprobe.probes.probe import Limits, Probe, Sweep, space_values
+from bioprobe.task.lazy_rows import AnyRows, average_rows, iter_parts
 from bioprobe.task.scores import fit_scale
 from bioprobe.types import Arrays, Doubles, Places, Vectors
 
@@ -21,7 +22,6 @@ Draw = Callable[[int], tuple[Rows, Places, Doubles]]
 
 # Logits of a path that are judged at once: 4 MB, which stay in the cache of a core.
 _LOGITS_AT_ONCE = 1 << 20
-_ROWS_AT_ONCE = 8192
 # Directions this much shorter than the longest hold only rounding errors.
 _LEAST_RATIO = 1e-13
 
@@ -31,13 +31,13 @@ class Centred:
 
     Parameters
     ----------
-    X : ndarray of float32, shape (n_images, dim)
+    X : ndarray of float32, or LazyRows, shape (n_images, dim)
     """
 
-    def __init__(self, X: Vectors) -> None:  # noqa: N803
+    def __init__(self, X: AnyRows) -> None:  # noqa: N803
         self._rows = X
         #: The mean, of the dtype of the rows, shape (dim,).
-        self.centre = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+        self.centre = average_rows(X).astype(X.dtype)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -48,7 +48,7 @@ class Centred:
         return self._rows.shape
 
     def __getitem__(self, chosen: slice | Places) -> Rows:
-        rows: Rows = self._rows[chosen] - self.centre
+        rows: Rows = np.asarray(self._rows[chosen]) - self.centre
         return rows
 
 
@@ -92,14 +92,14 @@ class Sums:
 
         def add_up(part: slice) -> tuple[Doubles, Doubles]:
             rows = X[part if chosen is None else chosen[part]].astype(np.float64)
-            weighted = rows if weights is None else rows * weights[part, np.newaxis]
-            labels = y[part]
-            members = csr_array(
-                (np.ones(len(rows)), (labels, np.arange(len(rows)))), (n_classes, len(rows))
-            )
-            return members @ weighted, rows.T @ weighted
+            roots = np.ones(len(rows)) if weights is None else np.sqrt(weights[part])
+            if weights is not None:
+                rows *= roots[:, np.newaxis]
+            members = csr_array((roots, (y[part], np.arange(len(rows)))), (n_classes, len(rows)))
+            # The product of a matrix with itself takes half of the time of one with another.
+            return members @ rows, rows.T @ rows
 
-        for of_classes, of_products in map_alone(add_up, _split(len(y), _ROWS_AT_ONCE)):
+        for of_classes, of_products in map_alone(add_up, iter_parts(len(y))):
             totals += of_classes
             gram += of_products
         return cls(np.bincount(y, weights, n_classes).astype(np.float64), totals, gram)
@@ -172,15 +172,11 @@ class Path:
             with np.errstate(all="ignore"):
                 return _judge(logits.reshape(-1, n_values, n_classes), y[part])
 
-        step = max(1, _LOGITS_AT_ONCE // stacked.shape[1])
-        for of_right, of_losses in map_alone(judge, _split(len(chosen), step)):
+        step = max(1, _LOGITS_AT_ONCE // max(stacked.shape[1], dim))
+        for of_right, of_losses in map_alone(judge, iter_parts(len(chosen), step)):
             right += of_right
             losses += of_losses
         return right / max(len(chosen), 1), losses / max(len(chosen), 1)
-
-
-def _split(n_rows: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
 def decompose(matrix: Doubles) -> tuple[Doubles, Doubles]:
@@ -189,7 +185,7 @@ def decompose(matrix: Doubles) -> tuple[Doubles, Doubles]:
     return np.maximum(eigenvalues, 0), rotation
 
 
-def centre_rows(X: Vectors) -> tuple[Rows | Centred, Shift]:  # noqa: N803
+def centre_rows(X: AnyRows) -> tuple[Rows | Centred, Shift]:  # noqa: N803
     """Return rows less their mean, in as many coordinates as there are rows, where these are fewer.
 
     What a penalty or a shrunk covariance makes of rows lies in their span, so the dual says the
@@ -197,7 +193,7 @@ def centre_rows(X: Vectors) -> tuple[Rows | Centred, Shift]:  # noqa: N803
 
     Parameters
     ----------
-    X : ndarray of float32, shape (n_images, dim)
+    X : ndarray of float32, or LazyRows, shape (n_images, dim)
 
     Returns
     -------
@@ -223,7 +219,7 @@ def invert(diagonals: Doubles) -> Doubles:
 
 def sweep_path(
     parameter: str,
-    X: Vectors,  # noqa: N803 - scikit-learn's name
+    X: AnyRows,  # noqa: N803 - scikit-learn's name
     y: Rows,
     values: npt.NDArray[Any],
     folds: npt.NDArray[np.int64],
@@ -241,7 +237,7 @@ def sweep_path(
     ----------
     parameter : str
         Name of what is varied.
-    X : ndarray of float32, shape (n_images, dim)
+    X : ndarray of float32, or LazyRows, shape (n_images, dim)
     y : ndarray, shape (n_images,)
     values : ndarray of float64, shape (n_values,)
     folds : ndarray of int64, shape (n_images,)
@@ -259,21 +255,17 @@ def sweep_path(
     if not len(numbers):
         msg = "no row is held out in a fold; give folds from 0"
         raise ProbeError(msg)
-    in_fold = [np.flatnonzero(folds == fold) for fold in numbers]
-    held = [Sums.of(centred, labels[rows], n_classes, chosen=rows) for rows in in_fold]
-    always = np.flatnonzero(folds < 0)
-    total = Sums.of(centred, labels[always], n_classes, chosen=always)
-    for part in held:
-        total = Sums(total.counts + part.counts, total.totals + part.totals, total.gram + part.gram)
     asked = np.asarray(values, dtype=np.float64)
     accuracies = np.empty((len(asked), len(numbers)))
     log_losses = np.empty_like(accuracies)
-    for column, (out, part) in enumerate(zip(in_fold, held, strict=True)):
-        training, sums = np.flatnonzero(folds != numbers[column]), total - part
-        weights = np.ones(len(training))
-        if balanced:
-            weights = balance_rows(labels[training])
+    without = None if balanced else _sum_without(centred, labels, folds, numbers, n_classes)
+    for column, number in enumerate(numbers):
+        out, training = np.flatnonzero(folds == number), np.flatnonzero(folds != number)
+        weights = balance_rows(labels[training]) if balanced else np.ones(len(training))
+        if without is None:
             sums = Sums.of(centred, labels[training], n_classes, weights, chosen=training)
+        else:
+            sums = without[column]
 
         def draw(
             at_most: int, rows: Places = training, weights: Doubles = weights
@@ -284,6 +276,25 @@ def sweep_path(
         path = solve(sums, asked, draw)
         accuracies[:, column], log_losses[:, column] = path.measure(centred, labels[out], out)
     return Sweep(parameter, asked, accuracies, log_losses)
+
+
+def _sum_without(
+    X: Rows | Centred,  # noqa: N803
+    labels: Places,
+    folds: Places,
+    numbers: Places,
+    n_classes: int,
+) -> list[Sums]:
+    """Sum up the rows outside each fold: the total less those that are held out."""
+    parts = [np.flatnonzero(folds == number) for number in numbers]
+    always = np.flatnonzero(folds < 0)
+    if len(parts) == 1:
+        return [Sums.of(X, labels[always], n_classes, chosen=always)]
+    held = [Sums.of(X, labels[rows], n_classes, chosen=rows) for rows in parts]
+    total = Sums.of(X, labels[always], n_classes, chosen=always)
+    for part in held:
+        total = Sums(total.counts + part.counts, total.totals + part.totals, total.gram + part.gram)
+    return [total - part for part in held]
 
 
 def balance_rows(labels: Places) -> Doubles:
@@ -340,7 +351,7 @@ class AffineProbe(Probe):
         self.n_features_in_ = self.coef_.shape[1]
         return self
 
-    def _start(self, X: Vectors, y: Rows) -> tuple[Rows | Centred, Places, Shift]:  # noqa: N803
+    def _start(self, X: AnyRows, y: Rows) -> tuple[Rows | Centred, Places, Shift]:  # noqa: N803
         """Set the classes; return rows as they are solved, their classes from 0, and the shift."""
         self.classes_, labels = np.unique(y, return_inverse=True)
         self._check_classes(self.classes_)
@@ -412,6 +423,7 @@ class LdaProbe(AffineProbe):
 
     kind: ClassVar[str] = "lda"
     takes_columns: ClassVar[bool] = True
+    takes_lazy_rows: ClassVar[bool] = True
     summary: ClassVar[str] = "linear discriminant analysis, shrunk"
     parameter: ClassVar[str] = "shrinkage"
     values: ClassVar[tuple[float, ...]] = space_values(1, 1e-4)
@@ -422,7 +434,7 @@ class LdaProbe(AffineProbe):
     def __init__(self, shrinkage: float | None = None) -> None:
         self.shrinkage = shrinkage
 
-    def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
+    def _fit(self, X: AnyRows, y: npt.NDArray[Any]) -> None:  # noqa: N803
         rows, labels, shift = self._start(X, y)
         sums = Sums.of(rows, labels, len(self.classes_))
         given = self.shrinkage
@@ -432,7 +444,7 @@ class LdaProbe(AffineProbe):
     @classmethod
     def sweep(
         cls,
-        X: Vectors,  # noqa: N803 - scikit-learn's name
+        X: AnyRows,  # noqa: N803 - scikit-learn's name
         y: npt.NDArray[Any],
         values: npt.NDArray[np.float64],
         folds: npt.NDArray[np.int64],
@@ -441,7 +453,7 @@ class LdaProbe(AffineProbe):
 
         Parameters
         ----------
-        X : ndarray of float32, shape (n_images, dim), unit rows
+        X : ndarray of float32, or LazyRows, shape (n_images, dim), unit rows
         y : ndarray, shape (n_images,)
         values : ndarray of float64, shape (n_values,)
             In [0, 1].
@@ -540,6 +552,7 @@ class RidgeProbe(AffineProbe):
 
     kind: ClassVar[str] = "ridge"
     takes_columns: ClassVar[bool] = True
+    takes_lazy_rows: ClassVar[bool] = True
     summary: ClassVar[str] = "ridge regression on ±1"
     parameter: ClassVar[str] = "alpha"
     values: ClassVar[tuple[float, ...]] = space_values(1e3, 1e-3)
@@ -549,7 +562,7 @@ class RidgeProbe(AffineProbe):
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
 
-    def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
+    def _fit(self, X: AnyRows, y: npt.NDArray[Any]) -> None:  # noqa: N803
         rows, labels, shift = self._start(X, y)
         weights = balance_rows(labels)
         sums = Sums.of(rows, labels, len(self.classes_), weights)
@@ -562,7 +575,7 @@ class RidgeProbe(AffineProbe):
     @classmethod
     def sweep(
         cls,
-        X: Vectors,  # noqa: N803 - scikit-learn's name
+        X: AnyRows,  # noqa: N803 - scikit-learn's name
         y: npt.NDArray[Any],
         values: npt.NDArray[np.float64],
         folds: npt.NDArray[np.int64],
@@ -571,7 +584,7 @@ class RidgeProbe(AffineProbe):
 
         Parameters
         ----------
-        X : ndarray of float32, shape (n_images, dim), unit rows
+        X : ndarray of float32, or LazyRows, shape (n_images, dim), unit rows
         y : ndarray, shape (n_images,)
         values : ndarray of float64, shape (n_values,)
             At least 0.

@@ -16,6 +16,7 @@ from bioprobe.probes.lbfgs import Stop
 from bioprobe.probes.objective import ABSENT, Problems
 from bioprobe.probes.path import EigenBasis, solve, sweep_values
 from bioprobe.probes.probe import SEED, STEPS, STRENGTH, Dimension, Limits, Sweep, space_values
+from bioprobe.task.lazy_rows import AnyRows, LazyRows, stack_rows
 from bioprobe.types import Doubles, Places, Vectors
 
 BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
@@ -112,13 +113,13 @@ class Rows:
 
     Parameters
     ----------
-    vectors : ndarray of float32, shape (n_images, dim)
+    vectors : ndarray of float32, or LazyRows, shape (n_images, dim)
     targets : ndarray of int64, shape (n_images,)
         Positions of the classes.
     weights : ndarray of float64, shape (n_images,)
     """
 
-    vectors: npt.NDArray[np.float32]
+    vectors: AnyRows
     targets: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float64]
 
@@ -131,8 +132,10 @@ def make_rows(rows: Rows, balance: Balance) -> Rows:
     rows : Rows
         Training rows only: a made-up row may lie between any two of them.
     balance : Balance
-        Others than SMOTE and mixup leave the rows as they are.
+        SMOTE and mixup read all rows into memory; others leave them as they are.
     """
+    if balance.makes_rows:
+        rows = dataclasses.replace(rows, vectors=np.asarray(rows.vectors))
     if balance.name == "smote":
         return _add_between_neighbors(rows, balance)
     return _mix(rows, balance) if balance.name == "mixup" else rows
@@ -223,6 +226,7 @@ class LinearProbe(AffineProbe):
 
     kind: ClassVar[str] = "linear"
     takes_columns: ClassVar[bool] = True
+    takes_lazy_rows: ClassVar[bool] = True
     summary: ClassVar[str] = "multinomial logistic regression"
     parameter: ClassVar[str] = "C"
     values: ClassVar[tuple[float, ...]] = space_values(1e-1, 1e4, 11)
@@ -292,7 +296,7 @@ class LinearProbe(AffineProbe):
 
     def _fit(
         self,
-        X: Vectors,  # noqa: N803
+        X: AnyRows,  # noqa: N803
         y: npt.NDArray[Any],
         sample_weight: npt.ArrayLike | None = None,
     ) -> None:
@@ -316,7 +320,7 @@ class LinearProbe(AffineProbe):
     @classmethod
     def sweep(
         cls,
-        X: Vectors,  # noqa: N803
+        X: AnyRows,  # noqa: N803
         y: npt.NDArray[Any],
         values: npt.NDArray[np.float64],
         folds: Places,
@@ -335,7 +339,7 @@ class LinearProbe(AffineProbe):
 
         Parameters
         ----------
-        X : ndarray of float32, shape (n_images, dim), unit rows
+        X : ndarray of float32, or LazyRows, shape (n_images, dim), unit rows
         y : ndarray, shape (n_images,)
         values : ndarray of float64, shape (n_values,)
             C, each above 0.
@@ -365,11 +369,10 @@ class LinearProbe(AffineProbe):
         order = np.argsort(values)
         shrunk_to = _check_prior(prior, len(classes), X.shape[1])
         measure = _measure_made if chosen.makes_rows else _measure_folds
-        scores = np.empty((len(values), 2, len(X)))
+        scores = np.empty((len(values), 2, len(numbers)))
         rows = Rows(X, targets, np.ones(len(X)))
         scores[order] = measure(rows, held_out, own, values[order], len(classes), chosen, shrunk_to)
-        means = np.stack([scores[:, :, part].mean(axis=2) for part in held_out.T], axis=2)
-        return Sweep("C", values, means[:, 0], means[:, 1])
+        return Sweep("C", values, scores[:, 0], scores[:, 1])
 
 
 def _measure_folds(
@@ -381,7 +384,7 @@ def _measure_folds(
     balance: Balance,
     prior: Doubles | None,
 ) -> Doubles:
-    """Score held-out rows, shape (n_values, 2, n_images), all folds in one."""
+    """Score held-out rows, shape (n_values, 2, n_folds), all folds in one."""
     basis = EigenBasis.of(rows.vectors)
     weights = ~held_out * rows.weights[:, np.newaxis]
     problems = pose(basis, rows, weights, n_classes, balance)
@@ -399,18 +402,19 @@ def _measure_made(
     prior: Doubles | None,
 ) -> Doubles:
     """Score held-out rows fold by fold: what is made up of a fold's training rows is its own."""
-    scores = np.full((len(values), 2, len(own)), np.nan)
-    for out in held_out.T:
+    scores = np.empty((len(values), 2, held_out.shape[1]))
+    for fold in range(held_out.shape[1]):
+        out = own == fold
         made = make_rows(Rows(rows.vectors[~out], rows.targets[~out], rows.weights[~out]), balance)
         both = Rows(
-            np.concatenate([made.vectors, rows.vectors[out]]),
+            stack_rows(made.vectors, np.asarray(rows.vectors[out])),
             np.concatenate([made.targets, rows.targets[out]]),
             np.concatenate([made.weights, np.zeros(out.sum())]),
         )
         tested = np.arange(len(both.targets)) >= len(made.targets)
         part = np.where(tested, 0, -1)
         found = _measure_folds(both, tested[:, np.newaxis], part, values, n_classes, balance, prior)
-        scores[:, :, out] = found[:, :, tested]
+        scores[:, :, fold] = found[:, :, 0]
     return scores
 
 
@@ -434,12 +438,18 @@ def pose(
     weighed = [balance.weigh(one) for one in sums]
     factors = np.stack([factor for factor, _ in weighed], axis=1)
     adjustments = np.stack([summand for _, summand in weighed])
+    vectors, directions = rows.vectors, None
+    if isinstance(vectors, LazyRows):
+        vectors, directions = basis.shift(vectors), basis.directions
+    else:
+        vectors = np.ascontiguousarray(basis.rotate(vectors))
     return Problems(
-        np.ascontiguousarray(basis.rotate(rows.vectors)),
+        vectors,
         rows.targets,
         (weights * factors[rows.targets]).astype(np.float32),
         np.where(sums > 0, adjustments, ABSENT).astype(np.float32),
         balance.focus,
+        directions,
     )
 
 
@@ -515,6 +525,7 @@ class PromptedProbe(AffineProbe):
 
     kind: ClassVar[str] = "prompt+probe"
     takes_columns: ClassVar[bool] = False
+    takes_lazy_rows: ClassVar[bool] = True
     summary: ClassVar[str] = "logistic regression that starts from the texts"
     parameter: ClassVar[str] = "C"
     values: ClassVar[tuple[float, ...]] = space_values(1e-3, 1e3, 7)
@@ -549,7 +560,7 @@ class PromptedProbe(AffineProbe):
         self.balance = balance
         self.seed = seed
 
-    def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
+    def _fit(self, X: AnyRows, y: npt.NDArray[Any]) -> None:  # noqa: N803
         trained = np.unique(y)
         prior = make_prior(trained, self.texts, self.text_classes, self.scale)
         inner = LinearProbe(self.C, balance=self.balance, seed=self.seed, prior=prior).fit(X, y)
@@ -567,7 +578,7 @@ class PromptedProbe(AffineProbe):
     @classmethod
     def sweep(
         cls,
-        X: Vectors,  # noqa: N803 - scikit-learn's name
+        X: AnyRows,  # noqa: N803 - scikit-learn's name
         y: npt.NDArray[Any],
         values: npt.NDArray[np.float64],
         folds: npt.NDArray[np.int64],
@@ -582,7 +593,7 @@ class PromptedProbe(AffineProbe):
 
         Parameters
         ----------
-        X : ndarray of float32, shape (n_images, dim), unit rows
+        X : ndarray of float32, or LazyRows, shape (n_images, dim), unit rows
         y : ndarray, shape (n_images,)
         values : ndarray of float64, shape (n_values,)
             C, each above 0.

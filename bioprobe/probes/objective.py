@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from bioprobe.cores import map_alone
+from bioprobe.task.lazy_rows import ROWS_AT_ONCE, LazyRows, iter_parts
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 
 # Logits of a chunk, in numbers: 16 MiB as float32, which stays in the cache of most machines.
 _CHUNK_NUMBERS = 1 << 22
+# Chunks of lazy rows that are read while others are used.
+_N_READERS = 2
 # Added to the logit of a class that a problem has no rows of: it never gets a probability.
 ABSENT = -1e4
 
@@ -26,8 +32,9 @@ class Problems:
 
     Parameters
     ----------
-    rows : ndarray of float32 or float64, shape (n_images, rank)
-        In the coordinates of an :class:`~bioprobe.probes.path.EigenBasis`.
+    rows : ndarray of float32 or float64, shape (n_images, rank), or LazyRows of (n_images, dim)
+        In the coordinates of an :class:`~bioprobe.probes.path.EigenBasis`; those that are lazy in
+        their own, about the centre of the basis.
     targets : ndarray of int64, shape (n_images,)
         Position of each row's class.
     weights : ndarray of float32, shape (n_images, n_problems)
@@ -36,13 +43,26 @@ class Problems:
         Added to the logits while learning, and only then.
     focus : float
         Exponent of the focal loss; 0 is cross-entropy.
+    directions : ndarray of float64, shape (dim, rank), optional
+        Of the basis, for lazy rows: coefficients are turned then, in each product, and not rows.
     """
 
-    rows: npt.NDArray[np.floating]
+    rows: npt.NDArray[np.floating] | LazyRows
     targets: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
     adjustments: npt.NDArray[np.float32]
     focus: float = 0.0
+    directions: npt.NDArray[np.float64] | None = None
+
+    @property
+    def rank(self) -> int:
+        """Number of coefficients of a class."""
+        return int(self.rows.shape[1] if self.directions is None else self.directions.shape[1])
+
+    @property
+    def n_numbers(self) -> int:
+        """Number of numbers in all rows."""
+        return len(self.rows) * self.rank
 
     @property
     def n_problems(self) -> int:
@@ -102,12 +122,19 @@ class Objective:
 
         self.problems = problems
         self.dtype = torch.float64 if dtype == torch.float64 else torch.float32
-        self._rows = torch.from_numpy(problems.rows).to(dtype)
+        self._short = dtype
+        self._rows: torch.Tensor | None = None
+        if not isinstance(problems.rows, LazyRows):
+            self._rows = torch.from_numpy(problems.rows).to(dtype)
+        self._directions: torch.Tensor | None = None
+        if problems.directions is not None:
+            self._directions = torch.from_numpy(problems.directions).to(self.dtype)
         self._targets = torch.from_numpy(problems.targets)
         self._weights = torch.from_numpy(problems.weights).to(self.dtype)
         self._adjustments = torch.from_numpy(problems.adjustments).to(self.dtype)
         width = problems.n_problems * problems.n_classes
-        self._chunk = max(1, min(len(problems.rows), _CHUNK_NUMBERS // width))
+        most = len(problems.rows) if self._rows is not None else ROWS_AT_ONCE
+        self._chunk = max(1, min(most, _CHUNK_NUMBERS // width))
         # Fresh memory costs more than the arithmetic done in it.
         self._products = torch.empty(self._chunk, width, dtype=dtype)
         self._logits = torch.empty(self._chunk, width, dtype=self.dtype)
@@ -119,65 +146,104 @@ class Objective:
         """Return losses and gradients at coefficients (n_problems, n_classes, rank)."""
         import torch
 
-        n_problems, n_classes, rank = coefficients.shape
+        n_problems, n_classes, _ = coefficients.shape
         value = Value(
             torch.zeros(n_problems, dtype=torch.float64),
-            torch.zeros(n_problems * n_classes, rank, dtype=self.dtype),
+            torch.zeros(n_problems * n_classes, self.problems.rows.shape[1], dtype=self.dtype),
             torch.zeros(n_problems, n_classes, dtype=self.dtype),
             torch.zeros(n_problems, n_classes, dtype=self.dtype),
         )
         short = self._shorten(coefficients)
-        for start in range(0, len(self._rows), self._chunk):
-            part = slice(start, start + self._chunk)
-            logits = self._score(part, short, intercepts + self._adjustments)
-            self._add_chunk(value, part, logits, with_spreads=with_spreads)
-        return dataclasses.replace(value, coefficients=value.coefficients.view(coefficients.shape))
+        for part, rows in self._iter_chunks():
+            logits = self._score(rows, short, intercepts + self._adjustments)
+            self._add_chunk(value, part, rows, logits, with_spreads=with_spreads)
+        slopes = value.coefficients
+        if self._directions is not None:
+            slopes = slopes @ self._directions
+        return dataclasses.replace(value, coefficients=slopes.view(coefficients.shape))
 
     def score_held_out(
         self, coefficients: torch.Tensor, intercepts: torch.Tensor, folds: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float64]:
         """Score each row by the problem of its own fold.
 
+        Parameters
+        ----------
+        coefficients, intercepts
+            As for :meth:`evaluate`.
+        folds : ndarray of int64, shape (n_images,)
+            Problem that judges each row, -1 for none.
+
         Returns
         -------
-        ndarray of float64, shape (2, n_images)
-            Whether the best class is the true one, and the negative log-probability of the true
-            class; NaN where the fold is -1.
+        ndarray of float64, shape (2, n_problems)
+            Share of the rows whose best class is the true one, and the mean negative
+            log-probability of the true class; NaN where a problem judges no row.
         """
         import torch
 
-        scores = np.full((2, len(folds)), np.nan)
+        sums = np.zeros((2, self.problems.n_problems))
         short = self._shorten(coefficients)
         absent = torch.where(self._adjustments <= ABSENT, ABSENT, 0.0).to(self.dtype)
-        for start in range(0, len(self._rows), self._chunk):
-            part = slice(start, start + self._chunk)
-            logits = self._score(part, short, intercepts + absent)
+        for part, rows in self._iter_chunks():
+            logits = self._score(rows, short, intercepts + absent)
             inside = np.flatnonzero(folds[part] >= 0)
-            own = logits[inside, folds[part][inside]].double()
-            targets = self._targets[part][inside]
-            scores[0, start + inside] = (own.argmax(dim=1) == targets).numpy()
+            judges = folds[part][inside]
+            own, targets = logits[inside, judges].double(), self._targets[part][inside]
+            right = (own.argmax(dim=1) == targets).numpy()
             surprise = torch.nn.functional.cross_entropy(own, targets, reduction="none")
             # As scikit-learn's log_loss: no probability is taken for less than this.
             limit = -np.log(np.finfo(np.float64).eps)
-            scores[1, start + inside] = surprise.clamp_max(limit).numpy()
-        return scores
+            losses = surprise.clamp_max(limit).numpy()
+            sums += [np.bincount(judges, one, sums.shape[1]) for one in (right, losses)]
+        counts = np.bincount(folds[folds >= 0], minlength=sums.shape[1])
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+    def _iter_chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Take the rows some at a time; those that are lazy are read while others are used.
+
+        Yields
+        ------
+        part : slice
+        rows : tensor, shape (n, rank), or (n, dim) of lazy ones
+        """
+        import torch
+
+        held, lazy = self._rows, self.problems.rows
+        parts = iter_parts(len(lazy), self._chunk)
+        if held is not None:
+            yield from ((part, held[part]) for part in parts)
+            return
+
+        def read(part: slice) -> tuple[slice, torch.Tensor]:
+            return part, torch.from_numpy(np.asarray(lazy[part])).to(self._short)
+
+        yield from map_alone(read, parts, n_threads=_N_READERS)
 
     def _shorten(self, coefficients: torch.Tensor) -> torch.Tensor:
-        return coefficients.reshape(-1, coefficients.shape[2]).to(self._rows.dtype).T
+        flat = coefficients.reshape(-1, coefficients.shape[2])
+        if self._directions is not None:
+            flat = flat @ self._directions.T
+        return flat.to(self._short).T
 
     def _score(
-        self, part: slice, coefficients: torch.Tensor, intercepts: torch.Tensor
+        self, rows: torch.Tensor, coefficients: torch.Tensor, intercepts: torch.Tensor
     ) -> torch.Tensor:
         import torch
 
-        rows = self._rows[part]
         torch.mm(rows, coefficients, out=self._products[: len(rows)])
         logits = self._logits[: len(rows)]
         logits.copy_(self._products[: len(rows)]).add_(intercepts.reshape(1, -1))
         return logits.view(len(rows), *self._adjustments.shape)
 
     def _add_chunk(
-        self, value: Value, part: slice, logits: torch.Tensor, *, with_spreads: bool
+        self,
+        value: Value,
+        part: slice,
+        rows: torch.Tensor,
+        logits: torch.Tensor,
+        *,
+        with_spreads: bool,
     ) -> None:
         """Add what a chunk gives to losses and gradients; its logits become the residuals."""
         import torch
@@ -201,7 +267,7 @@ class Objective:
         value.intercepts.add_(logits.sum(dim=0))
         residuals = self._products[: len(logits)]
         residuals.copy_(logits.view(len(logits), -1))
-        torch.mm(residuals.T, self._rows[part], out=self._partial)
+        torch.mm(residuals.T, rows, out=self._partial)
         value.coefficients.add_(self._partial)
 
     def _focus(

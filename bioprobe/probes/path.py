@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bioprobe.probes.lbfgs import Minimum, Stop, minimise
 from bioprobe.probes.objective import ABSENT, Objective, Problems, Value, choose_dtype
+from bioprobe.task.lazy_rows import LazyRows, average_rows, iter_parts
 
 if TYPE_CHECKING:
     import torch
@@ -47,16 +48,25 @@ class EigenBasis:
     eigenvalues: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, X: npt.NDArray[np.floating], *, centred: bool = True) -> EigenBasis:  # noqa: N803
+    def of(
+        cls,
+        X: npt.NDArray[np.floating] | LazyRows,  # noqa: N803
+        *,
+        centred: bool = True,
+    ) -> EigenBasis:
         """Find the basis of rows, shape (n_images, dim), about their mean or about zero."""
-        centre = X.mean(axis=0, dtype=np.float64) if centred else np.zeros(X.shape[1])
-        shifted = X - centre.astype(X.dtype)
         n_images, dim = X.shape
+        centre = average_rows(X) if centred else np.zeros(dim)
+        origin = centre.astype(X.dtype)
         if n_images < dim:
-            _, lengths, rows = np.linalg.svd(shifted.astype(np.float64), full_matrices=False)
+            shifted = (np.asarray(X) - origin).astype(np.float64)
+            _, lengths, rows = np.linalg.svd(shifted, full_matrices=False)
             eigenvalues, directions = lengths**2, rows.T
         else:
-            gram = (shifted.T @ shifted).astype(np.float64)
+            gram = np.zeros((dim, dim))
+            for part in iter_parts(n_images):
+                shifted = np.asarray(X[part]) - origin
+                gram += shifted.T @ shifted
             eigenvalues, directions = np.linalg.eigh(gram)
             eigenvalues, directions = eigenvalues[::-1], directions[:, ::-1]
         kept = eigenvalues > _LEAST_RATIO * max(eigenvalues[0], np.finfo(np.float64).tiny)
@@ -67,6 +77,13 @@ class EigenBasis:
         """Return rows in this basis, shape (n_images, rank), in the dtype of ``X``."""
         centred = X - self.centre.astype(X.dtype)
         return np.asarray(centred @ self.directions.astype(X.dtype))
+
+    def shift(self, X: LazyRows) -> LazyRows:  # noqa: N803
+        """Return rows about the centre, in coordinates of their own; none is read."""
+        centre = self.centre.astype(X.dtype)
+        return LazyRows(
+            lambda places: np.asarray(X[places]) - centre, np.arange(len(X)), X.shape[1]
+        )
 
 
 @contextlib.contextmanager
@@ -167,8 +184,8 @@ def sweep_values(
 
     Returns
     -------
-    ndarray of float64, shape (n_values, 2, n_images)
-        Whether each row is right, and its negative log-probability; NaN where not scored.
+    ndarray of float64, shape (n_values, 2, n_folds)
+        Share of the rows of each fold that are right, and their mean negative log-probability.
     """
     objective = Objective(problems, _choose_dtype(problems))
     penalties = [_to_penalty(value, problems) for value in values]
@@ -219,7 +236,7 @@ def solve(
     penalties = [_to_penalty(value * step, problems) for step in _WAY]
     with _choose_threads(problems):
         *_, state = _iter_states(rough, basis, penalties, _to_tensor(shrunk_to, rough), _ROUGH)
-    exact = torch.float64 if problems.rows.size <= _MOST_DOUBLES else torch.float32
+    exact = torch.float64 if problems.n_numbers <= _MOST_DOUBLES else torch.float32
     n_iter = 0
     for dtype in (torch.float32, exact):
         # Float32 cannot tell smaller decreases from rounding.
@@ -318,7 +335,7 @@ def solve_about(
 
     shape = codes.shape[1], len(basis.eigenvalues)
     moves = np.zeros(shape)
-    exact = torch.float64 if problems.rows.size <= _MOST_DOUBLES else torch.float32
+    exact = torch.float64 if problems.n_numbers <= _MOST_DOUBLES else torch.float32
     way: list[tuple[torch.dtype, float, Stop]] = [(exact, 1.0, stop)]
     if _is_large(problems):
         # From strong penalties, and in float32, as far as that goes.
@@ -384,7 +401,7 @@ def _choose_threads(problems: Problems) -> contextlib.AbstractContextManager[Non
 
 
 def _is_large(problems: Problems) -> bool:
-    return float(problems.rows.size) * problems.adjustments.size > _LEAST_WORK
+    return float(problems.n_numbers) * problems.adjustments.size > _LEAST_WORK
 
 
 def _to_penalty(value: float, problems: Problems) -> float:
@@ -398,7 +415,7 @@ def _to_tensor(prior: npt.NDArray[np.float64] | None, objective: Objective) -> t
 
     if prior is not None:
         return torch.from_numpy(prior).to(objective.dtype)
-    shape = objective.problems.n_classes, objective.problems.rows.shape[1]
+    shape = objective.problems.n_classes, objective.problems.rank
     return torch.zeros(shape, dtype=objective.dtype)
 
 

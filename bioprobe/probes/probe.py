@@ -20,6 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bioprobe.errors import ProbeError
+from bioprobe.task.lazy_rows import LazyRows, iter_parts
 from bioprobe.task.scores import check_probabilities, split_rows
 from bioprobe.types import Arrays, Doubles, Mask, Places, Settings, Vectors
 
@@ -155,6 +156,9 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     takes_columns : bool
         Whether numbers may stand beside the vectors that it learns from: it then takes rows of any
         length.
+    takes_lazy_rows : bool
+        Whether it learns from rows some at a time, so that they may be
+        :class:`~bioprobe.task.lazy_rows.LazyRows`: more than memory holds.
     reads : str
         What it learns from where that is not the vectors: one of
         :data:`bioprobe.encoders.keeping.KEPT_KINDS`, which the store must keep.
@@ -174,6 +178,7 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     needs_texts: ClassVar[bool] = False
     answers_untaught: ClassVar[bool] = False
     takes_columns: ClassVar[bool] = False
+    takes_lazy_rows: ClassVar[bool] = False
     reads: ClassVar[str] = ""
     classes_: npt.NDArray[Any]
     n_features_in_: int
@@ -184,7 +189,8 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         Parameters
         ----------
         X : array-like, shape (n_images, dim)
-            Unit rows; read as float32.
+            Unit rows; read as float32. Of :class:`~bioprobe.task.lazy_rows.LazyRows` no more than
+            some are in memory at once, where the kind of probe takes them.
         y : array-like, shape (n_images,)
             Classes.
 
@@ -224,6 +230,9 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:  # noqa: N803
         """Return the best class of each image, shape (n_images,)."""
+        if isinstance(X, LazyRows) and len(X):
+            parts = iter_parts(len(X))
+            return np.concatenate([self.predict(np.asarray(X[part])) for part in parts])
         checked = self._check_asked(X)
         places = np.zeros(len(checked), dtype=np.int64)
         for part in split_rows(len(checked), len(self.classes_)):
@@ -282,7 +291,7 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         # What overflows is seen by what is then answered.
         with np.errstate(all="ignore"):
             self._fit(vectors, classes, **others)
-        self._answer_first(vectors)
+        self._answer_first(np.asarray(vectors[:1]) if self._stays_lazy(vectors) else vectors)
         return self
 
     def _answer_first(self, X: Vectors) -> None:  # noqa: N803
@@ -299,11 +308,20 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
 
     def _check_training(
         self,
-        X: npt.ArrayLike,  # noqa: N803
+        X: npt.ArrayLike | LazyRows,  # noqa: N803
         y: npt.ArrayLike,
-    ) -> tuple[Vectors, npt.NDArray[Any]]:
-        """Return what is learnt from as it is needed: the one check of all probes."""
+    ) -> tuple[Any, npt.NDArray[Any]]:
+        """Return what is learnt from as it is needed: the one check of all probes.
+
+        Returns
+        -------
+        vectors : ndarray of float32, shape (n_images, dim)
+            Or LazyRows, where such were given to a probe that takes them.
+        classes : ndarray, shape (n_images,)
+        """
         self.check_settings(self.get_params(deep=False))
+        if self._stays_lazy(X):
+            return self._check_lazy(X, y)
         with _as_probe_errors():
             vectors, classes = validate_data(
                 self, X, y, dtype=np.float32, multi_output=self._takes_table(y)
@@ -314,6 +332,20 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                     warnings.filterwarnings("ignore", "The number of unique classes")
                     check_classification_targets(classes)
         return vectors, classes
+
+    def _stays_lazy(self, X: object) -> bool:  # noqa: N803
+        """Tell whether rows are learnt from some at a time."""
+        return self.takes_lazy_rows and isinstance(X, LazyRows)
+
+    def _check_lazy(self, X: Any, y: npt.ArrayLike) -> tuple[Any, npt.NDArray[Any]]:  # noqa: N803, ANN401
+        """Check what can be checked of rows that are not read yet, by the first of them."""
+        classes = np.asarray(y)
+        if classes.shape != (len(X),):
+            msg = f"{len(X):,} images need a class each, got classes of the shape {classes.shape}"
+            raise ProbeError(msg)
+        with _as_probe_errors():
+            validate_data(self, np.asarray(X[:1]), classes[:1], dtype=np.float32)
+        return X, classes
 
     def _takes_table(self, y: npt.ArrayLike) -> bool:  # noqa: ARG002 - others look at it
         """Tell whether classes are learnt from as an array of two dimensions."""

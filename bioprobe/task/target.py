@@ -535,8 +535,9 @@ def hash_rows(images: ImageTable, rows: Rows) -> str:
     Images are known by the SHA-256 of their bytes; imported ones, of which nobody saw the bytes,
     by their paths.
     """
-    pairs = zip(images.contents[rows].tolist(), images.column("path").iloc[rows], strict=True)
-    lines = sorted(str(content or path) for content, path in pairs)
+    paths = images.read_texts(rows, ["path"])["path"]
+    pairs = zip(images.contents[rows].tolist(), paths.tolist(), strict=True)
+    lines = sorted(content or path for content, path in pairs)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -546,12 +547,12 @@ def mark_rows(images: ImageTable, rows: Rows) -> npt.NDArray[np.uint64]:
     Images are known as for :func:`hash_rows`, so a picture is the same in another store or folder;
     all regions of one picture have its number.
     """
-    frame = images.take(rows, ["sha256", "path"])
-    known = (
-        str(sha256 or path) for sha256, path in zip(frame["sha256"], frame["path"], strict=True)
-    )
-    digests = (hashlib.sha256(one.encode("utf-8", "surrogatepass")).digest() for one in known)
-    return np.array([int.from_bytes(digest[:8]) for digest in digests], dtype=np.uint64)
+    texts = images.read_texts(rows, ["sha256", "path"])
+    pairs = zip(texts["sha256"].tolist(), texts["path"].tolist(), strict=True)
+    known = ((sha256 or path).encode("utf-8", "surrogatepass") for sha256, path in pairs)
+    digests = (hashlib.sha256(one).digest() for one in known)
+    first = b"".join(digest[:8] for digest in digests)
+    return np.frombuffer(first, dtype=">u8").astype(np.uint64)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from bioprobe.splits import Split, assign_folds, read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.columns import ColumnBlock, Columns
+from bioprobe.task.lazy_rows import AnyRows, LazyRows
 from bioprobe.task.target import Classes, Labelled, Target, Texts, find_classes, label_rows
 from bioprobe.taxonomy import Taxonomy
 from bioprobe.types import Mask, Names, Places, Rows, Vectors
@@ -20,6 +21,8 @@ from bioprobe.types import Mask, Names, Places, Rows, Vectors
 N_FOLDS = 5
 # Held-out images that are enough to choose on: so many, and so many a class unless they are many.
 _FEWEST, _FEWEST_EACH, _MANY = 30, 2, 1000
+# Vectors that are held in memory even where they could be read again: 256 MB of them.
+_MOST_HELD_NUMBERS = 1 << 26
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,7 +34,7 @@ class Inner:
     labelled : Labelled
         Training and held-out rows with the classes that the method can answer. A row that teaches
         only what is above the target has none.
-    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    vectors : ndarray of float32, or LazyRows, shape (n_images, dim), unit rows
     y : ndarray of object, shape (n_images,), or (n_images, n_ranks)
         What the method learns: names, or lineages for one that takes them.
     training : ndarray of bool, shape (n_images,)
@@ -49,7 +52,7 @@ class Inner:
     """
 
     labelled: Labelled
-    vectors: Vectors
+    vectors: AnyRows
     y: Names
     training: Mask
     folds: Places
@@ -200,7 +203,7 @@ class Task:
         folds[order] = assign_folds(labelled.names[order], N_FOLDS, self.seed, groups)
         return folds
 
-    def inner(self, *, lineages: bool = False, untaught: bool = False) -> Inner:
+    def inner(self, *, lineages: bool = False, untaught: bool = False, lazy: bool = False) -> Inner:
         """Return how rows are held out to choose and to calibrate: the one place that says it.
 
         The part ``validation`` is held out. Where it is empty, each fold of the training rows is in
@@ -216,16 +219,38 @@ class Task:
             is above it.
         untaught : bool
             Whether the method can answer classes that no row teaches, from their texts.
+        lazy : bool
+            As for :meth:`take_vectors`.
 
         Raises
         ------
         ProbeError
             If fewer than two classes have a training row.
         """
-        key = (lineages, untaught)
+        key = (lineages, untaught, lazy)
         if key not in self._inner:
-            self._inner[key] = self._hold_out(lineages=lineages, untaught=untaught)
+            self._inner[key] = self._hold_out(lineages=lineages, untaught=untaught, lazy=lazy)
         return self._inner[key]
+
+    def take_vectors(self, rows: Rows, *, lazy: bool = False) -> AnyRows:
+        """Return the vectors of some rows as a method learns them.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+            Rows of the store.
+        lazy : bool
+            Whether the method takes :class:`~bioprobe.task.lazy_rows.LazyRows`: many vectors are
+            then read where they are used, some at a time.
+
+        Returns
+        -------
+        ndarray of float32, or LazyRows, shape (n_rows, dim)
+        """
+        dim = self.store.manifest.dim + (self.block.width if self.block else 0)
+        if lazy and not self.reads and len(rows) * dim > _MOST_HELD_NUMBERS:
+            return LazyRows(self.seen.read_vectors, rows, dim)
+        return self.seen.read_vectors(rows)
 
     def rounds(self, kept: Mask | None = None) -> list[Task]:
         """Return what is learnt from and judged: one task, or one for each fold.
@@ -303,7 +328,7 @@ class Task:
         return {}
 
     @cached_property
-    def _inner(self) -> dict[tuple[bool, bool], Inner]:
+    def _inner(self) -> dict[tuple[bool, bool, bool], Inner]:
         return {}
 
     def _find_groups(self, rows: Rows) -> Names | None:
@@ -338,7 +363,7 @@ class Task:
             listed = labelled.classes.find(others)
         return np.union1d(taught, listed[listed >= 0])
 
-    def _hold_out(self, *, lineages: bool, untaught: bool) -> Inner:
+    def _hold_out(self, *, lineages: bool, untaught: bool, lazy: bool) -> Inner:
         labelled = self.listed if untaught else self.labelled
         is_training = np.arange(len(labelled)) < len(self.training)
         in_class = labelled.positions >= 0
@@ -375,7 +400,7 @@ class Task:
             folds[judged] = self.fold(labelled.take(judged))
             method = "cross-validation" if (folds >= 0).any() else "none"
         y = labelled.chain if lineages else labelled.names
-        vectors = self.seen.read_vectors(labelled.rows)
+        vectors = self.take_vectors(labelled.rows, lazy=lazy)
         return Inner(labelled, vectors, y, is_training, folds, method, unknown, reason)
 
 
