@@ -94,8 +94,9 @@ class LeafScores:
 # So few scores are made by plain numpy before torch is loaded, with all texts at once.
 _FEW_SCORES, _FEW_TEXTS = 16_000_000, 20_000
 _PLAINLY_AT_ONCE = 1_000_000
-# So many images and texts meet at once: their scores, 1 MB, stay in the cache of a core.
-_IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 512, 512
+# So many images and texts meet at once: 2 MB of scores, where the calls that pass over them take
+# little time and caches still hold them.
+_IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 512, 1024
 # Numbers that all threads together hold of their images, as the sums of all groups: 512 MB.
 _NUMBERS_HELD = 1 << 27
 
@@ -336,17 +337,18 @@ def _score_plainly(vectors: Vectors, kinds: Places, asked: _Asked) -> LeafScores
 _HEADROOM, _LOWEST = 10.0, -86.0
 # At so many times the lowest weight, it hardly matters that others were made no lower.
 _FAR_ABOVE = 1e4
-_SAMPLED_TEXTS = 1024
+_SAMPLED_TEXTS = 256
 # Where each class has one text, so many greatest weights are kept of a block: those of all
 # siblings, which are often the best together and stand side by side.
-_STRANDS_A_BLOCK = 64
+_STRANDS_A_BLOCK = 128
 # Classes of more texts are not scored again: roundings even out in their sums. Only those that are
 # e⁻⁵⁰ times as likely as others may then stand in another order.
 _MOST_TEXTS_AGAIN = 64
 # Sums are mended by the exact weights of classes that have so much of them.
 _LARGE_SHARE = 0.02
-# Texts that are scored again at once, 33 MB at 512 numbers each; answers that are held.
-_TEXTS_AGAIN, _ENTRIES_HELD = 8192, 4_000_000
+# Texts that are scored again in one go, and those of them that stay in the cache, 1 MB at 512
+# numbers each; answers that are held.
+_TEXTS_AGAIN, _DOTS_AT_ONCE, _ENTRIES_HELD = 8192, 256, 4_000_000
 # Up to so many lines of offsets are faster subtracted by a product.
 _FEW_LINES = 32
 # In place of an infinite offset, which a product would make no number of.
@@ -377,8 +379,8 @@ class _Images:
 
         # Columns, scaled once.
         scaled = np.float32(asked.logit_scale) * vectors.T
-        self.scaled = torch.from_numpy(np.ascontiguousarray(scaled, dtype=np.float32))
-        self.exact = torch.from_numpy(vectors.astype(np.float64))
+        self.scaled = np.ascontiguousarray(scaled, dtype=np.float32)
+        self.vectors = vectors
         self.kinds = kinds
         self.lines, line_of = np.unique(kinds, return_inverse=True)
         self.line_of = torch.from_numpy(line_of)
@@ -507,10 +509,9 @@ class _Scan:
         import torch
 
         asked, texts = self._asked, self._texts[places]
-        chosen = torch.from_numpy(asked.leaves.texts[asked.leaves.rows[texts]]).to(torch.float32)
         logits = out[: len(texts)]
-        # Here, on a Zen 3, torch's products and exponentials took twice as long as numpy's.
-        np.matmul(chosen.numpy(), images.scaled.numpy(), out=logits.numpy())
+        # torch's products take half as long again on some processors.
+        np.matmul(_read(asked.leaves, texts), images.scaled, out=logits.numpy())
         if asked.offsets is None:
             return logits
         lines = np.minimum(asked.offsets[images.lines[:, np.newaxis], texts], _INFINITE)
@@ -548,10 +549,8 @@ class _Scan:
         for block in self._blocks:
             weights = self._multiply(images, block.texts, logits).sub_(reference)
             # Exponentials that float32 can hardly hold take a hundred times as long.
-            weights = weights.clamp_(min=_LOWEST)
             # What overflows is seen by the totals.
-            with np.errstate(over="ignore"):
-                np.exp(weights.numpy(), out=weights.numpy())
+            weights = weights.clamp_(min=_LOWEST).exp_()
             weights = self._pool(weights, block.starts, self._asked.pool)
             weights = weights if piece is None else join(weights, piece)
             piece = None
@@ -576,7 +575,7 @@ class _Scan:
 
         greatest = found.greatest[block.strands]
         n_even = len(weights) // len(greatest) * len(greatest)
-        torch.amax(weights[:n_even].view(-1, greatest.numel()), dim=0, out=greatest.view(-1))
+        torch.amax(weights[:n_even].view(-1, *greatest.shape), dim=0, out=greatest)
         uneven = greatest[: len(weights) - n_even]
         torch.maximum(uneven, weights[n_even:], out=uneven)
         weights = self._pool(weights, block.bag_starts, Pool.SUM)
@@ -668,13 +667,14 @@ class _Scan:
         return _Entries(image_of, self._order[places], scores)
 
     def _score_exactly(self, images: _Images, places: Rows, of: Rows) -> _Doubles:
-        import torch
-
         asked, sizes = self._asked, self._sizes[places]
         texts = self._texts[_count_up(self._ends[places] - sizes, sizes)]
         image_of = np.repeat(of, sizes)
-        chosen = torch.from_numpy(asked.leaves.texts[asked.leaves.rows[texts]]).double()
-        cosines = chosen.mul_(images.exact[torch.from_numpy(image_of)]).sum(dim=1).numpy()
+        rows, cosines = asked.leaves.rows[texts], np.empty(len(texts))
+        for start in range(0, len(texts), _DOTS_AT_ONCE):
+            part = slice(start, start + _DOTS_AT_ONCE)
+            pairs = asked.leaves.texts[rows[part]], images.vectors[image_of[part]]
+            np.einsum("ij,ij->i", *pairs, dtype=np.float64, out=cosines[part])
         logits = asked.find_logits(cosines, texts, images.kinds[image_of])
         return asked.pool_exactly(logits, np.cumsum(sizes) - sizes)
 
@@ -734,6 +734,19 @@ def _step(starts: Rows, n_rows: int) -> tuple[torch.Tensor, ...]:
         return (torch.from_numpy(starts),)
     fine = np.union1d(starts, np.arange(0, n_rows, _ADDED_AT_ONCE))
     return torch.from_numpy(fine), torch.from_numpy(np.searchsorted(fine, starts))
+
+
+def _read(leaves: Leaves, texts: Rows) -> Vectors:
+    """Return texts in single precision; those that stand in a row are not copied before."""
+    import torch
+
+    rows = leaves.rows[texts]
+    is_run = len(rows) > 1 and bool((np.diff(rows) == 1).all())
+    chosen = leaves.texts[rows[0] : rows[-1] + 1] if is_run else leaves.texts[rows]
+    if chosen.dtype == np.float32:
+        return np.asarray(chosen)
+    # numpy takes ten times as long.
+    return torch.from_numpy(np.array(chosen)).to(torch.float32).numpy()
 
 
 def _count_up(starts: Rows, sizes: Rows) -> Rows:
