@@ -43,6 +43,7 @@ ASKED: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
     "all ranks": lambda store, on: store.zeroshot("genus", every_rank=True, also="Lynx", **on),
     "deepest": lambda store, on: store.zeroshot(abstain=0.4, within="!Panthera leo", **on),
     "named": lambda store, on: store.zeroshot(classes=["a cat", "a dog", "a fox"], k=2, **on),
+    "by neighbours": lambda store, on: store.predict("knn", k=2, **on),
     "nearest": lambda store, on: store.search(row=3, k=40, **on),
     "near enough": lambda store, on: store.search(row=3, min_similarity=0.3, **on),
     "best share": lambda store, on: store.search(text="a cat", share=0.2, **on),
@@ -99,6 +100,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store = store.append(frame[part].reset_index(drop=True), normalise_rows(vectors[part]))
     rules = "species,site,rule\nPanthera leo,south,block\nLynx lynx,north,block\n"
     (folder / "rules.csv").write_text(rules)
+    bp.open(folder / "store").fit("knn", split=None, setting={"k": 5}, calibration="none")
     return folder
 
 

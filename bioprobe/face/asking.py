@@ -341,7 +341,7 @@ class Asks(Opened):
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.synonyms import read_synonyms
 
-        view = self._on(engine, threads)
+        view = self._on(engine, threads)._view
         level = read_level(level, self._view.images)
         beside = Beside.of(self._view, columns)
         how, best = Pooling(sequence, gap_seconds, rule, ContentRules.parse(content_rules)), k
@@ -620,7 +620,7 @@ class Asks(Opened):
                 texts, self._texts.encode_text(texts), named, background_as, over_background,
                 self._view.manifest.logit_scale,
             )  # fmt: skip
-        view = self._on(engine, threads)
+        view = self._on(engine, threads)._view
         found = search(
             view, asked, k=k, enough=Enough(min_similarity, share, above),
             exclude_own=exclude_query, deduplicate=deduplicate, exact=exact,
@@ -1065,7 +1065,7 @@ class Asks(Opened):
         from bioprobe.quality import find_duplicates
         from bioprobe.store.selections import DUPLICATES_MASK
 
-        view = self._on(engine, threads)
+        view = self._on(engine, threads)._view
         found = find_duplicates(view, threshold=threshold, confirm=confirm)
         found.write(self._view.store)
         n_dropped = int((~found.kept).sum())
@@ -1089,12 +1089,6 @@ class Asks(Opened):
         if not self._view.origin:
             said.append(f"kept as a mask; use it with: --mask {DUPLICATES_MASK}")
         return Duplicates(**read_fields(found)).say((*self._notes, *said))
-
-    def _on(self, engine: str, threads: int | None) -> View:
-        """Return the images, of which parts are asked where an engine is."""
-        from bioprobe.engines import open_engine
-
-        return self._view.on(open_engine(engine, threads))
 
     def _find_overlap(self, against: Path, threshold: float | None, *, confirm: bool) -> Overlap:
         from bioprobe.face.chosen import read_fields
