@@ -42,6 +42,8 @@ COMPARED_TO = LAST_RECORD, LAST_INDEPENDENT = ("last-record", "last-independent-
 RECORD_FORMS = PLAIN, CAMTRAPR, UNMARKED, CAMTRAP_DP = (
     "plain", "camtrapr", "unmarked", "camtrap-dp",
 )  # fmt: skip
+#: Where work is done, the default first.
+ENGINES = LOCAL, RAY = ("local", "ray")
 #: Methods that start from the texts of classes.
 TEXT_KINDS = ("prompt+probe", "adapter", "clap", "tip-adapter", "prolip")
 #: The layout in which a text head is exchanged.
@@ -630,6 +632,23 @@ WhichLabels = Annotated[
         "[default: both]",
         choices=LABELS_COUNTED,
         fixed=True,
+    ),
+]
+Engine = Annotated[
+    str,
+    Option(
+        "ray: the nodes of a Ray cluster work on parts of the store, which all of them see under "
+        "the same name (extra: bioprobe[ray]).",
+        choices=ENGINES,
+        fixed=True,
+    ),
+]
+EngineThreads = Annotated[
+    int | None,
+    Option(
+        "Cores that a part takes on a node; by default four, or as many as the smallest node has.",
+        least=1,
+        when=(With("engine", (RAY,)),),
     ),
 ]
 NumberOfAnswers = Annotated[int, Option("Answers an image.", ("-k", "--k"), least=1)]

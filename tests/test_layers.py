@@ -15,7 +15,7 @@ LAYERS = (
     ("doors", "errors", "names", "types"),
     ("access", "cache", "cells", "registry", "table_bounds"),
     ("provenance", "options", "result", "progress"),
-    ("content", "cores", "files", "intervals", "remote"),
+    ("content", "cores", "engines", "files", "intervals", "remote"),
     ("tables",),
     ("taxonomy", "sketch"),
     ("prompts",),

@@ -4,7 +4,7 @@ Each block of the data set is a share of the listing, and each share has a store
 the store that is wanted, on a disk that all nodes have: an actor writes it as any run does. So a
 share whose node is lost goes on, on another node, from the last shard that was closed; and where
 the driver is lost, the same command goes on with the shares that are not finished. Blocks are
-handed to actors as these are done with others. Ray is imported here alone, when it is asked for.
+handed to actors as these are done with others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bioprobe.embedding.shard_buffer import SHARD_IMAGES, EmbedSummary
 from bioprobe.embedding.sharing import embed_share
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.encoders.keeping import need_keeping
-from bioprobe.errors import MissingExtraError
+from bioprobe.engines import connect, plan_cores
 from bioprobe.sources.listing import Listing
 from bioprobe.sources.shares import Order, Share, split
 from bioprobe.store import EmbeddingStore
@@ -31,8 +31,6 @@ from bioprobe.store.share_card import ShareCard
 
 #: Pictures of a share, about.
 SHARE_IMAGES = SHARD_IMAGES
-# Cores of an actor that has no GPU, at most.
-_ACTOR_CORES = 4
 _COUNTS = ("n_embedded", "n_reused", "n_kept", "n_failed", "n_damaged", "n_regions", "n_pictures")
 
 
@@ -90,12 +88,7 @@ def embed_on_ray(
     BioprobeError
         What stopped a share; the others stay as they are, and the same run goes on with them.
     """
-    try:
-        import ray
-        import ray.data as blocks
-    except ImportError as error:
-        msg = f"--engine ray needs Ray ({error}); run: pip install 'bioprobe[ray]'"
-        raise MissingExtraError(msg) from error
+    ray = connect()
     start_s, order = time.monotonic(), Order.of(listing)
     shares = dict(split(listing, max(1, -(-order.n_files // SHARE_IMAGES))))
     waiting = {one: part for one, part in shares.items() if not _is_done(one, order, settings)}
@@ -105,10 +98,8 @@ def embed_on_ray(
         counts["n_kept"] += len(EmbeddingStore.open(one.name_store(settings.store)).rows)
     reasons = list[tuple[str, str]]()
     if waiting:
-        if not ray.is_initialized():
-            ray.init(log_to_driver=False)
         needs, n_actors = _plan_actors(ray.nodes(), settings.threads)
-        for done in _run(blocks, waiting, order, settings, needs, n_actors):
+        for done in _run(waiting, order, settings, needs, n_actors):
             for name in _COUNTS:
                 counts[name] += getattr(done, name)
             reasons += done.reasons
@@ -131,7 +122,6 @@ def _is_done(share: Share, order: Order, settings: Settings) -> bool:
 
 
 def _run(
-    blocks: Any,  # noqa: ANN401 - the module ray.data
     shares: Mapping[Share, Listing],
     order: Order,
     settings: Settings,
@@ -144,6 +134,8 @@ def _run(
     ------
     EmbedSummary
     """
+    import ray.data as blocks
+
     # Progress is told by ours.
     blocks.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
@@ -171,8 +163,8 @@ def _plan_actors(
     if any(gpus):
         taken = threads or max(1, min(n // g for n, g in zip(cores, gpus, strict=True) if g))
         return {"num_cpus": taken, "num_gpus": 1}, sum(gpus)
-    taken = threads or max(1, min([_ACTOR_CORES, *(n for n in cores if n)]))
-    return {"num_cpus": taken}, max(1, sum(n // taken for n in cores))
+    taken, n_actors = plan_cores(nodes, threads)
+    return {"num_cpus": taken}, n_actors
 
 
 class _Embed:

@@ -297,7 +297,7 @@ def from_phrases(
 
     def ask(view: View, k: int) -> Predictions:
         top, scores = answer_in_chunks(
-            view, lambda asked: find_top_named(
+            view, lambda _, asked: find_top_named(
                 vectors, of_text, asked, k=k, logit_scale=logit_scale
             ),
         )  # fmt: skip

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened, name_counts, tell_placeholders
 from bioprobe.options import (
+    LOCAL,
     RANK_NAMES,
     Admin1,
     ContentThresholds,
     Country,
+    Engine,
+    EngineThreads,
     GapSeconds,
     HeadName,
     Level,
@@ -205,6 +208,8 @@ class Asks(Opened):
         columns: OwnColumns = None,
         prior: PriorTable = None,
         prior_floor: PriorFloor = 0.01,
+        engine: Engine = LOCAL,
+        threads: EngineThreads = None,
     ) -> Predictions | Decisions | Contents:
         """Label images by text prompts, at any rank.
 
@@ -291,6 +296,10 @@ class Asks(Opened):
             column ``prior``; see :func:`bioprobe.task.prior.read_prior`.
         prior_floor : float
             Least weight of a class, relative to the greatest of its place.
+        engine : {"local", "ray"}
+            Where images are scored: in this process, or by the nodes of a Ray cluster.
+        threads : int, optional
+            Cores that some images take on a node.
 
         Returns
         -------
@@ -332,6 +341,7 @@ class Asks(Opened):
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.synonyms import read_synonyms
 
+        view = self._on(engine, threads)._view
         level = read_level(level, self._view.images)
         beside = Beside.of(self._view, columns)
         how, best = Pooling(sequence, gap_seconds, rule, ContentRules.parse(content_rules)), k
@@ -346,7 +356,7 @@ class Asks(Opened):
                 synonyms=synonyms, prototypes=prototypes,
             )  # fmt: skip
             named = ask_named(
-                self._view, self._notes, self._texts, classes, level, templates, k, known, through
+                view, self._notes, self._texts, classes, level, templates, k, known, through
             )  # fmt: skip
             return pool_answers(show_answers_of(named, beside), per, how, best)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
@@ -355,7 +365,7 @@ class Asks(Opened):
         notes = (*self._notes, *said)
         given = {"country": country, "admin1": admin1, "site": site}
         asked = Asked(
-            self._view, notes, Rank.parse(level), listed, within, accepted, k, abstain, prior=known,
+            view, notes, Rank.parse(level), listed, within, accepted, k, abstain, prior=known,
             place={part: value for part, value in given.items() if value}, whole=per == SEQUENCE,
             also=also, every_rank=every_rank, adapter=through,
         )  # fmt: skip
@@ -500,6 +510,8 @@ class Asks(Opened):
                 metavar="NAME",
             ),
         ] = None,
+        engine: Engine = LOCAL,
+        threads: EngineThreads = None,
         also: str | Path | Opened | Sequence[str | Path | Opened] | None = None,
     ) -> Neighbors:
         r"""Find the images nearest to a picture, a text, a row, or several together.
@@ -548,6 +560,11 @@ class Asks(Opened):
             Answers at most, ≥ 1; by default 10, with a threshold all that reach it.
         save_mask : str, optional
             Name of a mask to keep: it keeps the answers and drops what else was asked.
+        engine : {"local", "ray"}
+            Where vectors are compared: in this process, or all of them by the nodes of a Ray
+            cluster, whatever index the store has.
+        threads : int, optional
+            Cores that some vectors take on a node.
         also : str, Path, Store, or sequence of them, optional
             Further stores of the same encoder, whose images are answers too, in one ranking: the
             column ``store`` says whose. A mask or condition holds for them too, and rows that are
@@ -603,14 +620,15 @@ class Asks(Opened):
                 texts, self._texts.encode_text(texts), named, background_as, over_background,
                 self._view.manifest.logit_scale,
             )  # fmt: skip
+        view = self._on(engine, threads)._view
         found = search(
-            self._view, asked, k=k, enough=Enough(min_similarity, share, above),
+            view, asked, k=k, enough=Enough(min_similarity, share, above),
             exclude_own=exclude_query, deduplicate=deduplicate, exact=exact,
         )  # fmt: skip
         said = [*_describe_question(found), *_describe_way(found), *_describe_hits(found)]
         if also is not None:
             found, further = self._search_also(
-                asked, found, list_given(also), k, exclude_own=exclude_query,
+                view, asked, found, list_given(also), k, exclude_own=exclude_query,
                 deduplicate=deduplicate, exact=exact,
             )  # fmt: skip
             said += further
@@ -631,8 +649,9 @@ class Asks(Opened):
             raise MisuseError(msg)
 
     def _search_also(
-        self, asked: index.Question, found: index.Neighbors, also: list[str | Path | Opened],
-        k: int | None, *, exclude_own: bool | None, deduplicate: bool, exact: bool,
+        self, ours: View, asked: index.Question, found: index.Neighbors,
+        also: list[str | Path | Opened], k: int | None, *, exclude_own: bool | None,
+        deduplicate: bool, exact: bool,
     ) -> tuple[index.Neighbors, list[Note | str]]:  # fmt: skip
         """Ask further stores the same, and put all answers into one ranking."""
         from bioprobe.errors import SelectionError
@@ -643,7 +662,6 @@ class Asks(Opened):
 
         said: list[Note | str] = []
         parts = [found]
-        ours = self._view
         known = [ours]
         for one in also:
             other = (
@@ -651,7 +669,7 @@ class Asks(Opened):
                 if isinstance(one, Opened)
                 else EmbeddingStore.open(one).counting(ours.store.counts)
             )
-            view = View.all(other)
+            view = View.all(other).on(ours.engine)
             check_encoders(ours, view)
             try:
                 view = View.of(view, ours.condition or None, mask=ours.mask or None)
@@ -1003,6 +1021,8 @@ class Asks(Opened):
                 shell=Path,
             ),
         ] = None,
+        engine: Annotated[Engine, Without("against")] = LOCAL,
+        threads: EngineThreads = None,
     ) -> Duplicates | Overlap:
         """Find images that are in the store more than once, and keep one of each as a mask.
 
@@ -1020,6 +1040,11 @@ class Asks(Opened):
             Another store, or a file of vectors, whose images are looked for here; the mask
             ``filters/against`` leaves them out. The pairs are kept in the cache of this machine,
             so that another threshold is answered without comparing again.
+        engine : {"local", "ray"}
+            Where vectors are compared: in this process, or by the nodes of a Ray cluster. Fewer
+            than 50,000 images are compared here all the same, which takes seconds.
+        threads : int, optional
+            Cores that some vectors take on a node.
 
         Returns
         -------
@@ -1040,7 +1065,8 @@ class Asks(Opened):
         from bioprobe.quality import find_duplicates
         from bioprobe.store.selections import DUPLICATES_MASK
 
-        found = find_duplicates(self._view, threshold=threshold, confirm=confirm)
+        view = self._on(engine, threads)._view
+        found = find_duplicates(view, threshold=threshold, confirm=confirm)
         found.write(self._view.store)
         n_dropped = int((~found.kept).sum())
         said = [

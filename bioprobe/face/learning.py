@@ -21,11 +21,14 @@ from bioprobe.face.learnt import (
 from bioprobe.face.opened import Opened
 from bioprobe.face.taxa import open_list
 from bioprobe.options import (
+    LOCAL,
     RANK_NAMES,
     TEXT_KINDS,
     AllowOutside,
     Beside,
     ContentThresholds,
+    Engine,
+    EngineThreads,
     Exclude,
     GapSeconds,
     Include,
@@ -689,8 +692,12 @@ class Learns(Opened):
         columns: OwnColumns = None,
         prior: PriorTable = None,
         prior_floor: PriorFloor = 0.01,
+        engine: Annotated[Engine, Without("sources")] = LOCAL,
+        threads: EngineThreads = None,
     ) -> Predictions | Decisions | Contents:
         """Label the images by a probe that the store keeps.
+
+        With an ``engine`` of ``ray`` the nodes of a Ray cluster do so, each some images at a time.
 
         See Also
         --------
@@ -706,7 +713,7 @@ class Learns(Opened):
                 keep=probe.fitted.estimator.reads or None,
             )
             if named
-            else self
+            else self._on(engine, threads)
         )
         return probe.predict(
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,

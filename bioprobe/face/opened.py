@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from bioprobe.options import Mask, Part, Where, WhichLabels, question, split_names
+from bioprobe.options import LOCAL, Mask, Part, Where, WhichLabels, question, split_names
 from bioprobe.result import WARNING, Note, Notes
 
 if TYPE_CHECKING:
@@ -212,6 +212,17 @@ class Opened:
         return type(self)(
             View.of(view), model=self._model, device=self._device, notes=tuple(notes),
             texts=self._find_texts,
+        )  # fmt: skip
+
+    def _on(self, engine: str, threads: int | None) -> Self:
+        """Return the same images, of which parts are asked where an engine is."""
+        from bioprobe.engines import open_engine
+
+        if engine == LOCAL:
+            return self
+        return type(self)(
+            self._view.on(open_engine(engine, threads)), model=self._model, device=self._device,
+            notes=self._notes, said=self._said, texts=self._find_texts,
         )  # fmt: skip
 
     @property

@@ -35,7 +35,10 @@ from bioprobe.face.showing import Shows
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
     BOTH,
+    ENGINES,
+    LOCAL,
     RANK_NAMES,
+    RAY,
     AllowOutside,
     Backend,
     Device,
@@ -76,8 +79,6 @@ if TYPE_CHECKING:
 
 
 DEFAULT_STORE = "embeddings/default"
-#: What runs an embedding.
-LOCAL, RAY = "local", "ray"
 # That of bioprobe.images, which the command line does not import to show its help.
 MAX_PIXELS_PX = 178_956_970
 
@@ -394,7 +395,7 @@ def embed(
             "ray: a new store is made by all nodes of a Ray cluster, in shares that lie beside it "
             "until it is whole; all nodes see the pictures and the store under the same names "
             "(extra: bioprobe[ray]).",
-            choices=(LOCAL, RAY),
+            choices=ENGINES,
             fixed=True,
         ),
     ] = LOCAL,

@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.engines import Engine
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.shard import map_vectors, widen
 from bioprobe.types import Mask, Rows, Vectors
 
 # Rows that are compared at once: at 512 numbers each, 64 MB.
 _CHUNK_ROWS = 1 << 15
+# Rows that are compared by one part of an engine's work: at 512 numbers each, 512 MB.
+_PART_ROWS = 1 << 18
 # To copy the allowed rows takes longer than to multiply all, where more than these are allowed.
 _COMPARED_FRACTION = 0.2
 # Vectors that are held in memory where they are asked again and again.
@@ -36,9 +39,12 @@ class StoredVectors:
     ----------
     store : EmbeddingStore
         As it is now; a later append is not seen.
+    engine : Engine, optional
+        Compares parts of them elsewhere; by default all are compared here.
     """
 
-    def __init__(self, store: EmbeddingStore) -> None:
+    def __init__(self, store: EmbeddingStore, engine: Engine | None = None) -> None:
+        self._store, self.engine = store, engine
         self.dim = store.manifest.dim
         self._folder = store.folder / "shards"
         self._records = store.manifest.present_shards
@@ -49,6 +55,10 @@ class StoredVectors:
         self._map = functools.lru_cache(min(max(1, n_open), _MAX_OPEN_SHARDS))(self._map_shard)
         self._held: Vectors | None = None
         self._is_half = np.dtype(store.manifest.dtype) == np.float16
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what reads the same vectors elsewhere."""
+        return StoredVectors, (self._store,)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -197,6 +207,8 @@ def search_exactly(
         Nearest first, of equal similarities the lower row first.
     similarities : ndarray of float32, shape (n_queries, k)
     """
+    if vectors.engine is not None:
+        return _search_parts(vectors, vectors.engine, queries, k, allowed)
     find = _find_by_numpy if len(queries) <= _FEW else _find_by_faiss
     candidates, products = _collect(vectors, queries, k + _MARGIN, allowed, find)
     # Of what is farther than this, with room for rounding, nothing is an answer.
@@ -208,6 +220,41 @@ def search_exactly(
         answer = rank_candidates(vectors, queries[query : query + 1], tied[None], k)
         rows[query], similarities[query] = answer[0][0], answer[1][0]
     return rows, similarities
+
+
+def _search_parts(
+    vectors: StoredVectors, engine: Engine, queries: Vectors, k: int, allowed: Mask
+) -> tuple[Rows, Vectors]:
+    """Find the nearest of each part, and the nearest of these."""
+    work = functools.partial(_search_part, vectors, queries, k, allowed)
+    rows = np.zeros((len(queries), 0), dtype=np.int64)
+    similarities = np.zeros((len(queries), 0), dtype=np.float32)
+    for found in engine.map(work, _list_parts(allowed)):
+        rows = np.concatenate([rows, found[0]], axis=1)
+        similarities = np.concatenate([similarities, found[1]], axis=1)
+        order = np.lexsort((rows, -similarities), axis=1)[:, :k]
+        rows = np.take_along_axis(rows, order, axis=1)
+        similarities = np.take_along_axis(similarities, order, axis=1)
+    return rows, similarities
+
+
+def _search_part(
+    vectors: StoredVectors, queries: Vectors, k: int, allowed: Mask, part: slice
+) -> tuple[Rows, Vectors]:
+    here = _only(allowed, part)
+    return search_exactly(vectors, queries, min(k, int(here.sum())), here)
+
+
+def _list_parts(allowed: Mask) -> list[slice]:
+    """Return parts of the rows that have one that is allowed."""
+    parts = (slice(at, at + _PART_ROWS) for at in range(0, len(allowed), _PART_ROWS))
+    return [part for part in parts if allowed[part].any()]
+
+
+def _only(allowed: Mask, part: slice) -> Mask:
+    here = np.zeros_like(allowed)
+    here[part] = allowed[part]
+    return here
 
 
 def rank_candidates(
@@ -270,6 +317,13 @@ def find_all(
         Nearest first, of equal similarities the lower row first.
     similarities : ndarray of float32, shape (n_found,)
     """
+    if vectors.engine is not None:
+        work = functools.partial(_find_part, vectors, query, allowed, least, most)
+        parts = list(vectors.engine.map(work, _list_parts(allowed)))
+        found = np.concatenate([np.zeros(0, dtype=np.int64), *(rows for rows, _ in parts)])
+        similarities = np.concatenate([np.zeros(0, dtype=np.float32), *(of for _, of in parts)])
+        order = np.lexsort((found, -similarities))[:most]
+        return found[order], similarities[order]
     bound = -np.inf if least is None else least - _SHOWN - _ROUNDING
     near, rough = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
     for rows, products in vectors.multiply(query, allowed):
@@ -286,6 +340,17 @@ def find_all(
         found, similarities = found[reached], similarities[reached]
     order = np.lexsort((found, -similarities))[:most]
     return found[order], similarities[order]
+
+
+def _find_part(
+    vectors: StoredVectors,
+    query: Vectors,
+    allowed: Mask,
+    least: float | None,
+    most: int | None,
+    part: slice,
+) -> tuple[Rows, Vectors]:
+    return find_all(vectors, query, _only(allowed, part), least=least, most=most)
 
 
 def _compare(vectors: StoredVectors, queries: Vectors, candidates: Rows) -> Vectors:

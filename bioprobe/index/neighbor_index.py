@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.engines import Engine
 from bioprobe.errors import MismatchError, StoreError, UnreadableError
 from bioprobe.index.exact import StoredVectors, rank_candidates, search_exactly
 from bioprobe.index.index_file import IndexNote, complete_note, read_index, read_note, write_index
@@ -96,7 +97,9 @@ class NeighborIndex:
         self._was_exact = False
 
     @classmethod
-    def open(cls, store: EmbeddingStore, *, exact: bool = False) -> NeighborIndex:
+    def open(
+        cls, store: EmbeddingStore, *, exact: bool = False, engine: Engine | None = None
+    ) -> NeighborIndex:
         """Open the index of a store: exact, unless ``bioprobe store index`` made another.
 
         An index records which vectors it holds, so one that is older than the manifest, or was
@@ -109,8 +112,10 @@ class NeighborIndex:
         store : EmbeddingStore
         exact : bool
             Whether to compare all vectors although there is an approximate index.
+        engine : Engine, optional
+            Where all vectors are compared, parts of them at a time; search is exact then.
         """
-        vectors = StoredVectors(store)
+        vectors, exact = StoredVectors(store, engine), exact or engine is not None
         try:
             note = None if exact or not len(store) else read_note(store.folder)
             if note is None:
@@ -191,7 +196,7 @@ class NeighborIndex:
             return empty.astype(np.int64), empty.astype(np.float32)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         if self._approximate is None or self.is_exact_for(n_allowed):
-            if self._was_exact:
+            if self._was_exact and self._vectors.engine is None:
                 self._vectors.hold()
             self._was_exact = True
             return search_exactly(self._vectors, queries, n_answers, allowed)

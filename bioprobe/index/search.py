@@ -185,7 +185,7 @@ def search(
     Parameters
     ----------
     asked : EmbeddingStore or View
-        Where to look.
+        Where to look, and on which engine.
     question : Question, or ndarray of float32, shape (n_parts, dim), unit rows
         Vectors of pictures and texts; their mean, made unit, is the question.
     k : int, optional
@@ -229,11 +229,11 @@ def search(
         "left_out": own.tolist(), "deduplicate": deduplicate, **enough.describe(),
     }  # fmt: skip
     if enough.is_threshold:
-        hits = _find_enough(StoredVectors(store), question, enough, allowed, copies, k)
+        hits = _find_enough(StoredVectors(store, view.engine), question, enough, allowed, copies, k)
         options |= {"index": _find_kind(store, exact=exact), "exact": True, **hits.facts}
     else:
         options["k"] = k = k or _N_ANSWERS
-        index = NeighborIndex.open(store, exact=exact)
+        index = NeighborIndex.open(store, exact=exact, engine=view.engine)
         hits = _Hits(*_find(index, vector, k, allowed, copies))
         if enough.background is not None:
             stored = StoredVectors(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -218,15 +219,7 @@ class FittedProbe:
         self.check_encoder(view.manifest.encoder)
         weighed = self.weigh(view)
         provenance = self._describe(str(view.folder), len(view), view.condition)
-        n_asked = 0
-
-        def answer(vectors: Vectors) -> Answers:
-            nonlocal n_asked
-            found = self._answer(vectors, k, weighed, n_asked)
-            n_asked += len(vectors)
-            return found
-
-        top, scores = answer_in_chunks(view, answer)
+        top, scores = answer_in_chunks(view, partial(self._answer, k, weighed))
         answers = Predictions(
             view.images, view.rows, self.classes, top, scores, provenance,
             view.find_taught(self.find_taught(view.images, view.rows)),
@@ -241,13 +234,14 @@ class FittedProbe:
         """Return which images the probe learnt from, wherever they lie now."""
         return None if self.taught is None else np.isin(mark_rows(images, rows), self.taught)
 
-    def _answer(self, vectors: Vectors, k: int, weighed: Weighed | None, begin: int) -> Answers:
-        """Answer some images, of which the first is image ``begin`` of those that are weighed."""
+    def _answer(self, k: int, weighed: Weighed | None, places: slice, vectors: Vectors) -> Answers:
+        """Answer some images, by their places among those that are weighed."""
 
         def predict(part: slice) -> Scores:
             probabilities = self.predict_vectors(vectors[part])
             if weighed is None:
                 return probabilities
+            begin = places.start
             return weighed.apply(probabilities, slice(begin + part.start, begin + part.stop))
 
         # Once for no image too, which gives empty answers of the right shape.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.engines import Engine
 from bioprobe.errors import SelectionError
 from bioprobe.images import ImageTable
 from bioprobe.images.looks import look_at
@@ -46,7 +47,7 @@ DEFAULT_THRESHOLD = 0.95
 _FEWEST_TO_TELL = 100
 
 
-def sample_neighbors(vectors: Vectored, rows: Rows) -> Vectors:
+def sample_neighbors(vectors: Vectored, rows: Rows, engine: Engine | None = None) -> Vectors:
     """Return the similarities of some rows to their nearest, the greatest first.
 
     Parameters
@@ -54,13 +55,15 @@ def sample_neighbors(vectors: Vectored, rows: Rows) -> Vectors:
     vectors : Vectored
         Of shape (n_images, dim), unit rows.
     rows : ndarray of int64, shape (n_asked,)
+    engine : Engine, optional
+        Where they are compared, by default here.
 
     Returns
     -------
     ndarray of float32, shape (n_asked, n_neighbors)
         Of the others; at most 64.
     """
-    return find_nearest(vectors, rows, _SAMPLED_NEIGHBORS)[1]
+    return find_nearest(vectors, rows, _SAMPLED_NEIGHBORS, engine)[1]
 
 
 def choose_threshold(neighbors: Vectors) -> float:
@@ -314,10 +317,12 @@ def find_duplicates(
         raise SelectionError(msg)
     view = View.of(asked)
     rows, images = view.rows, view.images
-    # Many are read where they are compared.
-    vectors = view.read_vectors() if len(rows) < FEWEST_ROWS else _ViewVectors(view)
+    # Many are read where they are compared; few are compared here, whatever the engine.
+    is_few = len(rows) < FEWEST_ROWS
+    vectors = view.read_vectors() if is_few else _ViewVectors(view)
+    engine = None if is_few else view.engine
     order = images.order(rows)
-    alone, compared = _choose_thresholds(vectors, order, threshold)
+    alone, compared = _choose_thresholds(vectors, order, threshold, engine)
     forest = SpanningForest(len(rows))
     forest.add(*_find_exact(images, rows))
     files = images.number_files(rows) if images.has_regions else np.arange(len(rows))
@@ -335,7 +340,7 @@ def find_duplicates(
     lowest = min(alone, compared) if known.any() else alone
     closest = ClosestPairs.none(alone)
     # A little below, so that a person sees what the threshold leaves out.
-    pairs = NearPairs.choose(vectors, lowest - MARGIN, order)
+    pairs = NearPairs.choose(vectors, lowest - MARGIN, order, engine)
     for first, second, similarities in gather_pairs(pairs.iter_blocks(view.progress)):
         both = known[first] & known[second]
         linked = ~both & (similarities >= np.float32(alone))
@@ -390,7 +395,9 @@ class _ViewVectors:
         return self.view.read_vectors(self.view.rows[positions])
 
 
-def _choose_thresholds(vectors: Vectored, order: Rows, given: float | None) -> tuple[float, float]:
+def _choose_thresholds(
+    vectors: Vectored, order: Rows, given: float | None, engine: Engine | None
+) -> tuple[float, float]:
     """Return the least similarity where vectors decide alone, and where pictures are compared."""
     if given is not None:
         return given, given
@@ -398,7 +405,7 @@ def _choose_thresholds(vectors: Vectored, order: Rows, given: float | None) -> t
         return DEFAULT_THRESHOLD, DEFAULT_THRESHOLD
     n_sampled = min(len(order), _SAMPLED_ROWS)
     neighbors = sample_neighbors(
-        vectors, order[np.linspace(0, len(order) - 1, n_sampled).astype(int)]
+        vectors, order[np.linspace(0, len(order) - 1, n_sampled).astype(int)], engine
     )
     alone = choose_threshold(neighbors)
     return alone, min(alone, choose_compared(neighbors, len(vectors)))

@@ -16,12 +16,15 @@ Modha 2001, *Concept Decompositions for Large Sparse Text Data Using Clustering*
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.engines import Engine, map_parts
 from bioprobe.intervals import Interval, measure_share
 from bioprobe.progress import Progress, Step
 from bioprobe.quality.near_pairs import Vectored, find_in_block, find_nearest, iter_near_pairs
@@ -43,6 +46,8 @@ _ROWS_A_CELL, _MOST_TAUGHT, _N_ROUNDS = 32, 1 << 17, 6
 # Rows whose similarities to all centres are held at once; a place among them has two bytes.
 _PLACED_AT_ONCE = 8192
 _READ_AT_ONCE = 16_384
+# Rows of the cells that are compared by one part of the work.
+_PART_ROWS = 1 << 15
 # The length of a stored vector is 1 but for this, and so is the sine of an angle.
 _LENGTH_ERROR = 2e-3
 # Of n rows n² / 2 pairs are all: cells must save more than half of that.
@@ -69,6 +74,9 @@ class NearPairs:
     recall : Interval, optional
         Which share is found of the pairs of sampled rows that had no part in choosing the reach,
         not a number where these have none. Without, no pair is lost.
+    engine : Engine, optional
+        Where rows are compared, by default here. What is chosen is chosen here, and few rows are
+        compared here.
     """
 
     vectors: Vectored
@@ -76,9 +84,12 @@ class NearPairs:
     centres: Vectors | None = None
     reach: float = 0.0
     recall: Interval | None = None
+    engine: Engine | None = None
 
     @classmethod
-    def choose(cls, vectors: Vectored, threshold: float, order: Rows) -> NearPairs:
+    def choose(
+        cls, vectors: Vectored, threshold: float, order: Rows, engine: Engine | None = None
+    ) -> NearPairs:
         """Choose how pairs are looked for, by how many there would be to compare.
 
         Parameters
@@ -88,10 +99,13 @@ class NearPairs:
         order : ndarray of int64, shape (n_images,)
             Positions of all of them, in an order that does not depend on how they are stored:
             evenly spaced ones are the sample.
+        engine : Engine, optional
+            Where they are compared.
         """
         n = len(order)
         if n < FEWEST_ROWS:
             return cls(vectors, threshold)
+        found = cls(vectors, threshold, engine=engine)
         cells = _Cells.learn(vectors, order)
         sampled = order[np.linspace(0, n - 1, 2 * _SAMPLED_ROWS).astype(np.int64)]
         own, sines = cells.place(vectors[sampled])
@@ -102,15 +116,38 @@ class NearPairs:
 
         reach, most = find_reach(threshold), _MOST_SHARE * n**2
         if count_compared(reach) <= min(MOST_COMPARED, most):
-            return cls(vectors, threshold, cells.centres, reach)
-        chosen = _measure_pairs(vectors, cells, sampled[::2], threshold, fewest=_FEWEST_PAIRS)[0]
+            return dataclasses.replace(found, centres=cells.centres, reach=reach)
+        chosen = found._measure_pairs(cells, sampled[::2], fewest=_FEWEST_PAIRS)[0]
         if len(chosen):
             reach = min(reach, float(np.quantile(chosen, RECALL, method="higher")))
         if count_compared(reach) > most:
-            return cls(vectors, threshold)
-        others, of_row = _measure_pairs(vectors, cells, sampled[1::2], threshold)
+            return found
+        others, of_row = found._measure_pairs(cells, sampled[1::2])
         recall = measure_share(others <= reach, of_row.astype(str))
-        return cls(vectors, threshold, cells.centres, reach, recall)
+        return dataclasses.replace(found, centres=cells.centres, reach=reach, recall=recall)
+
+    def _measure_pairs(
+        self, cells: _Cells, rows: Rows, *, fewest: int = 0
+    ) -> tuple[npt.NDArray[np.float32], Rows]:
+        """Return what the reach must be to find each pair of some rows, and of which row it is.
+
+        Of rows with fewer pairs than that in all the nearest count too.
+        """
+        vectors = self.vectors
+        near, similarities = find_nearest(vectors, rows, _NEAREST, self.engine)
+        counted = similarities >= self.threshold
+        if counted.sum() < fewest:
+            counted[:, :_ALWAYS] = True
+        of_row, place = np.nonzero(counted)
+        second = near[of_row, place]
+        sines = [
+            cells.cross(
+                vectors[rows[of_row[at : at + _PLACED_AT_ONCE]]],
+                vectors[second[at : at + _PLACED_AT_ONCE]],
+            )
+            for at in range(0, len(of_row), _PLACED_AT_ONCE)
+        ]
+        return np.concatenate([np.zeros(0, np.float32), *sines]), of_row
 
     def iter_blocks(self, progress: Progress | None = None) -> Iterator[tuple[Rows, Rows, Vectors]]:
         """Find the pairs.
@@ -127,54 +164,120 @@ class NearPairs:
         similarities : ndarray of float32, shape (n_pairs,)
             Cosine similarity, at most 1.
         """
-        if self.centres is None:
+        if self.centres is None and self.engine is None:
             yield from iter_near_pairs(self.vectors[:], self.threshold)
-        else:
-            yield from self._iter_cells(_Cells(self.centres), progress)
-
-    def _iter_cells(
-        self, cells: _Cells, progress: Progress | None
-    ) -> Iterator[tuple[Rows, Rows, Vectors]]:
-        n = len(self.vectors)
-        own, guests = np.empty(n, dtype=np.int32), []
-        for start in range(0, n, _PLACED_AT_ONCE):
-            block = slice(start, min(start + _PLACED_AT_ONCE, n))
-            own[block], sines = cells.place(self.vectors[block])
-            guests.append(_Guests.find(start, sines <= self.reach))
-        order = np.argsort(own, kind="stable")
-        ends = np.cumsum(np.bincount(own, minlength=len(cells.centres))).tolist()
-        start = 0
-        for cell, end in enumerate(ends):
-            if start < end:
-                beside = np.concatenate([one.of(cell) for one in guests])
-                yield from self._compare(order[start:end], beside)
-            start = end
+            return
+        cells = self._iter_rows() if self.centres is None else self._iter_cells(self.centres)
+        compare = _compare_cells if self.engine is None else _list_compared
+        work, n_done = partial(compare, self.vectors, self.threshold), 0
+        for n_compared, blocks in map_parts(work, _group(cells), self.engine):
+            yield from blocks
+            n_done += n_compared
             if progress is not None:
-                progress(Step(end, n, "images compared"))
+                progress(Step(n_done, len(self.vectors), "images compared"))
 
-    def _compare(self, inside: Rows, beside: Rows) -> Iterator[tuple[Rows, Rows, Vectors]]:
-        """Compare the rows of a cell, ascending, with each other and with those beside it.
+    def _iter_rows(self) -> Iterator[_Cell]:
+        """Return rows one after the other, beside all that come later.
 
         Yields
         ------
-        first, second, similarities : ndarray, shape (n_pairs,)
+        inside, beside : ndarray of int64
         """
-        import torch
+        every = np.arange(len(self.vectors))
+        for start in range(0, len(every), _READ_AT_ONCE):
+            yield every[start : start + _READ_AT_ONCE], every[start + _READ_AT_ONCE :]
 
-        for start in range(0, len(inside), _READ_AT_ONCE):
-            here = inside[start : start + _READ_AT_ONCE]
-            vectors = torch.from_numpy(self.vectors[here])
-            for others in (inside[start:], beside):
-                for left in range(0, len(others), _READ_AT_ONCE):
-                    there = others[left : left + _READ_AT_ONCE]
-                    is_itself = others is not beside and not left
-                    columns = vectors if is_itself else torch.from_numpy(self.vectors[there])
-                    for row, column, found in find_in_block(vectors, columns, self.threshold):
-                        first, second = here[row], there[column]
-                        # Within a cell each pair is seen from both sides.
-                        kept = slice(None) if others is beside else first < second
-                        lower, upper = np.minimum(first, second), np.maximum(first, second)
-                        yield lower[kept], upper[kept], found[kept]
+    def _iter_cells(self, centres: Vectors) -> Iterator[_Cell]:
+        """Put the rows into cells.
+
+        Yields
+        ------
+        inside, beside : ndarray of int64
+            Those of a cell, ascending, and those of others that are compared with it.
+        """
+        n = len(self.vectors)
+        work = partial(_place, self.vectors, _Cells(centres), self.reach)
+        parts = (slice(at, min(at + _PLACED_AT_ONCE, n)) for at in range(0, n, _PLACED_AT_ONCE))
+        placed = map_parts(work, parts, self.engine)
+        owns, guests = zip(*placed, strict=True)
+        own = np.concatenate(owns)
+        order = np.argsort(own, kind="stable")
+        ends = np.cumsum(np.bincount(own, minlength=len(centres))).tolist()
+        for cell, (start, end) in enumerate(itertools.pairwise([0, *ends])):
+            if start < end:
+                yield order[start:end], np.concatenate([one.of(cell) for one in guests])
+
+
+# The rows of a cell, and those beside it.
+_Cell = tuple[Rows, Rows]
+_Pairs = tuple[Rows, Rows, Vectors]
+
+
+def _group(cells: Iterable[_Cell]) -> Iterator[list[_Cell]]:
+    """Put cells together to parts of the work.
+
+    Yields
+    ------
+    list of _Cell
+    """
+    group, n_rows = list[_Cell](), 0
+    for cell in cells:
+        group.append(cell)
+        n_rows += len(cell[0])
+        if n_rows >= _PART_ROWS:
+            yield group
+            group, n_rows = [], 0
+    if group:
+        yield group
+
+
+def _compare_cells(
+    vectors: Vectored, threshold: float, cells: Sequence[_Cell]
+) -> tuple[int, Iterator[_Pairs]]:
+    """Return of how many rows the pairs are looked for, and the pairs."""
+    found = (_compare(vectors, threshold, inside, beside) for inside, beside in cells)
+    return sum(len(inside) for inside, _ in cells), itertools.chain.from_iterable(found)
+
+
+def _list_compared(
+    vectors: Vectored, threshold: float, cells: Sequence[_Cell]
+) -> tuple[int, list[_Pairs]]:
+    """Do as :func:`_compare_cells`, and all of it at once."""
+    n_compared, found = _compare_cells(vectors, threshold, cells)
+    return n_compared, list(found)
+
+
+def _compare(vectors: Vectored, threshold: float, inside: Rows, beside: Rows) -> Iterator[_Pairs]:
+    """Compare the rows of a cell, ascending, with each other and with those beside it.
+
+    Yields
+    ------
+    first, second, similarities : ndarray, shape (n_pairs,)
+    """
+    import torch
+
+    for start in range(0, len(inside), _READ_AT_ONCE):
+        here = inside[start : start + _READ_AT_ONCE]
+        block = torch.from_numpy(vectors[here])
+        for others in (inside[start:], beside):
+            for left in range(0, len(others), _READ_AT_ONCE):
+                there = others[left : left + _READ_AT_ONCE]
+                is_itself = others is not beside and not left
+                columns = block if is_itself else torch.from_numpy(vectors[there])
+                for row, column, found in find_in_block(block, columns, threshold):
+                    first, second = here[row], there[column]
+                    # Within a cell each pair is seen from both sides.
+                    kept = slice(None) if others is beside else first < second
+                    lower, upper = np.minimum(first, second), np.maximum(first, second)
+                    yield lower[kept], upper[kept], found[kept]
+
+
+def _place(
+    vectors: Vectored, cells: _Cells, reach: float, part: slice
+) -> tuple[npt.NDArray[np.int32], _Guests]:
+    """Return the cell of each of some rows, and which are near which others."""
+    own, sines = cells.place(vectors[part])
+    return own, _Guests.find(part.start, sines <= reach)
 
 
 def find_reach(threshold: float) -> float:
@@ -299,26 +402,3 @@ class _Guests:
         """Return the positions of those of one cell."""
         first = int(self.ends[cell - 1]) if cell else 0
         return self.rows[first : int(self.ends[cell])].astype(np.int64) + self.start
-
-
-def _measure_pairs(
-    vectors: Vectored, cells: _Cells, rows: Rows, threshold: float, *, fewest: int = 0
-) -> tuple[npt.NDArray[np.float32], Rows]:
-    """Return what the reach must be to find each pair of some rows, and of which row it is.
-
-    Of rows with fewer pairs than that in all the nearest count too.
-    """
-    near, similarities = find_nearest(vectors, rows, _NEAREST)
-    counted = similarities >= threshold
-    if counted.sum() < fewest:
-        counted[:, :_ALWAYS] = True
-    of_row, place = np.nonzero(counted)
-    second = near[of_row, place]
-    sines = [
-        cells.cross(
-            vectors[rows[of_row[at : at + _PLACED_AT_ONCE]]],
-            vectors[second[at : at + _PLACED_AT_ONCE]],
-        )
-        for at in range(0, len(of_row), _PLACED_AT_ONCE)
-    ]
-    return np.concatenate([np.zeros(0, np.float32), *sines]), of_row

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from bioprobe.engines import Engine, map_parts
 from bioprobe.types import Rows, Vectors
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ _FEWEST_ROWS, _LEAST_GAIN = 8192, 2.0
 _MEASURED_ROWS = 2048
 # MKL changes its way below 16 rows.
 _FEWEST_AT_ONCE = 64
+# Rows among which one part of an engine's work looks for the nearest.
+_PART_ROWS = 1 << 18
 # Rows that are asked at once for their nearest, and others that are read at once.
 _ASKED_AT_ONCE, _READ_AT_ONCE = 1024, 16_384
 
@@ -35,7 +39,9 @@ class Vectored(Protocol):
         """Return some of them, float32 of shape (n, dim)."""
 
 
-def find_nearest(vectors: Vectored, rows: Rows, k: int) -> tuple[Rows, Vectors]:
+def find_nearest(
+    vectors: Vectored, rows: Rows, k: int, engine: Engine | None = None
+) -> tuple[Rows, Vectors]:
     """Find the nearest others of some rows by comparing all.
 
     Parameters
@@ -45,6 +51,8 @@ def find_nearest(vectors: Vectored, rows: Rows, k: int) -> tuple[Rows, Vectors]:
     rows : ndarray of int64, shape (n_asked,)
     k : int
         At most so many of each.
+    engine : Engine, optional
+        Where they are compared, by default here.
 
     Returns
     -------
@@ -53,17 +61,26 @@ def find_nearest(vectors: Vectored, rows: Rows, k: int) -> tuple[Rows, Vectors]:
     similarities : ndarray of float32, shape (n_asked, k)
         At most 1.
     """
+    n, k = len(vectors), min(k, len(vectors) - 1)
+    size = n if engine is None else _PART_ROWS
+    parts = (slice(start, min(start + size, n)) for start in range(0, n, size))
+    found = map_parts(functools.partial(_find_nearest_in, vectors, rows, k), parts, engine)
+    return functools.reduce(functools.partial(_keep_nearest, k), found)
+
+
+def _find_nearest_in(vectors: Vectored, rows: Rows, k: int, part: slice) -> tuple[Rows, Vectors]:
+    """Return the nearest of a part of the rows, k or all that there are."""
     import torch
 
-    k = min(k, len(vectors) - 1)
     found = []
     for at in range(0, len(rows), _ASKED_AT_ONCE):
         asked = rows[at : at + _ASKED_AT_ONCE]
         queries = torch.from_numpy(np.ascontiguousarray(vectors[asked]))
         best = torch.zeros((len(asked), 0))
         places = torch.zeros((len(asked), 0), dtype=torch.int64)
-        for start in range(0, len(vectors), _READ_AT_ONCE):
-            block = torch.from_numpy(np.ascontiguousarray(vectors[start : start + _READ_AT_ONCE]))
+        for start in range(part.start, part.stop, _READ_AT_ONCE):
+            read = slice(start, min(start + _READ_AT_ONCE, part.stop))
+            block = torch.from_numpy(np.ascontiguousarray(vectors[read]))
             similarities = queries @ block.T
             itself = np.flatnonzero((asked >= start) & (asked < start + len(block)))
             similarities[itself, asked[itself] - start] = -2.0
@@ -75,6 +92,19 @@ def find_nearest(vectors: Vectored, rows: Rows, k: int) -> tuple[Rows, Vectors]:
         found.append((places.numpy(), best.clamp(max=1.0).numpy()))
     nearest, nearness = zip(*found, strict=True)
     return np.concatenate(nearest), np.concatenate(nearness)
+
+
+def _keep_nearest(
+    k: int, first: tuple[Rows, Vectors], second: tuple[Rows, Vectors]
+) -> tuple[Rows, Vectors]:
+    """Return the nearest of two parts."""
+    places, similarities = (
+        np.concatenate(both, axis=1) for both in zip(first, second, strict=True)
+    )
+    order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(places, order, axis=1), np.take_along_axis(
+        similarities, order, axis=1
+    )
 
 
 def find_in_block(

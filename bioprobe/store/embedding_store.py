@@ -89,6 +89,10 @@ class EmbeddingStore:
         self._lineages: Lineages | None = None
         self._stamp: Stamp | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what opens the same state of it elsewhere, while this one keeps its shards."""
+        return _reopen, (self.folder.absolute(), self.manifest, self._counts)
+
     def __len__(self) -> int:
         return self.manifest.n_images
 
@@ -756,6 +760,10 @@ class EmbeddingStore:
             If the list is damaged, or the disk refuses.
         """
         renew_failures(self.folder, failed, read=read, listed=listed)
+
+
+def _reopen(folder: Path, manifest: Manifest, counts: str) -> EmbeddingStore:
+    return EmbeddingStore(folder, manifest).counting(counts)
 
 
 def _look(folder: Path) -> Stamp | None:

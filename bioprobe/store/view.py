@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import SelectionError
+from bioprobe.cache import find_cache
+from bioprobe.engines import Engine, map_parts
+from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.images.conditions import name_values_of
 from bioprobe.images.image_table import ImageTable
 from bioprobe.options import BOTH, GIVEN
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.store.manifest import Manifest
+
+_Result = TypeVar("_Result")
 
 # 16,384 vectors of dim 768 are 50 MB.
 _IMAGES_AT_ONCE = 16_384
@@ -70,6 +74,8 @@ class View:
     reads : str
         What is read instead of the vectors: a kind of what the store keeps beside them, ``""`` for
         the vectors themselves.
+    engine : Engine, optional
+        Where parts of it are asked, see :meth:`on`.
     """
 
     store: EmbeddingStore
@@ -83,6 +89,7 @@ class View:
     progress: Progress | None = None
     block: Block | None = None
     reads: str = ""
+    engine: Engine | None = None
 
     @classmethod
     def of(
@@ -142,6 +149,28 @@ class View:
             See :mod:`bioprobe.store.labels`; what people said until now counts.
         """
         return dataclasses.replace(self, store=self.store.counting(labels))
+
+    def on(self, engine: Engine | None) -> View:
+        """Return the same view, of which parts are asked elsewhere; None for here.
+
+        Raises
+        ------
+        MisuseError
+            If the store lies in no folder that others see too.
+        """
+        if engine is not None and (self.origin or self.folder.is_relative_to(find_cache("stores"))):
+            where = self.origin or self.folder
+            msg = (
+                f"an engine asks a store in a folder that all its nodes see, and {where} is on "
+                "this machine alone; embed the pictures into a store there, or bioprobe store pull"
+            )
+            raise MisuseError(msg)
+        return dataclasses.replace(self, engine=engine)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what whoever works on a part needs."""
+        left_out = {"progress": None, "engine": None, "unread": None}
+        return {name: one for name, one in self.__dict__.items() if name != "_kept"} | left_out
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -272,13 +301,41 @@ class View:
         ndarray of float32, shape (n, dim), unit rows
             Of the next images of the view, with their block if there is one.
         """
+        for part in self._split():
+            yield self.read_vectors(self.rows[part])
+            # Whoever takes the next ones is done with these.
+            self._tell(part)
+
+    def map_vectors(self, work: Callable[[slice, Vectors], _Result]) -> Iterator[_Result]:
+        """Do a piece of work for all images, some at a time, where the :attr:`engine` is.
+
+        Parameters
+        ----------
+        work : callable
+            From the places of some images in the view and their vectors, as :meth:`iter_vectors`
+            reads them, to a result. For an engine it can be pickled.
+
+        Yields
+        ------
+        object
+            The results, in the order of the images; of a view without rows one, of none.
+        """
+        parts = self._split()
+        found = map_parts(partial(_work, self, work), parts, self.engine)
+        for part, result in zip(parts, found, strict=True):
+            yield result
+            self._tell(part)
+
+    def _split(self) -> list[slice]:
         n_rows = len(self.rows)
-        for start in range(0, max(1, n_rows), _IMAGES_AT_ONCE):
-            yield self.read_vectors(self.rows[start : start + _IMAGES_AT_ONCE])
-            if self.progress is not None and n_rows > _IMAGES_AT_ONCE:
-                # Whoever takes the next ones is done with these.
-                n_done = min(start + _IMAGES_AT_ONCE, n_rows)
-                self.progress(Step(n_done, n_rows, "images asked"))
+        return [
+            slice(start, min(start + _IMAGES_AT_ONCE, n_rows))
+            for start in range(0, max(1, n_rows), _IMAGES_AT_ONCE)
+        ]
+
+    def _tell(self, part: slice) -> None:
+        if self.progress is not None and len(self.rows) > _IMAGES_AT_ONCE:
+            self.progress(Step(part.stop, len(self.rows), "images asked"))
 
     def describe(self, options: Mapping[str, Any], *, n_rows: int | None = None) -> Provenance:
         """Return where a result comes from that was computed from these images.
@@ -343,3 +400,7 @@ class View:
             )
             raise SelectionError(msg)
         return view
+
+
+def _work(view: View, work: Callable[[slice, Vectors], _Result], part: slice) -> _Result:
+    return work(part, view.read_vectors(view.rows[part]))

@@ -401,7 +401,7 @@ class Predictions(Result):
 
 def answer_in_chunks(
     view: View,
-    answer: Callable[[Vectors], tuple[Places, Scores]],
+    answer: Callable[[slice, Vectors], tuple[Places, Scores]],
 ) -> tuple[Places, Scores]:
     """Ask for the best classes of each image, with no more than a chunk of vectors in memory.
 
@@ -410,12 +410,13 @@ def answer_in_chunks(
     view : View
         Whose vectors are asked.
     answer : callable
-        From vectors to classes and scores, both of shape (n, k).
+        From the places of some images in the view and their vectors to classes and scores, both of
+        shape (n, k); see :meth:`bioprobe.store.view.View.map_vectors`.
 
     Returns
     -------
     top : ndarray of int64, shape (n_images, k)
     scores : ndarray of float32, of the same shape
     """
-    top, scores = zip(*map(answer, view.iter_vectors()), strict=True)
+    top, scores = zip(*view.map_vectors(answer), strict=True)
     return np.concatenate(top), np.concatenate(scores)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from bioprobe.task.leaf_scores import (
     sum_up,
 )
 from bioprobe.task.listed import Listed
-from bioprobe.task.predictions import Predictions, RolledUp
+from bioprobe.task.predictions import Predictions, RolledUp, answer_in_chunks
 from bioprobe.task.prior import Weighed
 from bioprobe.task.scores import Pool, find_top, sum_columns
 from bioprobe.task.target import Classes
@@ -94,6 +94,18 @@ class Question:
             offsets = offsets + self.leaves.offsets
         leaves = dataclasses.replace(self.leaves, offsets=offsets.astype(np.float32))
         return dataclasses.replace(self, leaves=leaves, kinds=weighed.kinds)
+
+    def see(self, places: slice, vectors: Vectors) -> tuple[Vectors, Places | None]:
+        """Return what is asked of some images, and the line of the offsets that each takes.
+
+        Parameters
+        ----------
+        places : slice
+            Of these images among all that are asked.
+        vectors : ndarray of float32, shape (n, dim), unit rows
+        """
+        seen = vectors if self.matrix is None else vectors @ self.matrix.T
+        return seen, None if self.kinds is None else self.kinds[places]
 
     def named(self) -> Question:
         """Return the same question of the lowest classes alone that have a name at the rank."""
@@ -185,16 +197,19 @@ def answer_at_rank(view: View, question: Question, k: int, *, whole: bool = Fals
         raise PromptError(msg)
     if question.listed is not None or question.wanted is not None:
         return _answer_ranks(view, question, k, [tree.rank.depth], whole=whole)[0]
-    found = [
-        question.score(vectors, question.summed_leaves, k=k, kinds=kinds)
-        for _, vectors, kinds in _iter_parts(view, question)
-    ]
-    top = np.concatenate([one.top for one in found])
+    top, scores = answer_in_chunks(view, partial(_answer_best, question, k))
     return Predictions(
-        view.images, view.rows, Classes.of(tree.classes, tree.rank), top,
-        np.concatenate([one.top_probabilities for one in found]), view.describe(question.options),
-        view.find_taught(),
+        view.images, view.rows, Classes.of(tree.classes, tree.rank), top, scores,
+        view.describe(question.options), view.find_taught(),
     )  # fmt: skip
+
+
+def _answer_best(
+    question: Question, k: int, places: slice, vectors: Vectors
+) -> tuple[Places, Scores]:
+    seen, kinds = question.see(places, vectors)
+    found = question.score(seen, question.summed_leaves, k=k, kinds=kinds)
+    return found.top, found.top_probabilities
 
 
 def answer_every_rank(
@@ -232,21 +247,36 @@ def _answer_ranks(
     view: View, question: Question, k: int, depths: Sequence[int], *, whole: bool
 ) -> list[Predictions]:
     """Answer at ranks by the scores of all lowest classes, whatever may occur."""
-    listed = question.listed
-    outside, also = _Outside.of(len(view)), _Also.of(len(view), question.wanted)
-    answers = [_AtRank.of(question, depth, len(view), k) for depth in depths]
-    for part in _iter_scored(view, question, k, needs_sums=listed is not None):
+    parts = view.map_vectors(partial(_score_ranks, question, k, depths, whole))
+    outsides, alsos, *ranks = zip(*parts, strict=True)
+    outside, also = _Outside.join(outsides), _Also.join(alsos)
+    return [_AtRank.join(rank).finish(view, question, outside, also) for rank in ranks]
+
+
+def _score_ranks(
+    question: Question,
+    k: int,
+    depths: Sequence[int],
+    whole: bool,
+    places: slice,
+    vectors: Vectors,
+) -> tuple[Any, ...]:
+    """Return what is answered to some images: outside, also, and at each rank."""
+    listed, n_images = question.listed, len(vectors)
+    outside, also = _Outside.of(n_images), _Also.of(n_images, question.wanted)
+    answers = [_AtRank.of(question, depth, n_images, k) for depth in depths]
+    for part in _iter_scored(question, k, places, vectors, needs_sums=listed is not None):
         also.write(part)
         if listed is not None:
             outside.write(question, part, listed.leaves[part.kind])
         for one in answers:
             one.write(part, question, whole=whole)
-    return [one.finish(view, question, outside, also) for one in answers]
+    return outside, also, *answers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Scored:
-    """What was found for some images of one kind."""
+    """What was found for some images of one kind, by their places among those that were read."""
 
     places: Rows
     vectors: Vectors
@@ -259,14 +289,17 @@ class _Scored:
 
 
 def _iter_scored(
-    view: View, question: Question, k: int, *, needs_sums: bool = True
+    question: Question, k: int, asked: slice, vectors: Vectors, *, needs_sums: bool = True
 ) -> Iterator[_Scored]:
-    """Score all lowest classes for the images, some of one kind at a time, and sum them up.
+    """Score all lowest classes for some images, those of one kind at a time, and sum them up.
 
     Parameters
     ----------
-    view, question, k
+    question, k
         As in :func:`answer_at_rank`.
+    asked : slice
+        Places of these images among all that are asked.
+    vectors : ndarray of float32, shape (n, dim)
     needs_sums : bool
         Whether the sums of all classes are wanted, or those of the best alone.
 
@@ -277,31 +310,30 @@ def _iter_scored(
     tree, listed = question.tree, question.listed
     groups, group_of, inside = sum_wanted(question.wanted, tree)
     parents = [one if group_of is None else one[group_of] for one in tree.parents]
-    for places, vectors, lines in _iter_parts(view, question):
-        of_image = np.zeros(len(places), dtype=np.int64) if listed is None else listed.kinds[places]
-        for kind in np.unique(of_image).tolist() if len(places) else [0]:
-            mine = np.flatnonzero(of_image == kind)
-            asked, own = vectors[mine], None if lines is None else lines[mine]
-            start = 0
-            for found in iter_leaf_scores(
-                asked, question.leaves, k=max(k, _LOOKED_AT), logit_scale=question.logit_scale,
-                groups=groups, allowed=None if listed is None else listed.leaves[kind], kinds=own,
-                pool=question.pool,
-            ):  # fmt: skip
-                part = slice(start, start + len(found.top))
-                start = part.stop
-                sums, best = [], []
-                if needs_sums:
-                    sums = [
-                        sum_columns(found.sums, one, len(level))
-                        for one, level in zip(parents, tree.levels, strict=False)
-                    ]
-                else:
-                    best = sum_up(found.sums, parents, k)
-                yield _Scored(
-                    places[mine[part]], asked[part], None if own is None else own[part], kind,
-                    found, sums, best, sum_inside(found.sums, inside),
-                )  # fmt: skip
+    seen, lines = question.see(asked, vectors)
+    of_image = np.zeros(len(seen), dtype=np.int64) if listed is None else listed.kinds[asked]
+    for kind in np.unique(of_image).tolist() if len(seen) else [0]:
+        mine = np.flatnonzero(of_image == kind)
+        start = 0
+        for found in iter_leaf_scores(
+            seen[mine], question.leaves, k=max(k, _LOOKED_AT), logit_scale=question.logit_scale,
+            groups=groups, allowed=None if listed is None else listed.leaves[kind],
+            kinds=None if lines is None else lines[mine], pool=question.pool,
+        ):  # fmt: skip
+            places = mine[start : start + len(found.top)]
+            start += len(places)
+            sums, best = [], []
+            if needs_sums:
+                sums = [
+                    sum_columns(found.sums, one, len(level))
+                    for one, level in zip(parents, tree.levels, strict=False)
+                ]
+            else:
+                best = sum_up(found.sums, parents, k)
+            yield _Scored(
+                places, seen[places], None if lines is None else lines[places], kind, found, sums,
+                best, sum_inside(found.sums, inside),
+            )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -309,7 +341,6 @@ class _AtRank:
     """Answers at one rank, as they are gathered."""
 
     depth: int
-    classes: Taxonomy
     top: Places
     scores: Scores
     rolled: list[tuple[Taxon | None, float] | None]
@@ -317,13 +348,21 @@ class _AtRank:
 
     @classmethod
     def of(cls, question: Question, depth: int, n_images: int, k: int) -> _AtRank:
-        tree = question.tree
-        classes = tree.classes if depth == tree.rank.depth else tree.levels[depth]
-        top = np.full((n_images, min(k, len(classes))), -1, dtype=np.int64)
+        top = np.full((n_images, min(k, len(question.tree.levels[depth]))), -1, dtype=np.int64)
         return cls(
-            depth, classes, top, np.full(top.shape, np.nan, dtype=np.float32), [None] * n_images,
+            depth, top, np.full(top.shape, np.nan, dtype=np.float32), [None] * n_images,
             np.full(n_images, "", dtype=object),
         )  # fmt: skip
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Put the answers to images one after the other."""
+        rolled = [one for part in parts for one in part.rolled]
+        joined = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("top", "scores", "reasons")
+        }
+        return dataclasses.replace(parts[0], rolled=rolled, **joined)
 
     def write(self, part: _Scored, question: Question, *, whole: bool) -> None:
         """Take the answers to some images of one kind."""
@@ -333,12 +372,13 @@ class _AtRank:
         if listed is None or not len(at):
             return
         every, highest = self._find(part, question, 1, None)
+        classes = question.tree.levels[self.depth]
         changed = np.flatnonzero(~listed.levels[self.depth][part.kind, every[:, 0]])
         to, above = listed.climb(
             np.full(len(changed), self.depth), every[changed, 0], np.full(len(changed), part.kind)
         )
         for place, depth, node in zip(changed.tolist(), to.tolist(), above.tolist(), strict=True):
-            name, image = self.classes.taxa[int(every[place, 0])].name, int(at[place])
+            name, image = classes.taxa[int(every[place, 0])].name, int(at[place])
             reason = f"{LEFT_OUT} {RANKS[self.depth]} {name} {highest[place, 0]:.3f}"
             self.rolled[image] = None, np.nan
             if depth >= 0:
@@ -371,8 +411,9 @@ class _AtRank:
         """Return the answers to all images."""
         rank, tree, listed = RANKS[self.depth], question.tree, question.listed
         answers = Predictions(
-            view.images, view.rows, Classes.of(self.classes, rank), self.top, self.scores,
-            view.describe({**question.options, "rank": rank.value}), view.find_taught(),
+            view.images, view.rows, Classes.of(tree.levels[self.depth], rank), self.top,
+            self.scores, view.describe({**question.options, "rank": rank.value}),
+            view.find_taught(),
             also=also.finish(),
         )  # fmt: skip
         if listed is None:
@@ -400,6 +441,12 @@ class _Also:
         taxa = () if wanted is None else wanted.taxa
         return cls(taxa, np.zeros((n_images, len(taxa)), dtype=np.float32))
 
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Put the scores of images one after the other."""
+        scores = np.concatenate([part.scores for part in parts])
+        return dataclasses.replace(parts[0], scores=scores)
+
     def write(self, part: _Scored) -> None:
         self.scores[part.places] = part.also
 
@@ -420,6 +467,12 @@ class _Outside:
             "best_outside": np.full(n_images, "", dtype=object),
             "best_outside_score": np.full(n_images, np.nan, dtype=np.float32),
         })  # fmt: skip
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Put what is said of images one after the other."""
+        names = parts[0].columns
+        return cls({name: np.concatenate([one.columns[name] for one in parts]) for name in names})
 
     def write(self, question: Question, part: _Scored, allowed: Mask) -> None:
         """Take what was found for some images of one kind."""
@@ -457,14 +510,30 @@ def answer_deepest(view: View, question: Question, threshold: float) -> Decision
     if not 0 < threshold <= 1:
         msg = f"the threshold is a probability, above 0 and at most 1; got {threshold:g}"
         raise PromptError(msg)
+    parts = view.map_vectors(partial(_decide, question, threshold))
+    outsides, alsos, *arrays = zip(*parts, strict=True)
+    best, scores, depths, left_out = map(np.concatenate, arrays)
+    is_free = question.listed is None
+    return Decisions(
+        view.images, view.rows, question.tree.levels, best, scores, depths, threshold,
+        view.describe(question.options),
+        columns={} if is_free else _Outside.join(outsides).columns,
+        left_out=None if is_free else left_out, also=_Also.join(alsos).finish(),
+    )  # fmt: skip
+
+
+def _decide(
+    question: Question, threshold: float, places: slice, vectors: Vectors
+) -> tuple[_Outside, _Also, Places, Scores, Places, Places]:
+    """Return what is answered to some images: outside, also, and the arrays of decisions."""
     tree, listed = question.tree, question.listed
-    n_images = len(view)
+    n_images = len(vectors)
     best = np.full((n_images, len(tree.levels)), -1, dtype=np.int64)
     scores = np.full(best.shape, np.nan, dtype=np.float32)
     depths = np.full(n_images, -1, dtype=np.int64)
     left_out, outside = depths.copy(), _Outside.of(n_images)
     also = _Also.of(n_images, question.wanted)
-    for part in _iter_scored(view, question, 1):
+    for part in _iter_scored(question, 1, places, vectors):
         at, kind = part.places, part.kind
         also.write(part)
         answer = back_off_sums(*_find_best(question, part), part.sums, tree.places, threshold)
@@ -480,11 +549,7 @@ def answer_deepest(view: View, question: Question, threshold: float) -> Decision
             depths[at[these]], _ = listed.climb(
                 np.full(len(these), depth), answer[0][these, depth], np.full(len(these), kind)
             )
-    return Decisions(
-        view.images, view.rows, tree.levels, best, scores, depths, threshold,
-        view.describe(question.options), columns={} if listed is None else outside.columns,
-        left_out=None if listed is None else left_out, also=also.finish(),
-    )  # fmt: skip
+    return outside, also, best, scores, depths, left_out
 
 
 def _find_best(question: Question, part: _Scored) -> tuple[Places, Scores]:
@@ -531,22 +596,3 @@ def find_first(
         )  # fmt: skip
         leaf[none], values[none] = again.allowed_top[:, 0], again.allowed_probabilities[:, 0]
     return leaf, values
-
-
-def _iter_parts(view: View, question: Question) -> Iterator[tuple[Rows, Vectors, Places | None]]:
-    """Read the images some at a time.
-
-    Yields
-    ------
-    places : ndarray of int64, shape (n,)
-        Of these images in the view.
-    vectors : ndarray of float32, shape (n, dim)
-        Unit rows, or what the matrix of the question makes of them.
-    kinds : ndarray of int64, shape (n,), or None
-    """
-    start = 0
-    for vectors in view.iter_vectors():
-        places = np.arange(start, start + len(vectors))
-        asked = vectors if question.matrix is None else vectors @ question.matrix.T
-        yield places, asked, None if question.kinds is None else question.kinds[places]
-        start += len(vectors)

@@ -151,10 +151,9 @@ def zeroshot_named(
     """
     view = View.of(asked)
     phrases = texts.list_phrases(classes)
-    ask = partial(find_top_named, *embed_phrases(phrases, texts.templates, texts.encode_text), k=k,
-                  logit_scale=texts.logit_scale)  # fmt: skip
-    seen = ask if matrix is None else lambda vectors: ask(vectors @ matrix.T)
-    top, scores = answer_in_chunks(view, seen)
+    embedded = embed_phrases(phrases, texts.templates, texts.encode_text)
+    ask = partial(find_top_named, *embedded, k=k, logit_scale=texts.logit_scale)
+    top, scores = answer_in_chunks(view, partial(_see, ask, matrix))
     options: dict[str, Any] = {
         "classes": list(classes.names), "n_classes": len(classes),
         "templates": list(texts.templates), "logit_scale": texts.logit_scale,
@@ -164,6 +163,15 @@ def zeroshot_named(
     return Predictions(
         view.images, view.rows, classes, top, scores, view.describe(options), view.find_taught()
     )
+
+
+def _see(
+    ask: Callable[[Vectors], tuple[Rows, Scores]],
+    matrix: Vectors | None,
+    _places: slice,
+    vectors: Vectors,
+) -> tuple[Rows, Scores]:
+    return ask(vectors if matrix is None else vectors @ matrix.T)
 
 
 def embed_phrases(
