@@ -9,6 +9,8 @@ smallest shows what starting costs:
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import io
 import multiprocessing
 import os
 import shutil
@@ -17,51 +19,99 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks.harness import DRAWN, Row
+from bioprobe.cells import mark
+from bioprobe.files import hash_file
+from bioprobe.images.image_table import ImageTable
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.manifest import ShardRecord
+from bioprobe.store.shard import GROUP_ROWS, IMAGES_NAME, VECTORS_NAME
+from bioprobe.types import Rows, Vectors
 
 N_ORDERS, N_FAMILIES, N_GENERA, N_SPECIES = 20, 200, 600, 2000
 
 
 def draw_store(folder: Path, n_rows: int, dim: int, shard_rows: int) -> EmbeddingStore:
-    """Fill a store with vectors in nested clusters, of species as common as 1 / their place."""
+    """Fill a store with vectors in nested clusters, of species as common as 1 / their place.
+
+    Shards are written as the store writes them, but all under one manifest: ten million rows take
+    minutes.
+    """
     random = np.random.default_rng(0)
     species = np.arange(N_SPECIES)
     upper = [species * n // N_SPECIES for n in (N_ORDERS, N_FAMILIES, N_GENERA)]
     centres = np.zeros((N_SPECIES, dim), dtype=np.float32)
     for numbers in (*upper, species):
         centres += random.standard_normal((N_SPECIES, dim), dtype=np.float32)[numbers]
-    order, family, genus, name = (
-        np.array([f"{word}{number:04d}" for number in numbers], dtype=object)
-        for word, numbers in zip(
-            ("Order", "Family", "Genus", "species"), (*upper, species), strict=True
-        )
-    )
+    names = _name_species(*upper)
     chances = 1.0 / np.arange(1, N_SPECIES + 1)
     # The commonest are not all of one order.
     chances = random.permutation(chances / chances.sum())
     store = EmbeddingStore.create(folder, DRAWN, dim=dim, dtype="float16")
-    for start in range(0, n_rows, shard_rows):
-        rows = np.arange(start, min(start + shard_rows, n_rows))
+    records = []
+    for number, start in enumerate(range(0, n_rows, shard_rows)):
+        rows = range(start, min(start + shard_rows, n_rows))
         of = random.choice(N_SPECIES, len(rows), p=chances)
-        frame = pd.DataFrame({
-            "root": "/data/pictures",
-            "path": [f"site{row % 200:03d}/IMG_{row:08d}.JPG" for row in rows],
-            "sha256": [random.bytes(32).hex() for _ in rows],
-            "n_bytes": random.integers(1_000_000, 3_000_000, len(rows)),
-            "width_px": 2048, "height_px": 1536, "mode": "RGB",
-            "kingdom": "Animalia", "phylum": "Chordata", "class": "Mammalia",
-            "order": order[of], "family": family[of], "genus": genus[of],
-            "species": genus[of] + " " + name[of],
-            "site": [f"site{row % 200:03d}" for row in rows],
-        })  # fmt: skip
-        noise = random.standard_normal((len(rows), dim), dtype=np.float32)
-        store = store.append(frame, centres[of] + 1.5 * noise)
-    return store
+        vectors = random.standard_normal((len(rows), dim), dtype=np.float32)
+        vectors *= 1.5
+        vectors += centres[of]
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        table = _draw_table(rows, {rank: column.take(of) for rank, column in names.items()}, random)
+        name = store.manifest.name_shard(number)
+        records.append(_write_shard(folder / "shards" / name, vectors, table))
+    dataclasses.replace(store.manifest, shards=tuple(records)).write(folder)
+    return EmbeddingStore.open(folder)
+
+
+def _name_species(order: Rows, family: Rows, genus: Rows) -> dict[str, pa.Array]:
+    genera = [f"Genus{number:04d}" for number in genus]
+    fixed = {"kingdom": "Animalia", "phylum": "Chordata", "class": "Mammalia"}
+    return {
+        **{rank: pa.array([name] * N_SPECIES) for rank, name in fixed.items()},
+        "order": pa.array([f"Order{number:04d}" for number in order]),
+        "family": pa.array([f"Family{number:04d}" for number in family]),
+        "genus": pa.array(genera),
+        "species": pa.array([f"{one} species{at:04d}" for at, one in enumerate(genera)]),
+    }
+
+
+def _draw_table(
+    rows: range, labels: dict[str, pa.Array], random: np.random.Generator
+) -> pa.Table:
+    digests = random.bytes(32 * len(rows)).hex()
+    sites = [f"site{row % 200:03d}" for row in rows]
+    columns = {
+        "root": ["/data/pictures"] * len(rows),
+        "path": [f"{site}/IMG_{row:08d}.JPG" for site, row in zip(sites, rows, strict=True)],
+        "sha256": [digests[at : at + 64] for at in range(0, len(digests), 64)],
+        "n_bytes": random.integers(1_000_000, 3_000_000, len(rows)),
+        "width_px": [2048] * len(rows), "height_px": [1536] * len(rows),
+        "mode": ["RGB"] * len(rows), **labels,
+        "common_name": [""] * len(rows), "labels_from": [""] * len(rows), "site": sites,
+    }  # fmt: skip
+    return pa.table(columns, schema=_find_schema(columns))
+
+
+def _find_schema(columns: dict[str, Any]) -> pa.Schema:
+    """Return the types that a store gives such columns, with what it says of them."""
+    first = pa.table({name: column[:1] for name, column in columns.items()}).to_pandas()
+    written = io.BytesIO()
+    mark(ImageTable.build(first).frame[list(columns)]).to_parquet(written, index=False)
+    return pq.read_schema(written)
+
+
+def _write_shard(folder: Path, vectors: Vectors, table: pa.Table) -> ShardRecord:
+    folder.mkdir(parents=True)
+    files = folder / VECTORS_NAME, folder / IMAGES_NAME
+    np.save(files[0], vectors.astype(np.float16))
+    pq.write_table(table, files[1], row_group_size=GROUP_ROWS)
+    return ShardRecord(folder.name, len(vectors), *map(hash_file, files))
 
 
 def list_commands(store: Path) -> dict[str, list[str]]:

@@ -432,6 +432,27 @@ class ImageTable:
         numbers, distinct = pd.factorize(self.labels(level), sort=True)
         return numbers.astype(np.int32), np.asarray(distinct, dtype=object)
 
+    def count_labels(self, levels: Sequence[str], rows: Rows) -> dict[str, tuple[Rows, Names]]:
+        """Return the distinct labels at some ranks, and how many of some rows have each.
+
+        Parameters
+        ----------
+        levels : sequence of str
+            As for :meth:`labels`.
+        rows : ndarray of int64, shape (n_rows,)
+            Ascending.
+
+        Returns
+        -------
+        dict of str to (ndarray of int64, ndarray of object), each of shape (n_distinct,)
+            Counts, some of them 0, and labels in no order, ``""`` where unknown.
+        """
+        found = {level: self.number_labels(level) for level in levels}
+        return {
+            level: (np.bincount(numbers[rows], minlength=len(distinct)), distinct)
+            for level, (numbers, distinct) in found.items()
+        }
+
     def has_label(self, level: str) -> bool:
         """Tell whether any row has a label at a rank, or a common name."""
         return bool((self.number_labels(level)[1] != "").any())

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bioprobe.engines import Engine
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.shard import map_vectors, widen
+from bioprobe.store.shard import map_vectors, multiply_few, widen
 from bioprobe.types import Mask, Rows, Vectors
 
 # Rows that are compared at once: at 512 numbers each, 64 MB.
@@ -120,10 +120,15 @@ class StoredVectors:
 
     def read(self, part: slice, allowed: Mask) -> tuple[Rows, Vectors]:
         """Read the allowed rows of what :meth:`split` returned; as :meth:`iter_chunks` has them."""
+        rows, chunk = self._choose(part, allowed)
+        return rows, widen(chunk)
+
+    def _choose(self, part: slice, allowed: Mask) -> tuple[Rows, npt.NDArray[Any]]:
+        """Return the allowed rows of a part, and these as they are stored."""
         chunk, inside = self._look(part), np.flatnonzero(allowed[part])
         if len(inside) < len(chunk):
             chunk = chunk[inside]
-        return inside + part.start, widen(chunk)
+        return inside + part.start, chunk
 
     def multiply(self, queries: Vectors, allowed: Mask) -> Iterator[tuple[Rows, Vectors]]:
         """Multiply the allowed rows with a few queries, in as few products as can be.
@@ -138,8 +143,12 @@ class StoredVectors:
         rows : ndarray of int64, shape (n,)
         products : ndarray of float32, shape (n, n_queries)
         """
-        is_copied = self._is_half and self._held is None
-        if is_copied or allowed.mean() < _COMPARED_FRACTION:
+        if self._held is None and self._is_half:
+            for part in self.split(allowed, _CHUNK_ROWS):
+                rows, chunk = self._choose(part, allowed)
+                yield rows, multiply_few(chunk, queries)
+            return
+        if allowed.mean() < _COMPARED_FRACTION:
             for rows, chunk in self.iter_chunks(allowed):
                 yield rows, np.stack([chunk @ query for query in queries], axis=1)
             return

@@ -318,11 +318,11 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         ``not_measured``, where folders could not be looked into, which the size lacks.
     """
     manifest, labels = store.manifest, {}
-    for rank in Rank:
-        numbers, names = store.images.number_labels(rank.value)
-        n_rows = np.bincount(numbers[store.rows], minlength=len(names))[names != ""]
-        if n_rows.any():
-            labels[rank.value] = f"{(n_rows > 0).sum()} in {n_rows.sum()} images"
+    counts = store.images.count_labels([rank.value for rank in Rank], store.rows)
+    for rank, (n_rows, names) in counts.items():
+        given = n_rows[names != ""]
+        if given.any():
+            labels[rank] = f"{(given > 0).sum()} in {given.sum()} images"
     n_bytes, unread = _measure(store.folder)
     return {
         "store": str(store.folder),

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 VECTORS_NAME = "vectors.npy"
 IMAGES_NAME = "images.parquet"
-# Rows of a row group: what is read of a table where a few rows are asked.
-_GROUP_ROWS = 16_384
+#: Rows of a row group: what is read of a table where a few rows are asked.
+GROUP_ROWS = 16_384
 # What pandas and pyarrow are known to raise for a damaged file.
 READ_ERRORS = (OSError, ValueError, KeyError, TypeError, NotImplementedError)
 _REMEDY = "run: bioprobe store verify --repair"
@@ -92,7 +92,7 @@ def _write_files(
         vectors(vectors_path)
     else:
         save_array(vectors_path, vectors)
-    mark(frame).to_parquet(images_path, index=False, row_group_size=_GROUP_ROWS)
+    mark(frame).to_parquet(images_path, index=False, row_group_size=GROUP_ROWS)
     # The folder last: its entries are on disk before it gets the name that the manifest lists.
     for path in (vectors_path, images_path, folder):
         sync(path)
@@ -155,6 +155,48 @@ def widen(vectors: npt.NDArray[Any]) -> Vectors:
         bits[part] &= _IN_BETWEEN
         wide[part] *= _LOWER
     return wide
+
+
+# Two halves are a word: the second, whose sign is that of the word, is moved to where a single has
+# its exponent, and all but its own bits are cleared. The first is moved to its place before.
+_HALF_BITS, _SHIFT, _OWN_BITS = 16, 3, np.int32(~0x70001FFF)
+_MULTIPLIED_AT_ONCE = 256
+
+
+def multiply_few(vectors: npt.NDArray[Any], queries: Vectors) -> Vectors:
+    """Multiply stored vectors with a few queries, in half of the time that :func:`widen` takes.
+
+    Of half precision two neighbouring numbers are one word, from which each is taken as a single
+    that is 2 ** 112 times too small; the queries are as many times larger.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32 or float16, shape (n, dim)
+        Finite.
+    queries : ndarray of float32, shape (n_queries, dim)
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n_queries)
+    """
+    products = np.empty((len(vectors), len(queries)), dtype=np.float32)
+    if vectors.dtype != np.float16 or vectors.shape[1] % 2:
+        return np.matmul(widen(vectors), queries.T, out=products)
+    pairs = np.ascontiguousarray(vectors).view(np.int32)
+    first, second = (np.ascontiguousarray((queries[:, at::2] * _LOWER).T) for at in (0, 1))
+    block = np.empty((_MULTIPLIED_AT_ONCE, pairs.shape[1]), dtype=np.int32)
+    for start in range(0, len(pairs), _MULTIPLIED_AT_ONCE):
+        part = pairs[start : start + _MULTIPLIED_AT_ONCE]
+        bits, out = block[: len(part)], products[start : start + len(part)]
+        singles = bits.view(np.float32)
+        np.right_shift(part, _SHIFT, out=bits)
+        bits &= _OWN_BITS
+        np.matmul(singles, second, out=out)
+        np.left_shift(part, _HALF_BITS, out=bits)
+        bits >>= _SHIFT
+        bits &= _OWN_BITS
+        out += singles @ first
+    return products
 
 
 @contextlib.contextmanager

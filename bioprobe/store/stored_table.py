@@ -119,14 +119,45 @@ class Columns:
         None where the column is not of text in each shard that has it.
         """
         if name not in self._codes:
-            there = [name in one.schema.names for one in self._shards]
-            if not any(there) or not all(
-                _is_text(one.schema.field(name).type)
-                for one, has in zip(self._shards, there, strict=True) if has
-            ):  # fmt: skip
+            if not self._is_numbered(name):
                 return None
             self._codes[name] = self._number(name)
         return self._codes[name]
+
+    def _is_numbered(self, name: str) -> bool:
+        """Tell whether some shard has a column, and each that has it has it of text."""
+        there = [one for one in self._shards if name in one.schema.names]
+        return bool(there) and all(_is_text(one.schema.field(name).type) for one in there)
+
+    def count(self, names: Sequence[str], rows: Rows) -> dict[str, tuple[Rows, Names]] | None:
+        """Return the distinct labels of columns, and how many of some rows have each.
+
+        The rows are read shard by shard, and not kept. None where a column is not of text.
+
+        Parameters
+        ----------
+        names : sequence of str
+        rows : ndarray of int64, shape (n_rows,)
+            Ascending.
+        """
+        if not all(map(self._is_numbered, names)):
+            return None
+        place_of: dict[str, dict[str, int]] = {name: {} for name in names}
+        counts = {name: np.zeros(0, dtype=np.int64) for name in names}
+        bounds = np.searchsorted(rows, self.starts)
+        for number, shard in enumerate(self._shards):
+            inside = rows[bounds[number] : bounds[number + 1]] - self.starts[number]
+            for name, found in _number_shard(shard, place_of).items():
+                longer = np.zeros(len(place_of[name]), dtype=np.int64)
+                longer[: len(counts[name])] = counts[name]
+                if isinstance(found, int):
+                    longer[found] += len(inside)
+                else:
+                    longer += np.bincount(found[inside], minlength=len(longer))
+                counts[name] = longer
+        return {
+            name: (counts[name], np.array(list(place_of[name]), dtype=object)) for name in names
+        }
 
     def take(self, rows: Rows, names: Sequence[str]) -> pd.DataFrame:
         """Return some rows in their order, of the row groups that they are in where these are few.
@@ -337,10 +368,7 @@ class Columns:
             first = self._n_old
         for number, shard in enumerate(self._shards[first:], start=first):
             start, stop = self.starts[number], self.starts[number + 1]
-            if name in shard.schema.names:
-                numbers[start:stop] = _number_shard(shard, name, place_of)
-            else:
-                numbers[start:stop] = place_of.setdefault("", len(place_of))
+            numbers[start:stop] = _number_shard(shard, {name: place_of})[name]
         labels = np.array(list(place_of), dtype=object)
         order = np.argsort(labels, kind="stable")
         places = np.empty(len(labels), dtype=np.int32)
@@ -431,6 +459,13 @@ class StoredTable(ImageTable):
             codes = self.stored.number(level)
         return super().number_labels(level) if codes is None else codes
 
+    def count_labels(self, levels: Sequence[str], rows: Rows) -> dict[str, tuple[Rows, Names]]:
+        """Return the distinct labels at some ranks, and how many of some rows have each."""
+        counts = None
+        if not any(level in self._changed or level not in LABEL_COLUMNS for level in levels):
+            counts = self.stored.count(levels, rows)
+        return super().count_labels(levels, rows) if counts is None else counts
+
     def has_label(self, level: str) -> bool:
         """Tell whether any row has a label at a rank, or a common name."""
         ends = None if level in self._changed else self.stored.find_ends(level)
@@ -490,20 +525,34 @@ def _describe_type(schema: pa.Schema, name: str) -> str:
     return str(kind).replace("double", "float64") if written in {"int64", "float64"} else written
 
 
-def _number_shard(shard: ShardImages, name: str, place_of: dict[str, int]) -> npt.NDArray[np.int32]:
-    """Return the place of each row's label; new labels are added."""
-    ends = shard.find_ends(name)
-    if ends is not None and ends[0] == ends[1]:
-        # The footer says that all rows have this one.
-        place = place_of.setdefault(unify(ends[0]), len(place_of))
-        return np.full(shard.record.n_images, place, dtype=np.int32)
+def _number_shard(
+    shard: ShardImages, place_of: Mapping[str, dict[str, int]]
+) -> dict[str, int | npt.NDArray[np.int32]]:
+    """Return the place of each row's label in some columns, or the one place that all have.
+
+    New labels are added.
+    """
+    found: dict[str, int | npt.NDArray[np.int32]] = {}
+    for name, places in place_of.items():
+        ends = shard.find_ends(name) if name in shard.schema.names else ("", "")
+        if ends is not None and ends[0] == ends[1]:
+            # The footer says that all rows have this one.
+            found[name] = places.setdefault(unify(ends[0]), len(places))
+    read = [name for name in place_of if name not in found]
+    if read:
+        table = shard.read(read, as_codes=True)
+        found |= {name: _number_column(table.column(name), place_of[name]) for name in read}
+    return found
+
+
+def _number_column(column: pa.ChunkedArray, place_of: dict[str, int]) -> npt.NDArray[np.int32]:
     parts = []
-    for chunk in shard.read([name], as_codes=True).column(name).chunks:
+    for chunk in column.chunks:
         labels = chunk.dictionary.to_pylist()
         # Of a name that is known already nothing is to be made.
         places = [
-            place_of[one] if one in place_of else place_of.setdefault(unify(one), len(place_of))
-            for one in labels
+            place_of.setdefault(unify(label), len(place_of)) if place is None else place
+            for label, place in zip(labels, map(place_of.get, labels), strict=True)
         ]
         hole = place_of.setdefault("", len(place_of)) if chunk.null_count else -1
         parts.append(np.array([*places, hole], dtype=np.int32)[_read_indices(chunk)])

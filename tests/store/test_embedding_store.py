@@ -14,7 +14,7 @@ import pytest
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, SelectionError, StoreError, StoreLockedError
 from bioprobe.store import EmbeddingStore, verify_store
-from bioprobe.store.shard import ShardImages, widen
+from bioprobe.store.shard import ShardImages, multiply_few, widen
 from bioprobe.store.view import View
 
 if TYPE_CHECKING:
@@ -45,6 +45,26 @@ def test_half_precision_is_widened_to_the_last_bit() -> None:
     assert widen(finite[:0]).shape == (0, 2)
     assert widen(finite[::3, ::2]).tolist() == finite[::3, ::2].tolist()
     assert widen(wide) is wide
+
+
+@pytest.mark.parametrize("dim", [6, 7])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_few_queries_are_multiplied_as_if_widened(dim: int, dtype: type) -> None:
+    vectors, queries = _draw(600, dim).astype(dtype), _draw(3, dim, seed=1)
+    vectors[:3] = [[6e-8], [-6e-8], [65504.0]]
+    expected = vectors.astype(np.float64) @ queries.T.astype(np.float64)
+    found = multiply_few(vectors[::2], queries)
+    assert found.dtype == np.float32
+    assert np.allclose(found, expected[::2], rtol=1e-5, atol=1e-6)
+    assert np.allclose(multiply_few(vectors[:2], queries), expected[:2], rtol=1e-5, atol=1e-12)
+    assert multiply_few(vectors[:0], queries).shape == (0, 3)
+
+
+def test_each_half_counts_to_the_last_bit() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(-1, 2)
+    finite = every[np.isfinite(every).all(axis=1)]
+    found = multiply_few(finite, np.eye(2, dtype=np.float32))
+    assert np.array_equal(found, finite.astype(np.float32))
 
 
 def test_a_new_store_is_empty(store: EmbeddingStore) -> None:

@@ -122,7 +122,7 @@ def test_a_store_is_opened_without_its_table(tmp_path: Path, reads: Reads) -> No
 def test_few_rows_are_read_by_row_group_until_all_might_have_been(
     tmp_path: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_module, "_GROUP_ROWS", 2)
+    monkeypatch.setattr(shard_module, "GROUP_ROWS", 2)
     frames = [_frame(6, 6 * at, family=["Felidae", "Canidae"] * 3) for at in range(3)]
     images = _make(tmp_path, frames).images
     found = images.take(np.array([15, 4, 5, 15]), ["path", "family"])
@@ -139,6 +139,29 @@ def test_few_rows_are_read_by_row_group_until_all_might_have_been(
     reads.clear()
     assert images.name_files(np.array([7])).tolist() == ["0007.jpg"]
     assert reads == []
+
+
+def test_labels_are_counted_shard_by_shard(tmp_path: Path, reads: Reads) -> None:
+    first = _frame(3, family=["Felidae", "", "felidae"], genus=["Lynx", "Lynx", None])
+    frames = [first, _frame(2, 3, family=["Canidae", "Felidae"]), _frame(1, 5, genus=["Felis"])]
+    images = _make(tmp_path, frames).images
+    rows = np.array([0, 1, 3, 4, 5])
+    counts = images.count_labels(["family", "genus", "species"], rows)
+    assert {
+        level: dict(zip(names.tolist(), n_rows.tolist(), strict=True))
+        for level, (n_rows, names) in counts.items()
+    } == {
+        "family": {"": 2, "Canidae": 1, "Felidae": 2, "felidae": 0},
+        "genus": {"": 2, "Felis": 1, "Lynx": 2},
+        "species": {"": 5},
+    }
+    # What a shard is asked of is read at once, and not what its footer says.
+    assert [(shard, names) for shard, names, _ in reads] == [
+        ("00000", ("family", "genus")), ("00001", ("family",))
+    ]  # fmt: skip
+    assert images.stored.kept == {}
+    changed = images.with_columns({"family": pd.Series(["Ursidae"] * 6)})
+    assert changed.count_labels(["family"], rows)["family"][0].tolist() == [5]
 
 
 def test_footers_tell_whether_there_are_regions_and_one_root(tmp_path: Path, reads: Reads) -> None:
@@ -202,7 +225,7 @@ def test_texts_of_rows_are_those_of_the_table(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shard_module, "_GROUP_ROWS", 2)
+    monkeypatch.setattr(shard_module, "GROUP_ROWS", 2)
     frames = [_frame(4, 4 * number, **one) for number, one in enumerate(columns)]
     store, rows = _make(tmp_path, frames), np.array(asked, dtype=np.int64)
     names = ["path", "root", REGION, "family", "genus", "common_name"]
