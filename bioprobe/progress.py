@@ -30,3 +30,7 @@ class Step(NamedTuple):
 
 #: Told every step. An error that it raises stops the work, which keeps what is done.
 Progress = Callable[[Step], None]
+
+
+def tell_nobody(_: Step) -> None:
+    """Take a step that nobody wants to know of."""

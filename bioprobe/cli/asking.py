@@ -382,6 +382,8 @@ def evaluate(
     Of --output FILE.json everything is written, in the shape of CLIP_benchmark's results.
 
     Example: bioprobe evaluate --level family --methods zeroshot,knn,linear --output results.json
+
+    With prototypes: bioprobe evaluate --level species --methods zeroshot --prototypes seen
     """
     if predictions is None:
         return ""

@@ -133,11 +133,11 @@ def list_taxa(known: KnownTaxa | Table) -> None:
     """
 
 
-@command(app, "face.taxa:Names.prototypes")
+@command(app, "face.taxa:Names.prototypes", narrows=("where", "mask", "split", "labels"))
 def prototypes(made: Table) -> None:
     """Make an image prototype of each taxon of the labels, and keep them as a head beside texts.
 
-    Example: bioprobe taxa prototypes --level species --name seen --where "role == 'train'"
+    Example: bioprobe taxa prototypes --level species --name seen --split default:train
     """
 
 

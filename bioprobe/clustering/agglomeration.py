@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.clustering.neighbors import MOST_COMPARED, find_equal, find_neighbors
+from bioprobe.progress import Progress, Step, tell_nobody
 from bioprobe.types import Doubles, Places, Rows, Vectors
 
 #: How far two groups are apart.
@@ -56,7 +57,9 @@ class Tree:
         return parts
 
 
-def build_tree(vectors: Vectors, weights: Doubles, linkage: str) -> Tree:
+def build_tree(
+    vectors: Vectors, weights: Doubles, linkage: str, told: Progress = tell_nobody
+) -> Tree:
     """Join groups of vectors, the nearest first, until one is left.
 
     Two groups that are each other's nearest are joined whatever else is, which gives the same tree
@@ -70,6 +73,8 @@ def build_tree(vectors: Vectors, weights: Doubles, linkage: str) -> Tree:
     weights : ndarray of float64, shape (n,)
         How much each counts.
     linkage : {"average", "ward"}
+    told : callable
+        Told how many are joined.
 
     References
     ----------
@@ -83,9 +88,10 @@ def build_tree(vectors: Vectors, weights: Doubles, linkage: str) -> Tree:
     alone = np.flatnonzero(own == np.arange(n))
     copies = np.flatnonzero(own != np.arange(n))
     counted: Doubles = np.bincount(own, weights, minlength=n).astype(np.float64, copy=False)
-    groups = _Groups(vectors[alone], counted[alone], linkage)
+    groups = _Groups(vectors[alone], counted[alone], linkage, told)
     while len(groups.means) > 1:
         groups.join()
+        told(Step(len(alone) - len(groups.means), len(alone), "groups joined"))
     first = np.concatenate([own[copies], *(alone[part] for part in groups.first)])
     second = np.concatenate([copies, *(alone[part] for part in groups.second)])
     heights = np.concatenate([np.zeros(len(copies)), *groups.found])
@@ -97,9 +103,9 @@ def build_tree(vectors: Vectors, weights: Doubles, linkage: str) -> Tree:
 class _Groups:
     """Groups that are left, by their means, and what was joined."""
 
-    def __init__(self, vectors: Vectors, weights: Doubles, linkage: str) -> None:
+    def __init__(self, vectors: Vectors, weights: Doubles, linkage: str, told: Progress) -> None:
         self.means = np.ascontiguousarray(vectors, dtype=np.float32)
-        self.linkage = linkage
+        self.linkage, self._told = linkage, told
         self._weights = np.asarray(weights, dtype=np.float64)
         # A vector of each, and how far apart its parts were.
         self._one = np.arange(len(vectors), dtype=np.int64)
@@ -172,17 +178,20 @@ class _Groups:
             found = apart.min(dim=1)
             part = slice(start, start + len(asked))
             nearest[part], distances[part] = found.indices.numpy(), found.values.numpy()
+            self._told(Step(min(part.stop, len(rows)), len(rows), "groups compared"))
         return nearest, distances
 
     def _look_up(self, rows: Rows) -> tuple[Rows, Doubles]:
         apart: npt.NDArray[np.floating]
         if self.linkage == AVERAGE:
-            near, products = find_neighbors(self.means, _CANDIDATES, asked=rows)
+            near, products = find_neighbors(self.means, _CANDIDATES, asked=rows, told=self._told)
             apart = 1 - products
         else:
             squares = (self.means * self.means).sum(axis=1)
             norms = np.sqrt(np.maximum(squares, 1e-12))
-            near, cosines = find_neighbors(self.means / norms[:, None], _CANDIDATES, asked=rows)
+            near, cosines = find_neighbors(
+                self.means / norms[:, None], _CANDIDATES, asked=rows, told=self._told
+            )
             products = cosines * norms[rows, None] * norms[near]
             own, weights = self._weights[rows, None], self._weights[near]
             apart = np.maximum(squares[rows, None] + squares[near] - 2 * products, 0)

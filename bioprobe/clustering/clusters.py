@@ -20,6 +20,7 @@ from bioprobe.clustering.neighbors import average_neighbors
 from bioprobe.errors import SelectionError
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.sequences import find_sequences
+from bioprobe.progress import Progress, tell_nobody
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.splits.groups import find_groups, join_groups, number_groups
@@ -243,6 +244,7 @@ def cluster_images(
     averaged: int,
     n_draws: int,
     points: Vectors | None = None,
+    told: Progress = tell_nobody,
 ) -> Clusters:
     """Group the pictures of a view.
 
@@ -261,19 +263,21 @@ def cluster_images(
         Draws by which stability is measured; 0 for none.
     points : ndarray of float32, shape (n_images, 2), optional
         Places on a map, which are grouped in place of the vectors.
+    told : callable
+        Told how far it is. An error that it raises stops the work.
     """
     vectors = view.read_vectors()
 
-    def prepare(places: Places) -> Vectors:
+    def prepare(places: Places, told: Progress = tell_nobody) -> Vectors:
         if points is not None:
             return points[places]
-        return average_neighbors(vectors[places], averaged, units[places])
+        return average_neighbors(vectors[places], averaged, units[places], told=told)
 
-    found = group_vectors(prepare(np.arange(len(vectors))), units, wish)
+    found = group_vectors(prepare(np.arange(len(vectors)), told), units, wish, told)
     numbers = number_by_size(found.numbers, units)
     stability = Stability(np.zeros(0), np.full(int(numbers.max(initial=0)), np.nan), 0)
     if n_draws and len(np.unique(units)) > 2:
-        stability = measure_stability(prepare, units, numbers - 1, wish, n_draws)
+        stability = measure_stability(prepare, units, numbers - 1, wish, n_draws, told)
     return build_clusters(view, vectors, numbers, units, found, stability, wish, name, averaged)
 
 

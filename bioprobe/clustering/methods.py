@@ -9,6 +9,7 @@ import numpy as np
 
 from bioprobe.clustering.agglomeration import AVERAGE, WARD, Tree, build_tree
 from bioprobe.errors import MissingExtraError, SelectionError
+from bioprobe.progress import Progress, Step, tell_nobody
 from bioprobe.types import Doubles, Places, Vectors
 
 #: Names of the ways; the first is the default, by ``benchmarks/clusters.py``.
@@ -71,7 +72,9 @@ class Grouping:
     at_bound: bool = False
 
 
-def group_vectors(vectors: Vectors, units: Places, wish: Wish) -> Grouping:
+def group_vectors(
+    vectors: Vectors, units: Places, wish: Wish, told: Progress = tell_nobody
+) -> Grouping:
     """Group vectors in a way that is named.
 
     Parameters
@@ -81,6 +84,8 @@ def group_vectors(vectors: Vectors, units: Places, wish: Wish) -> Grouping:
     units : ndarray of int64, shape (n,)
         Number of the unit of each, such as a burst: all vectors of one weigh as much as one alone.
     wish : Wish
+    told : callable
+        Told the steps of ways that have some.
 
     Raises
     ------
@@ -99,7 +104,7 @@ def group_vectors(vectors: Vectors, units: Places, wish: Wish) -> Grouping:
     if len(vectors) < 2:
         return Grouping(np.zeros(len(vectors), dtype=np.int64))
     weights = weigh_units(units)
-    return _WAYS[wish.method](vectors, units, weights, wish)
+    return _WAYS[wish.method](vectors, units, weights, wish, told)
 
 
 def weigh_units(units: Places) -> Doubles:
@@ -108,26 +113,34 @@ def weigh_units(units: Places) -> Doubles:
     return np.asarray(1.0 / np.bincount(numbers)[numbers], dtype=np.float64)
 
 
-def _group_by_ward(vectors: Vectors, units: Places, weights: Doubles, wish: Wish) -> Grouping:
-    tree = build_tree(vectors, weights, WARD)
-    return _cut(tree, vectors, units, weights, wish)
+def _group_by_ward(
+    vectors: Vectors, units: Places, weights: Doubles, wish: Wish, told: Progress
+) -> Grouping:
+    tree = build_tree(vectors, weights, WARD, told)
+    return _cut(tree, vectors, units, weights, wish, told)
 
 
-def _group_by_average(vectors: Vectors, units: Places, weights: Doubles, wish: Wish) -> Grouping:
-    tree = build_tree(vectors, weights, AVERAGE)
+def _group_by_average(
+    vectors: Vectors, units: Places, weights: Doubles, wish: Wish, told: Progress
+) -> Grouping:
+    tree = build_tree(vectors, weights, AVERAGE, told)
     if wish.threshold is not None:
         return Grouping(tree.cut_at(1 - wish.threshold))
-    return _cut(tree, vectors, units, weights, wish)
+    return _cut(tree, vectors, units, weights, wish, told)
 
 
-def _cut(tree: Tree, vectors: Vectors, units: Places, weights: Doubles, wish: Wish) -> Grouping:
+def _cut(
+    tree: Tree, vectors: Vectors, units: Places, weights: Doubles, wish: Wish, told: Progress
+) -> Grouping:
     if wish.n_clusters is not None:
         return Grouping(tree.cut(wish.n_clusters))
     judged = choose_judged(len(vectors), wish.seed)
-    return choose_number(vectors, units, weights, tree.cut, judged)
+    return choose_number(vectors, units, weights, tree.cut, judged, told)
 
 
-def _group_by_means(vectors: Vectors, units: Places, weights: Doubles, wish: Wish) -> Grouping:
+def _group_by_means(
+    vectors: Vectors, units: Places, weights: Doubles, wish: Wish, told: Progress
+) -> Grouping:
     def find(n_clusters: int) -> Places:
         return _find_means(vectors, weights, n_clusters, wish.seed)
 
@@ -139,7 +152,7 @@ def _group_by_means(vectors: Vectors, units: Places, weights: Doubles, wish: Wis
     def find_few(n_clusters: int) -> Places:
         return _find_means(some, own, n_clusters, wish.seed, 1)
 
-    chosen = choose_number(some, units[few], own, find_few, np.arange(len(few)))
+    chosen = choose_number(some, units[few], own, find_few, np.arange(len(few)), told)
     if len(few) == len(vectors):
         return chosen
     return dataclasses.replace(chosen, numbers=find(len(np.unique(chosen.numbers))))
@@ -155,7 +168,9 @@ def _find_means(
     return found
 
 
-def _group_by_evoc(vectors: Vectors, units: Places, weights: Doubles, wish: Wish) -> Grouping:
+def _group_by_evoc(
+    vectors: Vectors, units: Places, weights: Doubles, wish: Wish, told: Progress
+) -> Grouping:
     try:
         from evoc import EVoC
     except ImportError as error:
@@ -164,7 +179,7 @@ def _group_by_evoc(vectors: Vectors, units: Places, weights: Doubles, wish: Wish
             "'bioprobe[cluster]', or choose another --method"
         )
         raise MissingExtraError(msg) from error
-    _ = weights
+    _ = weights, told
 
     def find(some: Vectors) -> Places:
         model = EVoC(
@@ -177,10 +192,12 @@ def _group_by_evoc(vectors: Vectors, units: Places, weights: Doubles, wish: Wish
     return _group_first_of_units(vectors, units, find)
 
 
-def _group_by_density(vectors: Vectors, units: Places, weights: Doubles, wish: Wish) -> Grouping:
+def _group_by_density(
+    vectors: Vectors, units: Places, weights: Doubles, wish: Wish, told: Progress
+) -> Grouping:
     from sklearn import cluster
 
-    _ = weights
+    _ = weights, told
 
     def find(some: Vectors) -> Places:
         model = cluster.HDBSCAN(min_cluster_size=wish.find_least_size(len(some)), copy=True)
@@ -199,7 +216,7 @@ def _group_first_of_units(
     return Grouping(find(np.ascontiguousarray(vectors[first]))[place])
 
 
-_WAYS: dict[str, Callable[[Vectors, Places, Doubles, Wish], Grouping]] = {
+_WAYS: dict[str, Callable[[Vectors, Places, Doubles, Wish, Progress], Grouping]] = {
     WARD_METHOD: _group_by_ward,
     AGGLOMERATIVE: _group_by_average,
     KMEANS: _group_by_means,
@@ -238,6 +255,7 @@ def choose_number(
     weights: Doubles,
     group: Callable[[int], Places],
     judged: Places,
+    told: Progress = tell_nobody,
 ) -> Grouping:
     """Choose the number of groups whose mean silhouette is greatest; of equal ones the least.
 
@@ -250,6 +268,8 @@ def choose_number(
         From a number to groups.
     judged : ndarray of int64
         Which of the vectors judge.
+    told : callable
+        Told how many numbers are tried.
 
     Returns
     -------
@@ -258,7 +278,9 @@ def choose_number(
     """
     tried: dict[int, float] = {}
     best: tuple[float, Places] | None = None
-    for number in list_numbers(len(np.unique(units))):
+    listed = list_numbers(len(np.unique(units)))
+    for place, number in enumerate(listed):
+        told(Step(place, len(listed), "numbers of clusters"))
         numbers = group(number)
         silhouettes = measure_silhouettes(
             vectors[judged], units[judged], weights[judged], numbers[judged]
@@ -354,7 +376,7 @@ class Stability:
 
 def measure_stability(
     prepare: Callable[[Places], Vectors], units: Places, numbers: Places, wish: Wish,
-    n_draws: int = N_DRAWS,
+    n_draws: int = N_DRAWS, told: Progress = tell_nobody,
 ) -> Stability:  # fmt: skip
     """Group draws of the units again, in the same way, and compare.
 
@@ -369,6 +391,8 @@ def measure_stability(
         How they were made; where a number was chosen, the draws have it.
     n_draws : int
         At least 1.
+    told : callable
+        Told how many draws are done.
 
     References
     ----------
@@ -385,12 +409,16 @@ def measure_stability(
     if wish.threshold is None:
         again = dataclasses.replace(wish, n_clusters=max(1, n_clusters))
     for draw in range(n_draws):
+        step = Step(draw, n_draws, "draws")
+        told(step)
         random = np.random.default_rng([wish.seed, draw])
         chosen = random.choice(kinds, min(n_drawn, len(kinds)), replace=False)
         places = np.flatnonzero(np.isin(units, chosen))
         if again.n_clusters is not None and again.n_clusters > len(chosen):
             continue
-        found = group_vectors(prepare(places), units[places], again).numbers
+        found = group_vectors(
+            prepare(places), units[places], again, lambda _, step=step: told(step)
+        ).numbers
         known = numbers[places]
         rand[draw] = adjusted_rand_score(known, found)
         shares[draw] = _find_jaccard(known, found, weigh_units(units[places]), n_clusters)

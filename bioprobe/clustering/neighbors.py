@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.progress import Progress, Step, tell_nobody
 from bioprobe.types import Places, Rows, Vectors
 
 if TYPE_CHECKING:
@@ -17,13 +18,19 @@ MOST_COMPARED = 20_000
 #: Neighbours that a vector is averaged with.
 AVERAGED = 10
 _ROWS_AT_ONCE = 512
+_COMPARED_IMAGES = "images compared"
 # Of many vectors: axes along which they are compared first, how many more of them are compared
 # whole, vectors of a cell on average, cells that are looked at, vectors that a cell is learnt from.
 _AXES, _COMPARED, _OF_A_CELL, _CELLS_AROUND, _TAUGHT_BY, _ROUNDS = 48, 3, 256, 16, 40, 8
 
 
 def find_neighbors(
-    vectors: Vectors, k: int, units: Places | None = None, *, asked: Rows | None = None
+    vectors: Vectors,
+    k: int,
+    units: Places | None = None,
+    *,
+    asked: Rows | None = None,
+    told: Progress = tell_nobody,
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
     """Find the k nearest of each vector, itself and its unit left out.
 
@@ -37,6 +44,8 @@ def find_neighbors(
         Number of the unit of each, such as a burst; by default each is its own.
     asked : ndarray of int64, shape (n_asked,), optional
         Places of the vectors whose nearest are wanted; by default all.
+    told : callable
+        Told how many are compared.
 
     Returns
     -------
@@ -48,11 +57,11 @@ def find_neighbors(
     alone = units is None or len(np.unique(units)) == len(units)
     search = _compare_all if len(vectors) <= MOST_COMPARED else _look_up
     places = np.arange(len(vectors)) if asked is None else asked
-    return search(vectors, k, None if alone else units, places)
+    return search(vectors, k, None if alone else units, places, told)
 
 
 def _compare_all(
-    vectors: Vectors, k: int, units: Places | None, places: Rows
+    vectors: Vectors, k: int, units: Places | None, places: Rows, told: Progress
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
     import torch
 
@@ -71,11 +80,12 @@ def _compare_all(
             products[codes[asked, None] == codes[None]] = -torch.inf
         found = products.topk(k, dim=1)
         near[part], similarities[part] = found.indices.numpy(), found.values.numpy()
+        told(Step(min(part.stop, len(places)), len(places), _COMPARED_IMAGES))
     return near, similarities
 
 
 def _look_up(
-    vectors: Vectors, k: int, units: Places | None, wanted: Rows
+    vectors: Vectors, k: int, units: Places | None, wanted: Rows, told: Progress
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
     """Compare each vector with those of the cells around it, along few axes first, then whole."""
     import torch
@@ -91,7 +101,7 @@ def _look_up(
     similarities = np.full((len(wanted), k), -np.inf, dtype=np.float32)
     line = np.full(len(vectors), -1, dtype=np.int64)
     line[wanted] = np.arange(len(wanted))
-    is_wanted = torch.from_numpy(line >= 0)
+    is_wanted, n_done = torch.from_numpy(line >= 0), 0
     for cell, all_own in enumerate(members):
         own = all_own[is_wanted[all_own]]
         if not len(own):
@@ -112,6 +122,8 @@ def _look_up(
             rows, n = line[asked.numpy()], best.indices.shape[1]
             near[rows, :n] = torch.gather(places, 1, best.indices).numpy()
             similarities[rows, :n] = best.values.numpy()
+        n_done += len(own)
+        told(Step(n_done, len(wanted), _COMPARED_IMAGES))
     return near, similarities
 
 
@@ -159,7 +171,9 @@ def find_equal(vectors: Vectors) -> Rows:
     return np.asarray(first[kinds], dtype=np.int64)
 
 
-def average_neighbors(vectors: Vectors, k: int, units: Places | None = None) -> Vectors:
+def average_neighbors(
+    vectors: Vectors, k: int, units: Places | None = None, *, told: Progress = tell_nobody
+) -> Vectors:
     """Return vectors less their mean, each averaged with its nearest of other units.
 
     What many encoders say of every picture is taken out, and what is peculiar to one picture
@@ -172,6 +186,8 @@ def average_neighbors(vectors: Vectors, k: int, units: Places | None = None) -> 
         Nearest that each is averaged with, by their similarities; 0 leaves the vectors as they are.
     units : ndarray of int64, shape (n,), optional
         As in :func:`find_neighbors`.
+    told : callable
+        Told how many are compared.
 
     Returns
     -------
@@ -188,7 +204,7 @@ def average_neighbors(vectors: Vectors, k: int, units: Places | None = None) -> 
     if k < 1:
         return vectors
     centred = _make_unit(vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32))
-    near, similarities = find_neighbors(centred, k, units)
+    near, similarities = find_neighbors(centred, k, units, told=told)
     weights = np.maximum(similarities, 0)
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), np.float32(1e-12))
     means = np.empty_like(centred)

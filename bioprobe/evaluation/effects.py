@@ -1,4 +1,4 @@
-"""What a prior, or columns beside the vectors, did to the answers of a method."""
+"""What a prior, columns beside the vectors, or image prototypes did to the answers of a method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_int
 from bioprobe.types import Doubles, Mask, Places, Scores
 
 #: What is done, by the option that does it.
-COLUMNS, PRIOR = "columns", "prior"
+COLUMNS, PRIOR, PROTOTYPES = "columns", "prior", "prototypes"
+#: The same, for people.
+DONE = {COLUMNS: "the columns", PRIOR: "the prior", PROTOTYPES: "the image prototypes"}
 #: Figures of all images, and those of the classes that few images teach or that a prior makes
 #: unlikely.
 OF_ALL, RARE, UNLIKELY = (
@@ -36,7 +38,7 @@ class Effect:
 
     Parameters
     ----------
-    of : {"columns", "prior"}
+    of : {"columns", "prior", "prototypes"}
         What was done.
     metric : str
         One of :data:`OF_ALL`, or the mean recall over classes: ``rare_recall`` of those with the
@@ -106,7 +108,7 @@ def measure_effects(
 
     Parameters
     ----------
-    of : {"columns", "prior"}
+    of : {"columns", "prior", "prototypes"}
     draws : tuple of two mappings of str to Draws
         Figures without and with it, by the same resamples.
     right : tuple of two ndarray of bool, each of shape (n_images,)
@@ -208,8 +210,7 @@ def describe_effects(method: str, effects: Sequence[Effect]) -> list[str]:
         first = own[0]
         low, high = first.difference.low, first.difference.high
         told = "helped" if low > 0 else "hurt" if high < 0 else "cannot be told from no effect"
-        name = "the prior" if of == PRIOR else "the columns"
-        said.append(f"{method} with {name}: {'; '.join(map(str, own))}: by accuracy {told}")
+        said.append(f"{method} with {DONE[of]}: {'; '.join(map(str, own))}: by accuracy {told}")
     return said
 
 

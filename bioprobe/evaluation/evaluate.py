@@ -18,6 +18,7 @@ from bioprobe.evaluation.curves import EfficiencyPlan, measure_methods
 from bioprobe.evaluation.effects import (
     COLUMNS,
     PRIOR,
+    PROTOTYPES,
     RARE,
     UNLIKELY,
     Effect,
@@ -69,7 +70,9 @@ from bioprobe.task.sequences import (
 )
 from bioprobe.task.target import Classes, hash_rows, label_rows
 from bioprobe.task.task import Task
-from bioprobe.types import Doubles, Mask, Names, Places, Rows, Scores
+from bioprobe.types import Doubles, Mask, Names, Places, Rows, Scores, Settings
+from bioprobe.zeroshot.fusion import get_made_of
+from bioprobe.zeroshot.text_head import read_head
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,6 +168,7 @@ def gather_answers(
     positive: int | None = None,
     pooling: Pooling | None = None,
     prior: Prior | None = None,
+    settings: Settings | None = None,
 ) -> Answers:
     """Let a method learn and answer in each round.
 
@@ -183,6 +187,8 @@ def gather_answers(
         What makes sequences, where the rules that pool their answers are to be compared.
     prior : Prior, optional
         What the answers are given with too.
+    settings : mapping, optional
+        Of the method; what is left open is chosen.
 
     References
     ----------
@@ -192,7 +198,7 @@ def gather_answers(
     def run(task: Task) -> _Round:
         read_texts(task, method)
         began = time.perf_counter()
-        fitted = fit(task, method)
+        fitted = fit(task, method, settings)
         learning_s = time.perf_counter() - began
         predictions = fitted.ask(task.judged, len(fitted.classes))
         answering_s = time.perf_counter() - began - learning_s
@@ -451,6 +457,45 @@ class _Units:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Pictured:
+    """Image prototypes that stand beside the texts of zero-shot, and whom they know.
+
+    Parameters
+    ----------
+    settings : mapping
+        ``prototypes``, the name of the head, and ``text_worth`` where it is said, as
+        :class:`bioprobe.zeroshot.method.ZeroShot` takes them.
+    sha256 : str
+        Of the prototypes.
+    known : ndarray of bool, shape (n_rows,)
+        Rows of the store that made them, or are of one group of the split with such; none judges.
+    """
+
+    settings: Settings
+    sha256: str
+    known: Mask
+
+    @classmethod
+    def of(cls, task: Task, name: str, text_worth: float | None = None) -> Pictured:
+        """Read which images of a task made the prototypes of a head.
+
+        Raises
+        ------
+        StoreError
+            If there is no such head.
+        PromptError
+            If it is of texts.
+        """
+        head, images = read_head(task.store, name), task.store.images
+        known = get_made_of(head).find_taught(images, np.arange(len(images)))
+        groups = task.need_split().groups
+        shared = np.unique(groups[known & (groups != "")].astype(str))
+        known |= np.isin(groups.astype(str), shared)
+        worth = {} if text_worth is None else {"text_worth": text_worth}
+        return cls({PROTOTYPES: name, **worth}, head.about["vectors_sha256"], known)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Test:
     """The images that are judged, the same for every method."""
 
@@ -467,6 +512,7 @@ class _Test:
     units: _Units | None = None
     columns: Columns | None = None
     weighed: Weighed | None = None
+    pictured: Pictured | None = None
 
     @property
     def prior(self) -> Prior | None:
@@ -519,6 +565,7 @@ def evaluate(
     pooling: Pooling | None = None,
     columns: Columns | None = None,
     prior: Prior | None = None,
+    pictured: Pictured | None = None,
     report: Report = lambda _: None,
 ) -> Evaluation:
     """Compare methods on the same labelled images, which none of them learnt from.
@@ -560,6 +607,9 @@ def evaluate(
         against the same without.
     prior : Prior, optional
         What all answers are given with; what that does is measured against the same without.
+    pictured : Pictured, optional
+        Image prototypes beside the texts of zero-shot; what they do is measured against the texts
+        alone. Images that made them judge no method.
     report : callable
         Told of progress, a line at a time.
 
@@ -576,7 +626,7 @@ def evaluate(
         without a column of times.
     """
     check_methods(methods)
-    test = _gather_test(task, mask, n_resamples, positive)
+    test = _gather_test(task, mask, n_resamples, positive, pictured)
     test = _join_sequences(test, pooling, n_resamples) if pooling else test
     weighed = prior.weigh(test.classes, View(task.store, test.rows)) if prior else None
     test = dataclasses.replace(test, columns=columns, weighed=weighed)
@@ -668,11 +718,13 @@ def _is_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(one in str(error) for one in lacking)
 
 
-def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str | None) -> _Test:
+def _gather_test(
+    task: Task, mask: str | None, n_resamples: int, positive: str | None, pictured: Pictured | None
+) -> _Test:
     store, split = task.store, task.need_split()
     labelled = store.images.labels(task.target.name) != ""
     kept = read_selection(store, mask).kept if mask else None
-    rounds = task.rounds(kept)
+    rounds = task.rounds(kept, pictured.known if pictured else None)
     inside = np.flatnonzero((split.parts != "") & labelled)
     others = task.texts.others if task.texts else None
     classes = label_rows(store.images, inside, task.target, others).classes
@@ -697,6 +749,7 @@ def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str |
         _draw_by_content(task, rows, split.groups[rows], n_resamples),
         kept[rows] if kept is not None else None,
         _find_positive(classes, taught, truth, positive),
+        pictured=pictured,
     )
 
 
@@ -803,13 +856,17 @@ def _judge(test: _Test, method: str) -> _Judged:
 
 
 def _gather_stages(test: _Test, method: str) -> dict[str, Answers]:
-    """Return the answers of a method, then those with columns and with a prior, as there are."""
+    """Return the answers of a method, then those with each thing that is done besides."""
     asked = test.classes, test.place, test.units.how if test.units else None, test.prior
     answers = gather_answers(method, test.rounds, *asked)
     stages = {"": answers}
     if test.columns is not None and method in list_taking_columns([method]):
         rounds = [dataclasses.replace(one, columns=test.columns) for one in test.rounds]
         answers = stages[COLUMNS] = gather_answers(method, rounds, *asked)
+    if test.pictured is not None and method == "zeroshot":
+        answers = stages[PROTOTYPES] = gather_answers(
+            method, test.rounds, *asked, test.pictured.settings
+        )
     if answers.with_prior is not None:
         stages[PRIOR] = answers.with_prior
     return stages
@@ -946,6 +1003,7 @@ def _describe(
         "n_resamples": test.resamples.n_resamples,
         **({"prior": test.weighed.describe()} if test.weighed else {}),
         **_describe_columns(test),
+        **_describe_pictured(test),
         "over": clock.column if clock else "",
         "window": clock.window if clock else "",
         "n_undated": int(np.isnat(clock.times).sum()) if clock else 0,
@@ -959,6 +1017,19 @@ def _describe_columns(test: _Test) -> dict[str, Any]:
         return {}
     block = dataclasses.replace(test.rounds[0], columns=test.columns).block
     return {"columns": block.describe() if block else ""}
+
+
+def _describe_pictured(test: _Test) -> dict[str, Any]:
+    """Say which prototypes stand beside texts, and how many images they keep from judging."""
+    if test.pictured is None:
+        return {}
+    split, labelled = test.task.need_split(), test.task.store.images.labels(test.task.target.name)
+    judging = split.judging[labelled[split.judging] != ""]
+    return {
+        **test.pictured.settings,
+        "prototypes_sha256": test.pictured.sha256,
+        "n_made_prototypes": int(test.pictured.known[judging].sum()),
+    }
 
 
 def _describe_units(units: _Units | None) -> dict[str, Any]:

@@ -78,7 +78,8 @@ class MethodResult:
         Where sequences were judged, of each rule that pools their answers the sequences of the
         validation part that it gets right, and of how many; empty without that part.
     effects : tuple of Effect
-        What columns beside the vectors and a prior did; all other figures are with them.
+        What columns beside the vectors, image prototypes and a prior did; all other figures are
+        with them.
     """
 
     method: str
@@ -302,7 +303,7 @@ class Evaluation(Result):
         return pd.DataFrame(rows, columns=columns)
 
     def describe_effects(self) -> list[str]:
-        """Say what columns and a prior did to each method; nothing without them."""
+        """Say what columns, prototypes and a prior did to each method; nothing without them."""
         said: list[str] = []
         for result in self.results:
             said += describe_effects(result.method, result.effects)

@@ -19,6 +19,7 @@ from bioprobe.options import (
     question,
     split_names,
 )
+from bioprobe.progress import Progress, Step, tell_nobody
 from bioprobe.result import WARNING, Note, Table
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class Groups(Opened):
         ] = 10,
         seed: Annotated[int, SeedOption("Seed of the draws, and of kmeans and evoc.")] = 0,
         name: Name = None,
+        progress: Progress | None = None,
     ) -> Clusters:
         """Group pictures that are alike, and keep the groups as a column of the store.
 
@@ -182,6 +184,8 @@ class Groups(Opened):
             Of the draws, and of what is random in a method.
         name : str, optional
             Of the column; by default ``cluster``.
+        progress : callable, optional
+            Told how far it is. An error that it raises stops the work, of which nothing is kept.
 
         Returns
         -------
@@ -230,8 +234,9 @@ class Groups(Opened):
             nearest = 0
         units, by = find_units(view, columns or None)
         found = cluster_images(
-            view, wish, units, name=column, averaged=nearest, n_draws=draws, points=points
-        )
+            view, wish, units, name=column, averaged=nearest, n_draws=draws, points=points,
+            told=progress or tell_nobody,
+        )  # fmt: skip
         answer = Clusters(**read_fields(found))
         if candidates is not None:
             means = answer.find_means(view)
@@ -239,6 +244,8 @@ class Groups(Opened):
             answer = answer.with_names(*named)
             n = len(candidates)
             told.append(f"names are proposed by texts, of {n:,} at {propose}; no label was asked")
+        if progress is not None:
+            progress(Step(len(view), len(view), "images clustered"))
         if not self._view.origin:
             answer.write(view)
         said = [*_describe(answer, by, kept=not self._view.origin), *told]

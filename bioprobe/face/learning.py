@@ -901,7 +901,7 @@ class Learns(Opened):
             bool,
             Option(
                 "Also measure accuracy by the images a class learnt from.",
-                when=(Without("per", "prior", "with_columns"),),
+                when=(Without("per", "prior", "with_columns", "prototypes"),),
             ),
         ] = False,
         shots: Annotated[
@@ -953,6 +953,25 @@ class Learns(Opened):
         ] = None,
         prior: PriorTable = None,
         prior_floor: PriorFloor = 0.01,
+        prototypes: Annotated[
+            str | None,
+            Option(
+                "Head of image prototypes in the store (see: bioprobe taxa prototypes) that stands "
+                "beside the texts of zeroshot; what it does is measured against the texts alone. "
+                "Its taxa are classes too unless --taxa says otherwise, and images that made it "
+                "judge no method.",
+                when=(Without("classes"),),
+            ),
+        ] = None,
+        text_worth: Annotated[
+            float | None,
+            Option(
+                "How many pictures a text counts as beside a prototype, as for zeroshot. By "
+                "default chosen on the part validation, else by counts and spread.",
+                least=0,
+                when=(With("prototypes"),),
+            ),
+        ] = None,
         name: Annotated[
             str | None, Option("Name under which the store keeps it. [default: the level]")
         ] = None,
@@ -1016,6 +1035,13 @@ class Learns(Opened):
             against the same answers without it, also for rare classes.
         prior_floor : float
             Least weight of a class, relative to the greatest.
+        prototypes : str, optional
+            Head of image prototypes beside the texts of ``zeroshot``, as for :meth:`zeroshot`; what
+            it does is measured against the texts alone. Images that made it, or are of one group of
+            the split with such, judge no method.
+        text_worth : float, optional
+            Pictures that a text counts as, as for :meth:`zeroshot`; by default chosen on images of
+            the part ``validation`` that did not make it, else by counts and spread.
         name : str, optional
             Under which the store keeps it.
         tell : callable, optional
@@ -1026,7 +1052,7 @@ class Learns(Opened):
         Evaluation
             One row a method: figures with intervals; ``report(path)`` writes the page.
         """
-        from bioprobe.evaluation import evaluate, measure_without, write_evaluation
+        from bioprobe.evaluation import Pictured, evaluate, measure_without, write_evaluation
         from bioprobe.evaluation.other_store import compare_with
         from bioprobe.face.chosen import read_fields
         from bioprobe.face.evaluation import Evaluation
@@ -1038,17 +1064,19 @@ class Learns(Opened):
             msg = f"--with-store is for the method stack, which is not among {', '.join(asked)}"
             raise MisuseError(msg)
         _refuse_unused(asked, "hierarchical", **{"from": first}, chain=chain)
+        _refuse_unused(asked, "zeroshot", prototypes=prototypes)
         if augment_views is not None and "stack" in asked:
             msg = "--augment-views is for probes of one store; leave the method stack out"
             raise MisuseError(msg)
         reads, texts = self._view.manifest.has_text_tower, None
         if reads:
             texts = self._write_texts(
-                level, open_list(taxa, rank_column), text_type, templates, classes
+                level, open_list(taxa, rank_column), text_type, templates, classes, prototypes
             )
         task = self._task(
             level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=others
         )
+        pictured = Pictured.of(task, prototypes, text_worth) if prototypes else None
         task, viewed = self._add_views(task, augment_views, None)
         columns = _find_columns(with_columns, asked, column_weight)
         kept = None if beside is None else self._open_evaluation(beside, name or task.target.name)
@@ -1057,7 +1085,7 @@ class Learns(Opened):
             n_resamples=n_resamples, efficiency=_plan(shots, draws) if label_efficiency else None,
             over=over, window=window,
             pooling=Pooling(sequence, gap_seconds, rule) if per else None, columns=columns,
-            prior=read_prior(prior, floor=prior_floor) if prior else None,
+            prior=read_prior(prior, floor=prior_floor) if prior else None, pictured=pictured,
             report=tell or (lambda _: None),
         )  # fmt: skip
         held = []
@@ -1161,13 +1189,14 @@ class Learns(Opened):
 
     def _write_texts(
         self, level: str, taxa: str | Taxonomy | None = None, text_type: str = "taxon_com",
-        templates: str = "plain", classes: ClassNames | None = None,
+        templates: str = "plain", classes: ClassNames | None = None, prototypes: str | None = None,
     ) -> Texts:  # fmt: skip
+        from bioprobe.face.pictured import Pictured
         from bioprobe.face.zeroshot import find_named, refuse_for_values
         from bioprobe.images.image_table import read_level
         from bioprobe.prompts import TextType, read_templates
         from bioprobe.task.target import Texts
-        from bioprobe.taxonomy import Rank
+        from bioprobe.taxonomy import Rank, Taxonomy
         from bioprobe.zeroshot.candidates import find_listed
 
         store, level = self._view.store, read_level(level, self._view.images)
@@ -1178,8 +1207,13 @@ class Learns(Opened):
                 msg = f"--classes are values of a column, and {level} is a rank; give --taxa"
                 raise MisuseError(msg)
             listed = find_listed(store, taxa, Rank(level))
+            pictured = Pictured.of(self._view, prototypes)
+            if pictured is not None and taxa is None:
+                listed = Taxonomy.merge((*listed, *pictured.taxa.at(Rank(level))))
             return Texts(encode, scale, kind, read, listed)
-        refuse_for_values(level, taxa=taxa, text_type=text_type != "taxon_com")
+        refuse_for_values(
+            level, taxa=taxa, text_type=text_type != "taxon_com", prototypes=prototypes
+        )
         if classes is None:
             return Texts(encode, scale, templates=read)
         named, phrases = find_named(self._view, classes, level)

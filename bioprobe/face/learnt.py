@@ -321,6 +321,22 @@ def _describe_sequences(found: Evaluation) -> list[str | Note]:
     return said
 
 
+def _describe_pictured(found: Evaluation) -> list[str]:
+    """Say which prototypes stood beside texts, and how many images they kept from judging."""
+    about, name = found.provenance["options"], "prototypes"
+    if name not in about:
+        return []
+    said = [
+        f"image prototypes {about[name]}: {about['n_made_prototypes']:,} labelled images made them "
+        "or are of a group with one that did, and judge no method"
+    ]
+    asked = [one.settings for one in found.results if one.method == "zeroshot"]
+    for settings in asked[0] if asked else ():
+        worth, rule = settings["text_worth"], settings["text_worth_rule"]
+        said.append(f"a text counts as {worth:.3g} pictures ({rule})")
+    return list(dict.fromkeys(said))
+
+
 def describe_gains(gains: Sequence[Gain], beside: object) -> list[str]:
     """Say how much more often methods are right than in another store of the same pictures."""
     if not gains:
@@ -370,6 +386,7 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
         said.append(f"  {method} {sign}: p {one.p_adjusted:.3g} ({one.test}, Holm)")
     if about.get("columns"):
         said.append(about["columns"])
+    said += _describe_pictured(found)
     said += found.describe_effects()
     said += found.describe_windows()
     if about.get("n_undated"):

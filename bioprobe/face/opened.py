@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -220,10 +222,24 @@ class Opened:
 
         if engine == LOCAL:
             return self
-        return type(self)(
-            self._view.on(open_engine(engine, threads)), model=self._model, device=self._device,
-            notes=self._notes, said=self._said, texts=self._find_texts,
-        )  # fmt: skip
+        there = copy.copy(self)
+        there._view = self._view.on(open_engine(engine, threads))
+        return there
+
+    def telling(self, progress: Progress) -> Self:
+        """Return the same images to ask, which tell how far what is asked of them is.
+
+        Parameters
+        ----------
+        progress : callable
+            Told a :class:`bioprobe.progress.Step` after each 16,384 images, and each few of many
+            new texts. An error that it raises stops the work.
+        """
+        told = copy.copy(self)
+        told._view = dataclasses.replace(self._view, progress=progress)
+        if isinstance(self._find_texts, TextFinder):
+            told._find_texts = self._find_texts.telling(progress)
+        return told
 
     @property
     def _texts(self) -> TextCache:
@@ -261,6 +277,10 @@ class TextFinder:
             if self._found is None:
                 self._found = TextCache(self._store, self._load, self._progress)
             return self._found
+
+    def telling(self, progress: Progress) -> TextFinder:
+        """Return the same, which tells how many new texts are embedded."""
+        return TextFinder(self._store, self._load, progress)
 
     def renew(self, store: EmbeddingStore) -> TextFinder:
         """Return the same for a store as it is now, with the same encoder."""

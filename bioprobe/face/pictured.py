@@ -16,12 +16,9 @@ if TYPE_CHECKING:
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
     from bioprobe.taxonomy import Rank, Taxonomy
-    from bioprobe.zeroshot.fusion import Fusion
+    from bioprobe.zeroshot.fusion import Fusion, Worth
     from bioprobe.zeroshot.question import Question
     from bioprobe.zeroshot.text_head import TextHead
-
-# Labelled images that say what a text counts beside a prototype; more change no choice.
-_CHOSEN_ON = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +41,11 @@ class Pictured:
 
     @classmethod
     def of(
-        cls, view: View, name: str | None, text_worth: float | None, worth_where: str | None
+        cls,
+        view: View,
+        name: str | None,
+        text_worth: float | None = None,
+        worth_where: str | None = None,
     ) -> Pictured | None:
         """Open a head of prototypes by its name; None where none is named.
 
@@ -131,7 +132,7 @@ def fuse_texts(pictured: Pictured, store: EmbeddingStore, rank: Rank, question: 
     chosen = _choose(pictured, store, rank, rows.fusion, put)
     n_text = len(taxa) - rows.n_classes
     said = f"{rows.n_classes:,} classes by text and pictures, {n_text:,} by text alone"
-    return _finish(pictured, pictured.head, put(chosen.worth), said, chosen)
+    return _finish(pictured, store, pictured.head, put(chosen.value), said, chosen)
 
 
 def fuse_head(
@@ -173,23 +174,14 @@ def fuse_head(
         raise MisuseError(msg)
     rows = HeadRows.of_head(head, pictured.head)
     chosen = _choose(pictured, store, rank, rows.fusion, lambda worth: ask(rows.fuse(worth)))
-    fused = rows.fuse(chosen.worth)
+    fused = rows.fuse(chosen.value)
     said = (
         f"{rows.n_classes:,} taxa of the head {head.name} by text and pictures, "
         f"{len(rows.alone):,} by pictures alone"
     )
     if rows.n_left_out:
         said += f", {rows.n_left_out:,} left out that the head divides further"
-    return _finish(pictured, fused, ask(fused), said, chosen)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Worth:
-    """What a text counts beside a prototype, how that was found, and on which images."""
-
-    worth: float
-    rule: str
-    marks: npt.NDArray[np.uint64] | None = None
+    return _finish(pictured, store, fused, ask(fused), said, chosen)
 
 
 def _choose(
@@ -198,58 +190,49 @@ def _choose(
     rank: Rank,
     fusion: Fusion,
     put: Callable[[float], Question],
-) -> _Worth:
+) -> Worth:
     """Say how many pictures a text counts as: as is said, by labelled images, or by counts."""
-    import numpy as np
-
     from bioprobe.store.view import View
-    from bioprobe.task.target import mark_rows
-    from bioprobe.zeroshot.fusion import choose_worth, get_made_of
-    from bioprobe.zeroshot.question import answer_at_rank
+    from bioprobe.zeroshot.fusion import Worth, choose_worth_among, get_made_of
 
     if pictured.text_worth is not None:
-        return _Worth(pictured.text_worth, "as was said")
+        return Worth(pictured.text_worth, "as was said")
     if pictured.worth_where is None:
-        return _Worth(fusion.worth, fusion.rule)
+        return Worth(fusion.worth, fusion.rule)
     view = View.of(store, pictured.worth_where)
-    new = ~get_made_of(pictured.head).find_taught(view.images, view.rows)
-    rows = view.rows[new & (view.labels(rank) != "")]
-    if not len(rows):
+    chosen = choose_worth_among(view, rank, get_made_of(pictured.head), fusion, put)
+    if chosen is None:
         msg = (
             f"no labelled image that meets {pictured.worth_where!r} is another than those that "
             f"made the prototypes {pictured.head.name}; choose others with --worth-where"
         )
         raise SelectionError(msg)
-    if len(rows) > _CHOSEN_ON:
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, _CHOSEN_ON).astype(np.int64))]
-    judged = View(store, rows)
-
-    def measure(worth: float) -> tuple[int, int]:
-        (top, *_) = answer_at_rank(judged, put(worth).named(), 1).accuracy()
-        return top.n_correct, top.n_images
-
-    worth, rule = choose_worth(fusion, measure)
-    return _Worth(worth, rule, np.unique(mark_rows(store.images, rows)))
+    return chosen
 
 
 def _finish(
-    pictured: Pictured, head: TextHead, question: Question, said: str, chosen: _Worth
+    pictured: Pictured,
+    store: EmbeddingStore,
+    head: TextHead,
+    question: Question,
+    said: str,
+    chosen: Worth,
 ) -> Fused:
     import numpy as np
 
-    from bioprobe.zeroshot.fusion import get_made_of
+    from bioprobe.task.target import mark_rows
+    from bioprobe.zeroshot.fusion import describe_fused, get_made_of
 
     made_of = get_made_of(pictured.head)
     marks = np.asarray(made_of.marks)
-    if chosen.marks is not None:
-        marks = np.union1d(marks, chosen.marks)
+    if chosen.rows is not None:
+        marks = np.union1d(marks, mark_rows(store.images, chosen.rows))
     question = question.with_options(
-        prototypes=pictured.head.name, prototypes_sha256=pictured.head.about["vectors_sha256"],
-        text_worth=round(chosen.worth, 4), text_worth_rule=chosen.rule,
+        **describe_fused(pictured.head, chosen),
         **({"worth_where": pictured.worth_where} if pictured.worth_where else {}),
-    )  # fmt: skip
+    )
     text = (
         f"image prototypes {pictured.head.name} of {len(made_of.marks):,} pictures: {said}; a text "
-        f"counts as {chosen.worth:.3g} pictures ({chosen.rule})"
+        f"counts as {chosen.value:.3g} pictures ({chosen.rule})"
     )
     return Fused(question, (Note(text),), marks, head)

@@ -34,6 +34,7 @@ from bioprobe.interchange.vector_source import (
     ReadOptions,
     VectorSource,
 )
+from bioprobe.progress import Step
 from bioprobe.registry import EXPORTERS
 from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
@@ -395,7 +396,7 @@ def export_store(asked: EmbeddingStore | View, target: Path, layout: str) -> Exp
         blank_to_null(frame),
         store.manifest.dim,
         _declare(store, frame),
-        lambda: _iter_vectors(store, rows),
+        lambda: _iter_vectors(view),
     )
     chosen.write(target, outgoing)
     return ExportSummary(target, layout, len(rows), store.manifest.dim)
@@ -411,10 +412,13 @@ def _declare(store: EmbeddingStore, frame: pd.DataFrame) -> Declaration:
     )
 
 
-def _iter_vectors(
-    store: EmbeddingStore, rows: npt.NDArray[np.int64]
-) -> Iterator[npt.NDArray[np.float32]]:
-    for start, vectors in store.iter_shards():
+def _iter_vectors(view: View) -> Iterator[npt.NDArray[np.float32]]:
+    rows, n_done = view.rows, 0
+    for start, vectors in view.store.iter_shards():
         inside = rows[(rows >= start) & (rows < start + len(vectors))] - start
         for first in range(0, len(inside), BLOCK_ROWS):
-            yield np.asarray(vectors[inside[first : first + BLOCK_ROWS]], dtype=np.float32)
+            part = inside[first : first + BLOCK_ROWS]
+            yield np.asarray(vectors[part], dtype=np.float32)
+            n_done += len(part)
+            if view.progress is not None and len(rows) > BLOCK_ROWS:
+                view.progress(Step(n_done, len(rows), "vectors written"))

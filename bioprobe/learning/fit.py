@@ -693,7 +693,8 @@ def _answer_by_method(task: Task, fitted: Fitted, method: str) -> HeldOutAnswers
         answers = asked.ask(task.view.take(rows), len(asked.classes))
         logs = np.log(np.maximum(answers.to_dense(), np.finfo(np.float32).tiny))
         gathered.put(_spread(logs, fitted.classes.place(asked.classes), len(fitted.classes)))
-        gathered.add(rows, fitted.classes.find_labels(answers.images, answers.rows))
+        truth = fitted.classes.find_labels(answers.images, answers.rows)
+        gathered.add(rows, truth if answers.taught is None else np.where(answers.taught, -1, truth))
     return _gather_answers(task, inner, gathered)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from bioprobe.clustering.neighbors import MOST_COMPARED, find_neighbors
 from bioprobe.errors import MissingExtraError
 from bioprobe.mapping.nearest import count_threads, find_nearest
-from bioprobe.progress import Progress
+from bioprobe.progress import Progress, Step, tell_nobody
 from bioprobe.types import Doubles, Rows, Vectors
 
 #: Below it there are too few neighbours for more than the two principal axes.
@@ -23,6 +25,8 @@ _EARLY_STEPS, _STEPS = 125, 250
 _PER_PERPLEXITY = 3
 # Of a new image: few, as it is to lie among those that it is most like.
 _PLACING_PERPLEXITY, _PLACING_STEPS = 5.0, 250
+# Steps after which it is told how far it is: each time all that is apart is added up.
+_TOLD_EVERY = 25
 
 
 def fit_layout(
@@ -39,7 +43,7 @@ def fit_layout(
     seed : int
         Of the start, which is the two principal axes and a little noise.
     progress : callable, optional
-        Told how many are compared.
+        Told how many are compared, and how many steps are done.
 
     Returns
     -------
@@ -70,10 +74,23 @@ def fit_layout(
         warnings.simplefilter("ignore")
         model = tsne.TSNE(
             early_exaggeration_iter=_EARLY_STEPS, n_iter=_STEPS, n_jobs=count_threads(),
-            random_state=seed,
+            random_state=seed, callbacks=_count_steps(progress, _EARLY_STEPS + _STEPS),
+            callbacks_every_iters=_TOLD_EVERY,
         )  # fmt: skip
         fitted = model.fit(affinities=pull, initialization=_start(vectors, seed))
     return _centre(np.array(fitted, dtype=np.float64))
+
+
+def _count_steps(progress: Progress | None, total: int) -> Callable[..., None] | None:
+    """Return what openTSNE calls now and then; what it raises ends the work."""
+    if progress is None:
+        return None
+    n_done = itertools.count(_TOLD_EVERY, _TOLD_EVERY)
+
+    def tell(_steps: int, _error: float, _layout: Doubles) -> None:
+        progress(Step(min(next(n_done), total), total, "steps of the map"))
+
+    return tell
 
 
 def place_new(
@@ -131,6 +148,7 @@ def place_new(
     partial.optimize(
         n_iter=_PLACING_STEPS, learning_rate=0.1, exaggeration=1.5, momentum=0.8,
         max_grad_norm=0.25, n_jobs=count_threads(), inplace=True, propagate_exception=True,
+        callbacks=_count_steps(progress, _PLACING_STEPS), callbacks_every_iters=_TOLD_EVERY,
     )  # fmt: skip
     return np.array(partial, dtype=np.float64)
 
@@ -144,7 +162,7 @@ def _find_near(vectors: Vectors, k: int, progress: Progress | None) -> Rows:
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return find_neighbors(vectors, k)[0]
+        return find_neighbors(vectors, k, told=progress or tell_nobody)[0]
     finally:
         torch.set_num_threads(n_threads)
 

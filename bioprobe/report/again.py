@@ -62,7 +62,8 @@ def learn_again(evaluation: Evaluation, task: Task, number: int = 0) -> Fitted:
     best = evaluation.best
     settings = best.settings[number] if number < len(best.settings) else {}
     if best.method == "zeroshot":
-        return fit(_write(task, settings), best.method)
+        beside = {name: settings[name] for name in ("prototypes", "text_worth") if name in settings}
+        return fit(_write(task, settings), best.method, beside)
     return fit(task, best.method, settings or None)
 
 
@@ -89,9 +90,9 @@ def ask_again(evaluation: Evaluation, task: Task, view: View) -> Predictions:
     found = learn_again(evaluation, first).ask(view, _DEPTH)
     judging = take_answers(evaluation, evaluation.best.method)
     then = dict(zip(judging["row"].tolist(), judging["predicted"].tolist(), strict=True))
-    judged = set(first.judged.rows.tolist())
+    judged = set(first.judged.rows.tolist()) & then.keys()
     now = zip(found.rows.tolist(), found.names[:, 0].tolist(), strict=True)
-    n_other = sum(row in judged and name != then.get(row, name) for row, name in now)
+    n_other = sum(row in judged and name != then[row] for row, name in now)
     if not n_other:
         return found
     text = (

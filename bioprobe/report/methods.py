@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bioprobe.evaluation.effects import PRIOR
+from bioprobe.evaluation.effects import DONE
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.intervals import SIGNIFICANCE_LEVEL, Interval
@@ -154,10 +154,10 @@ def plot_efficiency(evaluation: Evaluation) -> str | None:
 
 
 def list_effects(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return one row a method and figure: what columns and a prior did; empty without them."""
+    """Return one row a method and figure: what was done besides, and what it did."""
     return [
         {
-            "method": result.method, "of": "the prior" if one.of == PRIOR else "columns",
+            "method": result.method, "of": DONE[one.of],
             "figure": one.name, "before": one.before.estimate, "after": one.after.estimate,
             "difference": one.difference.estimate, "low": one.difference.low,
             "high": one.difference.high,

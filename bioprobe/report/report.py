@@ -188,8 +188,9 @@ def describe_report(
         ))  # fmt: skip
     if effects:
         own.append(Section(
-            "effects", "Place and season", "Did place and season help?",
-            "What it brings to know where and when a picture was taken.", {"rows": effects},
+            "effects", "What was added", "Did what was added help?",
+            "What columns beside the pictures, frequencies of place and season, or pictures beside "
+            "texts bring.", {"rows": effects},
         ))  # fmt: skip
     if windows:
         own.append(Section(

@@ -252,7 +252,7 @@ class Task:
             return LazyRows(self.seen.read_vectors, rows, dim)
         return self.seen.read_vectors(rows)
 
-    def rounds(self, kept: Mask | None = None) -> list[Task]:
+    def rounds(self, kept: Mask | None = None, known: Mask | None = None) -> list[Task]:
         """Return what is learnt from and judged: one task, or one for each fold.
 
         Of a split with a part ``test`` that is judged; of one without, each fold is judged by what
@@ -262,14 +262,25 @@ class Task:
         ----------
         kept : ndarray of bool, shape (n_rows,), optional
             Rows of the store that may teach and choose; all images are judged.
+        known : ndarray of bool, shape (n_rows,), optional
+            Rows of the store that may not judge, as something that is asked knows them already.
 
         Raises
         ------
         SelectionError
             If no labelled image would be judged.
         """
-        labelled = self.store.images.labels(self.target.name) != ""
-        found = list_rounds(self.need_split(), labelled, kept)
+        split, labelled = self.need_split(), self.store.images.labels(self.target.name) != ""
+        if known is not None and labelled[split.judging].any():
+            labelled &= ~known
+            if not labelled[split.judging].any():
+                msg = (
+                    f"every labelled image of the split {split.name!r} that would judge is known "
+                    "to what is asked; have that made of images that teach, as by --split "
+                    f"{split.name}:train, or judge on another split"
+                )
+                raise SelectionError(msg)
+        found = list_rounds(split, labelled, kept)
         return [dataclasses.replace(self, split=one) for one in found]
 
     def write(self, texts: Texts) -> Task:

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import PromptError
-from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
+from bioprobe.store.view import View
+from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
 from bioprobe.types import Rows, Scores, Vectors
 from bioprobe.zeroshot.prototypes import MadeOf
+from bioprobe.zeroshot.question import Question, answer_at_rank
 from bioprobe.zeroshot.text_head import TextHead, find_head_leaves
 
 # Of fewer nobody can tell how far images of other classes are.
@@ -27,6 +30,8 @@ _LEAST = 3
 # Classes that the frame is found of, spread over them: their cosines are 4 million.
 _N_SEEN = 2048
 _NO_SPREAD = 1e-9
+# Labelled images that say what a text counts beside a prototype; more change no choice.
+_CHOSEN_ON = 2000
 #: Pictures that a text may count as: from next to nothing to all but alone.
 WORTHS = (0.0625, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 1024.0)
 
@@ -295,6 +300,70 @@ def choose_worth(fusion: Fusion, measure: Callable[[float], tuple[int, int]]) ->
     if is_better:
         return worth, f"{right}; {n_right:,} by counts and spread"
     return worth, f"{fusion.rule}; {right}, and no other is better by a standard error"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Worth:
+    """What a text counts beside a prototype.
+
+    Parameters
+    ----------
+    value : float
+        Pictures that it counts as.
+    rule : str
+        How that was found, in words.
+    rows : ndarray of int64, shape (n_images,), optional
+        Rows of the store on which it was chosen.
+    """
+
+    value: float
+    rule: str
+    rows: Rows | None = None
+
+
+def describe_fused(head: TextHead, worth: Worth) -> dict[str, Any]:
+    """Return which prototypes stand beside texts, and how, JSON-ready."""
+    return {
+        "prototypes": head.name, "prototypes_sha256": head.about["vectors_sha256"],
+        "text_worth": round(worth.value, 4), "text_worth_rule": worth.rule,
+    }  # fmt: skip
+
+
+def choose_worth_among(
+    view: View, rank: Rank, made_of: MadeOf, fusion: Fusion, put: Callable[[float], Question]
+) -> Worth | None:
+    """Choose how many pictures a text counts as, as :func:`choose_worth` does, on images of a view.
+
+    Parameters
+    ----------
+    view : View
+        Of whose images those count that have a label and made no prototype.
+    rank : Rank
+        Of the labels.
+    made_of : MadeOf
+        What the prototypes were made of.
+    fusion : Fusion
+    put : callable
+        From a worth to what is asked with it.
+
+    Returns
+    -------
+    Worth or None
+        None where no image of the view is left to choose on.
+    """
+    new = ~made_of.find_taught(view.images, view.rows)
+    rows = view.rows[new & (view.labels(rank) != "")]
+    if not len(rows):
+        return None
+    if len(rows) > _CHOSEN_ON:
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, _CHOSEN_ON).astype(np.int64))]
+    judged = View(view.store, rows)
+
+    def measure(worth: float) -> tuple[int, int]:
+        (top, *_) = answer_at_rank(judged, put(worth).named(), 1).accuracy()
+        return top.n_correct, top.n_images
+
+    return Worth(*choose_worth(fusion, measure), rows)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

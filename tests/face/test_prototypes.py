@@ -164,3 +164,31 @@ def test_prototypes_go_with_the_pictures_that_made_them(seen: Store) -> None:
                for one in done.forgotten)  # fmt: skip
     with pytest.raises(StoreError, match="no text head 'seen'; it has lion"):
         open_store(seen.folder).zeroshot(head="seen")
+
+
+def test_an_evaluation_asks_by_both(seen: Store) -> None:
+    """The taxa of the prototypes are classes too, and options that do not fit are refused."""
+    parts = {f"{row}.jpg": "train" if row in (1, 3) else "test" for row in range(4)}
+    seen.split("species", method="imported", column="path", parts=parts)
+    asked = {"text_type": "sci", "templates": "a {}", "n_resamples": 10}
+    found = seen.evaluate("species", methods="zeroshot", prototypes="seen", **asked)  # type: ignore[arg-type]
+    # The lynx made a prototype and is in no part that teaches: a class, and no judge.
+    assert set(found.classes.names) == {"Canis lupus", "Lynx lynx", "Panthera leo"}
+    assert found.predictions["row"].tolist() == [0]
+    said = [str(note) for note in found.notes]
+    assert any(one.startswith("image prototypes seen: 1 labelled images made") for one in said)
+    assert "a text counts as 1 pictures (each taxon has a single picture, so that a text counts " \
+        "as one)" in said  # fmt: skip
+    assert any(one.startswith("zeroshot with the image prototypes: accuracy") for one in said)
+    said_worth = seen.evaluate(
+        "species",
+        methods="zeroshot",
+        prototypes="seen",
+        text_worth=3,
+        **asked,  # type: ignore[arg-type]
+    )
+    assert said_worth.results[0].settings[0]["text_worth"] == 3
+    with pytest.raises(MisuseError, match="--prototypes is for zeroshot"):
+        seen.evaluate("species", methods="centroid", prototypes="seen")
+    with pytest.raises(MisuseError, match="speak of taxa, and the classes are values of path"):
+        seen.evaluate("path", methods="zeroshot", prototypes="seen")

@@ -130,7 +130,10 @@ def begin_export_vectors(request: Request, body: VectorsBody, once: Once = None)
     given = read_given(body)
     layout, store = given["layout"], narrow(request, given)
     name = f"vectors{find_layout_ending(layout)}"
-    return _begin(request, "vectors", once, lambda _, folder: store.export(folder / name, layout))
+    return _begin(
+        request, "vectors", once,
+        lambda told, folder: store.telling(told).export(folder / name, layout),
+    )  # fmt: skip
 
 
 @router.post("/jobs/export-text-head", response_model=JobState, status_code=202)

@@ -109,7 +109,10 @@ def begin_cluster(request: Request, body: ClusterBody, once: Once = None) -> Any
     """Group pictures that are alike, and keep the groups as a column of the store."""
     check_writable(request)
     given = read_given(body)
-    return _begin(request, "cluster", once, lambda _: find_desk(request).own.cluster(**given))
+    return _begin(
+        request, "cluster", once,
+        lambda told: find_desk(request).own.telling(told).cluster(**given, progress=told),
+    )  # fmt: skip
 
 
 @router.post("/jobs/map", response_model=JobState, status_code=202)
@@ -138,7 +141,7 @@ def begin_zeroshot(request: Request, body: ZeroShotBody, once: Once = None) -> A
     given = read_given(body)
     spell_classes(given)
     store = narrow(request, given)
-    return _begin(request, "zeroshot", once, lambda _: store.zeroshot(**given))
+    return _begin(request, "zeroshot", once, lambda told: store.telling(told).zeroshot(**given))
 
 
 @router.post("/jobs/predict/{name}", response_model=JobState, status_code=202)
@@ -151,7 +154,7 @@ def begin_predict(
     """Label many images by a probe that the store keeps."""
     given = read_given(body)
     store = narrow(request, given)
-    return _begin(request, "predict", once, lambda _: store.predict(name, **given))
+    return _begin(request, "predict", once, lambda told: store.telling(told).predict(name, **given))
 
 
 @router.get("/jobs/{id}", response_model=JobState)
@@ -162,7 +165,11 @@ def show_job(request: Request, id: Annotated[str, _ID]) -> Any:  # noqa: ANN401
 
 @router.delete("/jobs/{id}", response_model=JobState)
 def stop_job(request: Request, id: Annotated[str, _ID]) -> Any:  # noqa: ANN401
-    """Ask a job to stop: at once where it waits, else at its next step."""
+    """Ask a job to stop: at once where it waits, else at its next step; then nothing is kept of it.
+
+    A step may take a while: of one way to cluster (kmeans, evoc) a whole draw or number of clusters
+    is one, of a fit all that is learnt.
+    """
     job = find_job(request, id)
     find_desk(request).jobs.stop(job)
     return job.describe()
