@@ -81,9 +81,7 @@ def _name_species(order: Rows, family: Rows, genus: Rows) -> dict[str, pa.Array]
     }
 
 
-def _draw_table(
-    rows: range, labels: dict[str, pa.Array], random: np.random.Generator
-) -> pa.Table:
+def _draw_table(rows: range, labels: dict[str, pa.Array], random: np.random.Generator) -> pa.Table:
     digests = random.bytes(32 * len(rows)).hex()
     sites = [f"site{row % 200:03d}" for row in rows]
     columns = {
