@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import hashlib
+import itertools
 import os
 import shutil
 import tomllib
@@ -212,18 +213,32 @@ def no_power_cut() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def no_taxa_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep the list of taxa of whoever runs the tests out of them."""
-    monkeypatch.setenv("BIOPROBE_TAXA", str(tmp_path / "user" / "taxa.csv"))
-    return tmp_path / "user" / "taxa.csv"
+@pytest.fixture(scope="session")
+def user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return folders that are not there, each test's own: few write in theirs."""
+    base = tmp_path_factory.mktemp("users")
+    return (base / str(number) for number in itertools.count())
 
 
 @pytest.fixture(autouse=True)
-def no_pictures_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep the cache of pictures of whoever runs the tests out of them, and theirs out of it."""
-    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "user" / "cache"))
-    return tmp_path / "user" / "cache" / "pictures"
+def nothing_of_the_user(user_folders: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the taxa and pictures of whoever runs the tests out of them, and theirs out of those."""
+    folder = next(user_folders)
+    monkeypatch.setenv("BIOPROBE_TAXA", str(folder / "taxa.csv"))
+    monkeypatch.setenv("BIOPROBE_CACHE", str(folder / "cache"))
+    return folder
+
+
+@pytest.fixture
+def no_taxa_of_the_user(nothing_of_the_user: Path) -> Path:
+    """Return where a test's own list of taxa would be."""
+    return nothing_of_the_user / "taxa.csv"
+
+
+@pytest.fixture
+def no_pictures_of_the_user(nothing_of_the_user: Path) -> Path:
+    """Return where a test's own cache of pictures would be."""
+    return nothing_of_the_user / "cache" / "pictures"
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ def test_groups_that_are_few_tell_little() -> None:
     [
         (6, 2, True, 0.88),
         (30, 5, False, 0.88),
-        (60, 20, True, 0.86),
+        pytest.param(60, 20, True, 0.86, marks=pytest.mark.long),
         pytest.param(180, 60, True, 0.9, marks=pytest.mark.long),
     ],
 )
@@ -185,7 +185,7 @@ def test_intervals_of_macro_f1_cover_what_they_promise(
     assert covered / n_trials >= least
 
 
-@pytest.mark.parametrize("n_images", [4, 40, 400])
+@pytest.mark.parametrize("n_images", [4, 40, pytest.param(400, marks=pytest.mark.long)])
 @pytest.mark.parametrize("too_sure", [0.0, 0.15])
 def test_intervals_of_ece_cover_what_they_promise(n_images: int, too_sure: float) -> None:
     random = np.random.default_rng(0)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 import bioprobe
 
 # Each line may import from the lines above it; within a line a folder imports from itself alone.
@@ -59,15 +61,28 @@ ASKED = {"face", "files", "options", "result", "errors", "progress", "provenance
 FACES = {"web": ASKED, "demo": ASKED | {"page", "sketch"}, "cli": ASKED | {"demo", "web"}}
 
 PACKAGE = Path(bioprobe.__file__).parent
-TREES = {
-    path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))
-}
+PATHS = sorted(PACKAGE.rglob("*.py"))
 NAMES = {
     ".".join(("bioprobe", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
         ".__init__"
     ): path
-    for path in TREES
+    for path in PATHS
 }
+
+
+Trees = dict[Path, ast.Module]
+
+
+@pytest.fixture(scope="module")
+def trees() -> Trees:
+    """Read every module of the package."""
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in PATHS}
+
+
+@pytest.fixture(scope="module")
+def imported(trees: Trees) -> dict[Path, list[str]]:
+    """Return the modules of bioprobe that each imports."""
+    return {path: list(_imports(tree)) for path, tree in trees.items()}
 
 
 def _part_of(path: Path) -> str:
@@ -132,26 +147,26 @@ def _libraries_at_top(tree: ast.Module) -> set[str]:
 
 
 def test_every_part_of_the_package_has_a_place_in_the_flow() -> None:
-    assert {_part_of(path) for path in TREES} - {"__init__", "__main__"} == set(DEPTH)
+    assert {_part_of(path) for path in PATHS} - {"__init__", "__main__"} == set(DEPTH)
 
 
-def test_a_module_imports_only_from_before_it() -> None:
+def test_a_module_imports_only_from_before_it(imported: dict[Path, list[str]]) -> None:
     wrong = []
-    for path, tree in TREES.items():
+    for path, names in imported.items():
         part = _part_of(path)
         if part in {"__init__", "__main__"}:
             continue
-        for name in _imports(tree):
+        for name in names:
             other = _part_of(NAMES[name])
             if other != part and DEPTH[other] >= DEPTH[part]:
                 wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
     assert not wrong
 
 
-def test_commands_and_demonstration_ask_the_face_and_nothing_below() -> None:
+def test_commands_and_demonstration_ask_the_face_and_nothing_below(trees: Trees) -> None:
     below = [
         f"{path.relative_to(PACKAGE)} imports {name}"
-        for path, tree in TREES.items()
+        for path, tree in trees.items()
         if _part_of(path) in FACES
         for name in (*_imports(_leave_out_types(tree)), *_places(tree))
         if _part_of(NAMES[name]) not in FACES[_part_of(path)] | {_part_of(path)}
@@ -159,26 +174,26 @@ def test_commands_and_demonstration_ask_the_face_and_nothing_below() -> None:
     assert not below
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_no_modules_import_each_other_in_a_circle(imported: dict[Path, list[str]]) -> None:
     rooms = {name: path for name, path in NAMES.items() if path.name != "__init__.py"}
     graph = {
-        name: {other for other in _imports(TREES[path]) if other in rooms and other != name}
+        name: {other for other in imported[path] if other in rooms and other != name}
         for name, path in rooms.items()
     }
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-def test_a_module_imports_heavy_libraries_only_where_they_are_used() -> None:
+def test_a_module_imports_heavy_libraries_only_where_they_are_used(trees: Trees) -> None:
     heavy = {
         str(path.relative_to(PACKAGE)): _libraries_at_top(tree) - LIGHT
-        for path, tree in TREES.items()
+        for path, tree in trees.items()
         if _part_of(path) not in HEAVY_ALLOWED
     }
     assert not {path: libraries for path, libraries in heavy.items() if libraries}
 
 
-def test_only_the_command_line_prints_or_exits() -> None:
-    for path, tree in TREES.items():
+def test_only_the_command_line_prints_or_exits(trees: Trees) -> None:
+    for path, tree in trees.items():
         if _part_of(path) in {"cli", "__main__"}:
             continue
         called = {

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import bioprobe
@@ -34,24 +35,30 @@ def _read_notebook(path: Path) -> ast.Module:
     return ast.parse("\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code"))
 
 
-def _iter_imports(tree: ast.Module) -> Iterator[tuple[str, Definition]]:
-    """Find what a module imports from bioprobe.
+def _list_nodes(node: ast.AST) -> list[ast.AST]:
+    """Return what names or imports something, or may be the name of something."""
+    kinds = (ast.Name, ast.Attribute, ast.ImportFrom, ast.Constant)
+    return [one for one in ast.walk(node) if isinstance(one, kinds)]
+
+
+def _iter_imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, Definition]]:
+    """Find what is imported from bioprobe.
 
     Yields
     ------
     tuple of str and Definition
         The name that it has there, and where it comes from.
     """
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 yield alias.asname or alias.name, (node.module, alias.name)
 
 
-def _count_names(node: ast.AST) -> Counter[str]:
+def _count_names(nodes: Iterable[ast.AST]) -> Counter[str]:
     return Counter(
         one.id if isinstance(one, ast.Name) else one.attr
-        for one in ast.walk(node)
+        for one in nodes
         if isinstance(one, (ast.Name, ast.Attribute))
     )
 
@@ -86,17 +93,22 @@ class _House:
         }
         notebooks = (CHECKOUT / "notebooks").glob("*.ipynb")
         self.trees |= {str(path): _read_notebook(path) for path in notebooks}
+        # By module and the statement at its top that they are in.
+        self.nodes = {
+            module: {statement: _list_nodes(statement) for statement in tree.body}
+            for module, tree in self.trees.items()
+        }
         self.doors = {_name_module(path) for path in PACKAGE.rglob("__init__.py")} - {"bioprobe"}
         # A door hands on what stands in another room: (door, name) to the room's own.
         self.handed_on = {
             (door, name): origin
             for door in self.doors
-            for name, origin in _iter_imports(self.trees[door])
+            for name, origin in _iter_imports(self._chain(door))
         }
         # What each statement at the top of a module names, and the module by all of them.
         self.within = {
-            module: {node: _count_names(node) for node in tree.body}
-            for module, tree in self.trees.items()
+            module: {node: _count_names(nodes) for node, nodes in statements.items()}
+            for module, statements in self.nodes.items()
         }
         self.names = {module: _add_up(found.values()) for module, found in self.within.items()}
         self.named = {one for module in self.trees for one in self._iter_named(module)}
@@ -104,6 +116,9 @@ class _House:
         self.all_names = Counter(re.findall(r"\w+", templates))
         for names in self.names.values():
             self.all_names.update(names)
+
+    def _chain(self, module: str) -> Iterator[ast.AST]:
+        return chain.from_iterable(self.nodes[module].values())
 
     def _resolve(self, origin: Definition) -> Definition:
         while origin in self.handed_on and self.handed_on[origin] != origin:
@@ -117,12 +132,11 @@ class _House:
         ------
         Definition
         """
-        tree = self.trees[module]
-        imported = dict(_iter_imports(tree))
+        imported = dict(_iter_imports(self._chain(module)))
         # To hand on is not to use.
         used = self.names[module] if module in self.doors else imported
         yield from (self._resolve(origin) for name, origin in imported.items() if name in used)
-        for node in ast.walk(tree):
+        for node in self._chain(module):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 home = imported.get(node.value.id)
                 if home is not None:
@@ -145,7 +159,9 @@ class _House:
                     unnamed |= {
                         f"{module}.{node.name}.{one.name}"
                         for one in _iter_public(node.body)
-                        if self.all_names[one.name] <= _count_names(one)[one.name]
+                        # What all name more often than its class does is named elsewhere.
+                        if self.all_names[one.name] <= own[one.name]
+                        and self.all_names[one.name] <= _count_names(_list_nodes(one))[one.name]
                     }
         return unnamed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from bioprobe.images.regions import Region, find_draft_side
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jinja2 import BytecodeCache
+    from jinja2.bccache import Bucket
     from PIL.Image import Image
 
 
@@ -41,6 +44,7 @@ def render_page(template: str, content: dict[str, Any]) -> str:
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bioprobe.page", "templates"),
+        bytecode_cache=_compiled(),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -48,6 +52,25 @@ def render_page(template: str, content: dict[str, Any]) -> str:
     )
     environment.globals |= {"word": Words(), "anchor": name_anchor}
     return environment.get_template(template).render(content)
+
+
+@functools.cache
+def _compiled() -> BytecodeCache:
+    """Return what keeps the templates that were compiled, for as long as the process runs."""
+    import jinja2
+
+    class Compiled(jinja2.BytecodeCache):
+        def __init__(self) -> None:
+            self._codes: dict[str, bytes] = {}
+
+        def load_bytecode(self, bucket: Bucket) -> None:
+            if (code := self._codes.get(f"{bucket.key} {bucket.checksum}")) is not None:
+                bucket.bytecode_from_string(code)
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            self._codes[f"{bucket.key} {bucket.checksum}"] = bucket.bytecode_to_string()
+
+    return Compiled()
 
 
 # How much of a picture is shown around a region, in sizes of the region.

@@ -23,7 +23,7 @@ def describe_pictures(store: EmbeddingStore, level: str, naming: Naming) -> dict
     said = f"They have {len(names):,} different labels ({level}); most are of {join(most)}."
     if not len(names):
         said = f"None of them has a label ({level})."
-    shown = (naming.find_picture(row) for row in store.rows[:: max(1, n_images // 50)].tolist())
+    shown = naming.find_pictures(store.rows[:: max(1, n_images // 50)])
     common = list(dict.fromkeys(filter(None, shown)))[: 2 * _N_CLASSES]
     if common:
         said += f" Among them: {', '.join(common)}."

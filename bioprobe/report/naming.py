@@ -13,6 +13,7 @@ from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Rank, Taxon
 from bioprobe.taxonomy.common_names import CommonNames
+from bioprobe.types import Rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +84,17 @@ class Naming:
 
     def find_picture(self, row: int) -> str:
         """Return what a picture shows, by its own common name or that of its lowest label."""
-        names = [*(rank.value for rank in RANKS), "common_name"]
-        facts = self.images.take(np.array([row]), names).iloc[0]
-        own = str(facts["common_name"])
-        if own and not self.is_asked:
-            return own
-        lineage = tuple(str(facts[rank.value]) for rank in RANKS)
+        return self.find_pictures(np.array([row]))[0]
+
+    def find_pictures(self, rows: Rows) -> list[str]:
+        """Return the same of several pictures, which are read at once."""
+        ranks = [rank.value for rank in RANKS]
+        facts = self.images.read_texts(rows, [*ranks, "common_name"])
+        lineages = zip(*(facts[name] for name in ranks), strict=True)
+        return [
+            own if own and not self.is_asked else self._find_lowest(lineage)
+            for own, lineage in zip(facts["common_name"], lineages, strict=True)
+        ]
+
+    def _find_lowest(self, lineage: tuple[str, ...]) -> str:
         return self.taxa.find(Taxon(lineage)) if any(lineage) else ""

@@ -673,9 +673,12 @@ def _finish(figure: Figure) -> str:
     stream = io.BytesIO()
     with context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        for text in figure.findobj(Text):
+        texts = figure.findobj(Text)
+        for text in texts:
             text.set_parse_math(False)
-        figure.draw_without_rendering()
+        layout = figure.get_layout_engine()
+        assert layout is not None
+        layout.execute(figure)
         # Laid out by now, which savefig would do once more before it draws.
         figure.set_layout_engine("none")
         extra_in = max(_measure_wide(text) for text in figure.findobj(Text))

@@ -172,6 +172,7 @@ def _check(store: bp.Store, columns: dict[str, Cells]) -> None:
 
 
 @pytest.mark.usefixtures("loads")
+@pytest.mark.parametrize("n_columns", [12, pytest.param(40, marks=pytest.mark.long)])
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.removeprefix("_by_"))
 @pytest.mark.parametrize("hole", [False, True], ids=["whole", "hole"])
 @pytest.mark.parametrize("more", [False, True], ids=["alone", "and a second run without"])
@@ -179,11 +180,12 @@ def test_every_cell_comes_back_as_it_was_written(
     way: Way,
     hole: bool,
     more: bool,
+    n_columns: int,
     tmp_path: Path,
     write_pictures: Callable[..., Path],
 ) -> None:
     random = np.random.default_rng([WAYS.index(way), hole, more])
-    columns = {f"c{number}": _draw_column(random, hole=hole) for number in range(40)}
+    columns = {f"c{number}": _draw_column(random, hole=hole) for number in range(n_columns)}
     columns["sequence_id"] = [f"2024051312304500{row // 2}" for row in range(N)]
     if hole:
         columns["sequence_id"][-1] = None
@@ -204,7 +206,7 @@ def test_what_is_exported_gives_the_cells_back(
     layout: str, tmp_path: Path, write_pictures: Callable[..., Path]
 ) -> None:
     random = np.random.default_rng(len(layout))
-    columns = {f"c{number}": _draw_column(random, hole=True) for number in range(40)}
+    columns = {f"c{number}": _draw_column(random, hole=True) for number in range(20)}
     store = _by_csv(write_pictures(N), tmp_path, columns)
     suffix = {"npy": ".npy", "emb-explorer": ".parquet"}.get(layout, "")
     store.export(tmp_path / f"out{suffix}", layout)

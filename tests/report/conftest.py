@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from bioprobe.evaluation.curves import EfficiencyPlan
 from bioprobe.evaluation.evaluate import evaluate
@@ -17,30 +20,28 @@ from bioprobe.splits import make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import PlainEncoder
 
 FAMILIES = {"Felidae": "Carnivora", "Canidae": "Carnivora", "Bovidae": "Artiodactyla"}
 N_PER_FAMILY = 12
 
 
-@pytest.fixture
-def store(
-    make_encoder: Callable[..., object],
-    make_store: Callable[..., EmbeddingStore],
-    write_pictures: Callable[..., Path],
-) -> EmbeddingStore:
-    """Return 36 pictures of three families in a store with a split, and one of no family.
-
-    Picture 0 bears the label Bovidae among the vectors of Felidae; picture 36 has no file.
-    """
-    random = np.random.default_rng(0)
-    folder = write_pictures(N_PER_FAMILY * len(FAMILIES))
+@pytest.fixture(scope="session")
+def evaluated(
+    draw_picture: Callable[[int, tuple[int, int]], Image.Image],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Evaluation]:
+    """Return the folder of the store, and the centroid and nearest neighbours compared on it."""
+    random, folder = np.random.default_rng(0), tmp_path_factory.mktemp("evaluated")
+    (folder / "pictures").mkdir()
     rows, vectors = [], []
     for place, (family, order) in enumerate(FAMILIES.items()):
         mean = random.normal(size=16)
         for number in range(N_PER_FAMILY):
             n = place * N_PER_FAMILY + number
-            name = f"{n:03d}.png"
-            rows.append({"path": name, "root": str(folder), "sha256": hash_file(folder / name),
+            file = folder / "pictures" / f"{n:03d}.png"
+            draw_picture(n, (20 + n, 30)).save(file)
+            rows.append({"path": file.name, "root": str(file.parent), "sha256": hash_file(file),
                          "kingdom": "Animalia", "order": order, "family": family,
                          "width_px": 20 + n, "height_px": 30, "mode": "RGB",
                          "station": "ABCDEF"[n % 6],
@@ -48,19 +49,33 @@ def store(
                          "part": "test" if number % 3 == 0 else "train"})  # fmt: skip
             vectors.append(mean + 0.3 * random.normal(size=16))
     rows[0] |= {"order": "Artiodactyla", "family": "Bovidae"}
-    rows.append({"path": "gone.png", "root": str(folder), "sha256": "gone", "part": "train"})
+    root = str(folder / "pictures")
+    rows.append({"path": "gone.png", "root": root, "sha256": "gone", "part": "train"})
     vectors.append(random.normal(size=16))
-    found = make_store(make_encoder()).append(pd.DataFrame(rows), np.array(vectors))
-    write_split(found, make_split(found, Rank.FAMILY, method="imported", column="part"))
-    return found
-
-
-@pytest.fixture
-def evaluation(store: EmbeddingStore) -> Evaluation:
-    """Return the centroid and nearest neighbours, compared on the pictures of part test."""
-    return evaluate(
+    empty = EmbeddingStore.open_for(folder / "store", PlainEncoder())
+    store = empty.append(pd.DataFrame(rows), np.array(vectors))
+    write_split(store, make_split(store, Rank.FAMILY, method="imported", column="part"))
+    compared = evaluate(
         Task.of(store, Rank.FAMILY, split=read_split(store)),
         ["centroid", "knn"],
         n_resamples=50,
         efficiency=EfficiencyPlan((1, 2), 2),
     )
+    return store.folder, compared
+
+
+@pytest.fixture
+def store(evaluated: tuple[Path, Evaluation], tmp_path: Path) -> EmbeddingStore:
+    """Return 36 pictures of three families in a store with a split, and one of no family.
+
+    Picture 0 bears the label Bovidae among the vectors of Felidae; picture 36 has no file. The
+    store is the test's own, the pictures are those of all.
+    """
+    return EmbeddingStore.open(shutil.copytree(evaluated[0], tmp_path / "store"))
+
+
+@pytest.fixture
+def evaluation(evaluated: tuple[Path, Evaluation]) -> Evaluation:
+    """Return the centroid and nearest neighbours, compared on the pictures of part test."""
+    found = evaluated[1]
+    return dataclasses.replace(found, predictions=found.predictions.copy())

@@ -102,12 +102,10 @@ def test_names_stand_as_they_are_in_the_font_of_the_page() -> None:
     drawn = [
         plot_confusion(np.eye(n), ODD, ODD, label=ODD[0]),
         plot_intervals(ODD[:-1], values[:-1], values[:-1], values[:-1], label=ODD[0]),
-        *(
-            plot_roc(curves, answers, label=name)
-            + "\n"
-            + plot_precision_recall(curves, answers, 0.5, label=name)
-            for name in ODD
-        ),
+        plot_roc(curves, answers, label=ODD[0]),
+        plot_precision_recall(curves, answers, 0.5, label=ODD[0]),
+        *(plot_roc(curves[:1], answers[:1], label=name) for name in ODD[1:]),
+        *(plot_precision_recall(curves[:1], answers[:1], 0.5, label=name) for name in ODD[1:]),
         plot_thresholds(curves, []),
         plot_reliability(curves),
         plot_class_sizes(ODD, np.arange(1, n + 1), label=ODD[0]),

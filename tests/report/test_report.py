@@ -30,6 +30,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import alter_images
 
 
 def _write(store: EmbeddingStore, evaluation: Evaluation, path: Path) -> str:
@@ -110,8 +111,7 @@ def test_galleries_show_neighbours_from_training_alone(
 def test_pictures_whose_files_are_gone_are_counted_and_the_page_is_written(
     store: EmbeddingStore, evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    for file in Path(store.images.frame["root"].iloc[0]).glob("*.png"):
-        file.unlink()
+    alter_images(store, root=str(tmp_path / "gone"))
     page = _write(store, evaluation, tmp_path / "report.html")
     assert "could not be read where they were" in page
     assert "picture not found or not readable" in page
