@@ -165,9 +165,9 @@ def find_p_value(between: Draws) -> float:
     spread = math.sqrt(float(np.mean((values - between.estimate) ** 2)))
     if n_crossed or not spread or between.n_units < 2:
         return counted
-    from scipy.stats import t
+    from scipy.special import stdtr
 
-    tail = 2 * float(t.sf(abs(between.estimate) / spread, between.n_units - 1))
+    tail = 2 * float(stdtr(between.n_units - 1, -abs(between.estimate) / spread))
     return min(counted, max(tail, _LEAST_P))
 
 
@@ -199,9 +199,10 @@ def measure_mcnemar(n_only_first: int, n_only_second: int) -> float:
     n = n_only_first + n_only_second
     if not n:
         return 1.0
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
-    return float(binomtest(n_only_first, n, 0.5).pvalue)
+    # Either way is as likely, so that both tails are alike.
+    return min(1.0, 2 * float(bdtr(min(n_only_first, n_only_second), n, 0.5)))
 
 
 @dataclasses.dataclass(frozen=True)

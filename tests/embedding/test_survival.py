@@ -361,7 +361,7 @@ def test_a_run_that_fills_a_disk_says_so_and_goes_on_when_there_is_space(
         assert _list_files(disk / "store") == _list_files(undisturbed)
 
 
-@pytest.mark.parametrize("number", [0, 3, 6])
+@pytest.mark.parametrize("number", [0, pytest.param(3, marks=pytest.mark.long), 6])
 @pytest.mark.parametrize("name", ["vectors.npy", "images.parquet"])
 def test_what_a_damaged_shard_held_is_embedded_again(
     photos: Path, undisturbed: Path, tmp_path: Path, number: int, name: str

@@ -61,7 +61,8 @@ def _refer(truth: Mask, scores: Scores, flagged: Mask, weights: Scores) -> dict[
     }
 
 
-@pytest.mark.parametrize("digits", [1, 2, 7])
+# Figures with many ties, and with none.
+@pytest.mark.parametrize("digits", [1, pytest.param(2, marks=pytest.mark.long), 7])
 def test_the_figures_are_those_of_scikit_learn_in_every_weighting(digits: int) -> None:
     for seed in range(20):
         n_images = int(np.random.default_rng(seed).integers(2, 120))

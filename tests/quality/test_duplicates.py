@@ -57,7 +57,7 @@ def test_groups_are_all_that_links_join(make_store: MakeStore, encoder: Encoder)
 def test_many_images_are_compared_in_cells_and_give_the_same_groups(
     make_store: MakeStore, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = _lay_out(make_store, encoder, np.random.default_rng(0).uniform(0, 3600, 700).tolist())
+    store = _lay_out(make_store, encoder, np.random.default_rng(0).uniform(0, 3600, 300).tolist())
     plain = find_duplicates(store, threshold=0.999999)
     for name in ("near_cells.FEWEST_ROWS", "duplicates.FEWEST_ROWS"):
         monkeypatch.setattr(f"bioprobe.quality.{name}", 0)

@@ -132,7 +132,7 @@ def test_a_store_holds_what_the_second_of_two_tables_says(
     write_pictures(3 * N)
     names = [f"pictures/{number:03d}.png" for number in range(3 * N)]
     random = np.random.default_rng(3)
-    for _ in range(8):
+    for _ in range(4):
         columns = [*LABELS[: random.integers(1, 6)], *FREE]
         first = _write_table(tmp_path / "a.csv", random, names, columns)
         again = _write_table(tmp_path / "b.csv", random, names, columns)
@@ -152,7 +152,7 @@ def _orders(sources: Sequence[Path]) -> list[list[list[Path]]]:
     [
         pytest.param(None, 1, marks=pytest.mark.long),
         pytest.param(Rank.FAMILY, 1, marks=pytest.mark.long),
-        (Rank.FAMILY, 2),
+        (Rank.FAMILY, 4),
     ],
 )
 def test_sources_that_agree_are_one_table_in_any_order(
@@ -196,7 +196,7 @@ def test_sources_of_one_run_that_do_not_agree_are_counted_in_any_order(
     write_pictures(N)
     names = [f"pictures/{number:03d}.png" for number in range(N)]
     random = np.random.default_rng(2)
-    for _ in range(5):
+    for _ in range(3):
         columns = [*LABELS, *FREE]
         tables = [_write_table(tmp_path / f"{name}.csv", random, names, columns) for name in "ab"]
         sources = [tmp_path / "pictures", *tables]

@@ -52,7 +52,7 @@ def test_the_key_follows_the_preprocessing(timm_dir: Path, tmp_path: Path) -> No
 def test_bf16_is_close(timm_dir: Path, pictures: list[Image.Image]) -> None:
     exact = load_encoder(f"timm:local-dir:{timm_dir}", device="cpu")
     rough = load_encoder(f"timm:local-dir:{timm_dir}", device="cpu", precision="bf16")
-    cosines = (exact.encode_image(pictures) * rough.encode_image(pictures)).sum(axis=1)
+    cosines = (exact.encode_image(pictures[:3]) * rough.encode_image(pictures[:3])).sum(axis=1)
     assert cosines.min() > 0.995
 
 
