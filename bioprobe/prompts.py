@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from bioprobe.names import shorten
 from bioprobe.registry import TEMPLATES
 from bioprobe.result import PROBLEM, WARNING, Note, Notes, Result
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.taxonomy.lists import collecting_later
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,20 +95,21 @@ class TextType(enum.StrEnum):
 
 
 _WITH_LINEAGE = {TextType.TAXON, TextType.TAXON_COM}
+_GENUS, _SPECIES = Rank.GENUS.depth, Rank.SPECIES.depth
 
 
 def _write_name(taxon: Taxon) -> str:
-    genus, species = taxon.lineage[Rank.GENUS.depth], taxon.lineage[Rank.SPECIES.depth]
+    genus, species = taxon.lineage[_GENUS], taxon.lineage[_SPECIES]
     # Only what is an epithet for sure: an informal name, or one of an older genus, stays.
     is_epithet = genus and species and " " not in species and species.islower()
     return f"{genus} {species}" if is_epithet else taxon.name
 
 
 def _write_lineage(taxon: Taxon) -> str:
-    genus, species = taxon.lineage[Rank.GENUS.depth], taxon.lineage[Rank.SPECIES.depth]
+    genus, species = taxon.lineage[_GENUS], taxon.lineage[_SPECIES]
     # The binomial begins with the genus, which is not said twice.
     last = (species,) if species.startswith(f"{genus} ") else (genus, species)
-    return " ".join(name for name in (*taxon.lineage[: Rank.GENUS.depth], *last) if name)
+    return " ".join(name for name in (*taxon.lineage[:_GENUS], *last) if name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +158,8 @@ class PromptSet:
             )
             raise PromptError(msg)
 
-    @property
+    @cached_property
+    @collecting_later()
     def texts(self) -> tuple[tuple[str, ...], ...]:
         """Texts of each class, in the order of the taxa."""
         return tuple(
@@ -216,19 +220,19 @@ def embed_means(
     -------
     ndarray of float32, shape (n_classes, dim), unit rows
     """
-    distinct = list(dict.fromkeys(text for of_class in texts for text in of_class))
-    embeddings = encode_text(distinct)
-    position = {text: row for row, text in enumerate(distinct)}
-    rows = np.array([position[text] for of_class in texts for text in of_class], dtype=np.int64)
+    row_of: dict[str, int] = {}
+    listed = [row_of.setdefault(text, len(row_of)) for of_class in texts for text in of_class]
+    embeddings, rows = encode_text(list(row_of)), np.array(listed, dtype=np.int64)
     ends = np.cumsum([len(of_class) for of_class in texts], dtype=np.int64)
     starts = np.append(0, ends[:-1])
     classes = np.empty((len(texts), embeddings.shape[1]), dtype=np.float32)
     for first in range(0, len(texts), _CLASSES_AT_ONCE):
         part = slice(first, first + _CLASSES_AT_ONCE)
         begin, end = starts[part][0], ends[part][-1]
-        sums = np.add.reduceat(embeddings[rows[begin:end]], starts[part] - begin, axis=0)
-        sums /= np.linalg.norm(sums, axis=1, keepdims=True)
-        classes[part] = sums
+        sums = embeddings[rows[begin:end]]
+        if len(sums) > len(starts[part]):
+            sums = np.add.reduceat(sums, starts[part] - begin, axis=0)
+        np.divide(sums, np.linalg.norm(sums, axis=1, keepdims=True), out=classes[part])
     return classes
 
 

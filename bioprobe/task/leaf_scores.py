@@ -94,9 +94,9 @@ class LeafScores:
 # So few scores are made by plain numpy before torch is loaded, with all texts at once.
 _FEW_SCORES, _FEW_TEXTS = 16_000_000, 20_000
 _PLAINLY_AT_ONCE = 1_000_000
-# So many images and texts meet at once: 2 MB of scores, where the calls that pass over them take
+# So many images and texts meet at once: 4 MB of scores, where the calls that pass over them take
 # little time and caches still hold them.
-_IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 512, 1024
+_IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 512, 2048
 # Numbers that all threads together hold of their images, as the sums of all groups: 512 MB.
 _NUMBERS_HELD = 1 << 27
 
@@ -340,7 +340,7 @@ _FAR_ABOVE = 1e4
 _SAMPLED_TEXTS = 256
 # Where each class has one text, so many greatest weights are kept of a block: those of all
 # siblings, which are often the best together and stand side by side.
-_STRANDS_A_BLOCK = 128
+_STRANDS_A_BLOCK = 256
 # Classes of more texts are not scored again: roundings even out in their sums. Only those that are
 # e⁻⁵⁰ times as likely as others may then stand in another order.
 _MOST_TEXTS_AGAIN = 64
@@ -371,6 +371,28 @@ class _Block:
     bag_starts: tuple[torch.Tensor, ...]
 
 
+class _Reader:
+    """Reads texts in single precision, of a half-precision head into the same memory each time."""
+
+    def __init__(self, leaves: Leaves) -> None:
+        import torch
+
+        self._leaves = leaves
+        shape = _TEXTS_AT_ONCE, leaves.texts.shape[1]
+        self._narrow = torch.empty(shape, dtype=torch.float16)
+        self._wide = torch.empty(shape)
+
+    def read(self, texts: Rows) -> Vectors:
+        """Return some texts, until the next are read."""
+        rows, head = self._leaves.rows[texts], self._leaves.texts
+        if head.dtype == np.float16:
+            narrow = self._narrow[: len(rows)]
+            np.take(head, rows, axis=0, out=narrow.numpy(), mode="clip")
+            return self._wide[: len(rows)].copy_(narrow).numpy()
+        is_run = len(rows) > 0 and bool((np.diff(rows) == 1).all())
+        return np.asarray(head[rows[0] : rows[-1] + 1] if is_run else head[rows])
+
+
 class _Images:
     """Images as a scan asks of them."""
 
@@ -380,7 +402,7 @@ class _Images:
         # Columns, scaled once.
         scaled = np.float32(asked.logit_scale) * vectors.T
         self.scaled = np.ascontiguousarray(scaled, dtype=np.float32)
-        self.vectors = vectors
+        self.vectors, self.reader = vectors, _Reader(asked.leaves)
         self.kinds = kinds
         self.lines, line_of = np.unique(kinds, return_inverse=True)
         self.line_of = torch.from_numpy(line_of)
@@ -511,7 +533,7 @@ class _Scan:
         asked, texts = self._asked, self._texts[places]
         logits = out[: len(texts)]
         # torch's products take half as long again on some processors.
-        np.matmul(_read(asked.leaves, texts), images.scaled, out=logits.numpy())
+        np.matmul(images.reader.read(texts), images.scaled, out=logits.numpy())
         if asked.offsets is None:
             return logits
         lines = np.minimum(asked.offsets[images.lines[:, np.newaxis], texts], _INFINITE)
@@ -734,19 +756,6 @@ def _step(starts: Rows, n_rows: int) -> tuple[torch.Tensor, ...]:
         return (torch.from_numpy(starts),)
     fine = np.union1d(starts, np.arange(0, n_rows, _ADDED_AT_ONCE))
     return torch.from_numpy(fine), torch.from_numpy(np.searchsorted(fine, starts))
-
-
-def _read(leaves: Leaves, texts: Rows) -> Vectors:
-    """Return texts in single precision; those that stand in a row are not copied before."""
-    import torch
-
-    rows = leaves.rows[texts]
-    is_run = len(rows) > 1 and bool((np.diff(rows) == 1).all())
-    chosen = leaves.texts[rows[0] : rows[-1] + 1] if is_run else leaves.texts[rows]
-    if chosen.dtype == np.float32:
-        return np.asarray(chosen)
-    # numpy takes ten times as long.
-    return torch.from_numpy(np.array(chosen)).to(torch.float32).numpy()
 
 
 def _count_up(starts: Rows, sizes: Rows) -> Rows:

@@ -156,6 +156,8 @@ class Classes:
         """
         listed = tuple(taxa)
         shown = [taxon.name for taxon in listed]
+        if len(set(shown)) == len(shown):
+            return cls(tuple(shown), listed, rank)
         times = collections.Counter(shown)
         names = (
             f"{name} ({', '.join(filter(None, taxon.lineage[: taxon.depth])) or 'elsewhere'})"

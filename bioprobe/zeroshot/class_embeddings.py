@@ -115,6 +115,8 @@ def list_examples(store: EmbeddingStore, taxa: Taxonomy) -> list[str]:
 
 
 def _place_examples(known: Sequence[Examples], taxa: Taxonomy) -> dict[int, Examples]:
+    if not known:
+        return {}
     names = {one.taxon.name for one in known}
     return {
         place: one

@@ -43,8 +43,9 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr(engine, "_ENTRIES_HELD", 10)
         monkeypatch.setattr(scores, "_FEW_ROWS", 4)
         monkeypatch.setattr(scores, "_ROWS_A_STRAND", 2)
-        monkeypatch.setattr(scores, "_SCORES_AT_ONCE", 0)
+        monkeypatch.setattr(scores, "_FEW_SCORES", 0)
         monkeypatch.setattr(engine, "_FEW_LINES", 2)
+        monkeypatch.setattr(engine, "_DOTS_AT_ONCE", 3)
     return str(request.param)
 
 
@@ -287,19 +288,19 @@ def test_the_threads_of_torch_are_as_many_afterwards(monkeypatch: pytest.MonkeyP
 def test_the_best_of_numbers_that_stand_by_columns(
     n_rows: int, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
     random = np.random.default_rng(n_rows)
     # Many equal ones.
     by_rows = random.integers(0, 50, (4, n_rows)).astype(np.float32)
     groups = random.integers(-1, 7, n_rows)
     expected = find_top(by_rows, k), sum_columns(by_rows, groups, 7)
-    monkeypatch.setattr(scores, "_SCORES_AT_ONCE", 0)
+    monkeypatch.setattr(scores, "_FEW_SCORES", 0)
     by_columns = np.asfortranarray(by_rows)
     for one, other in zip(find_top(by_columns, k), expected[0], strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(sum_columns(by_columns, groups, 7), expected[1])
     if n_rows == 40:
-        import torch
-
         assert Columns(torch.from_numpy(by_rows.T)).find_kth(41).tolist() == [0] * 4
 
 
