@@ -17,14 +17,14 @@ import numpy.typing as npt
 from bioprobe.embedding.embedder import embed_images
 from bioprobe.embedding.shard_buffer import Outcome
 from bioprobe.encoders.encoder import Encoder, Fingerprint
-from bioprobe.encoders.families.quantising import check_quantisable, quantise
-from bioprobe.encoders.int8 import (
+from bioprobe.encoders.families.int8_encoder import (
     ABOUT_NAME,
     GRAPH_NAME,
     LEAST_COSINE,
     Int8Encoder,
     find_folder,
 )
+from bioprobe.encoders.families.quantising import check_quantisable, quantise
 from bioprobe.encoders.loading import silence_libraries
 from bioprobe.errors import BioprobeError, ImageReadError, SourceError
 from bioprobe.files import replacing, write_text

@@ -14,7 +14,7 @@ from bioprobe.access import list_names
 from bioprobe.encoders.catalog import parse_name
 from bioprobe.encoders.encoder import Encoder, LoadOptions, hash_description
 from bioprobe.encoders.hub import LAYOUTS, find_cached, get_snapshot, read_folder
-from bioprobe.encoders.int8 import INT8, check_precision, open_int8, split_int8
+from bioprobe.encoders.int8 import INT8, check_precision, split_int8
 from bioprobe.encoders.views import ViewsEncoder, split_views
 from bioprobe.errors import BioprobeError, ModelUnavailableError
 from bioprobe.registry import ENCODERS
@@ -91,7 +91,7 @@ def load_encoder(
         ``fp32``, ``bf16`` or ``fp16``: the type the weights are cast to. ``auto`` is bf16 where
         that is measured to be faster here and to give the same vectors (mean cosine ≥ .9999),
         else fp32. ``int8`` is the model ``NAME+int8``, quantised before: another encoder, see
-        :mod:`bioprobe.encoders.int8`. Vectors are float32 in any case.
+        :mod:`bioprobe.encoders.families.int8_encoder`. Vectors are float32 in any case.
     batch_size : int or None
         Images or texts in one forward pass; None chooses by device.
     decoding : str
@@ -131,6 +131,8 @@ def load_encoder(
         )  # fmt: skip
         return ViewsEncoder(seeing, source.n_views)
     if precision == INT8 or source.is_int8:
+        from bioprobe.encoders.families.int8_encoder import open_int8
+
         if precision != "fp32":
             check_precision(source.name, precision)
         exact = load_encoder(

@@ -11,7 +11,7 @@ from PIL import Image
 import bioprobe as bp
 from bioprobe.embedding import quantising
 from bioprobe.encoders import load_encoder
-from bioprobe.encoders.int8 import LEAST_COSINE, Int8Encoder
+from bioprobe.encoders.families.int8_encoder import LEAST_COSINE, Int8Encoder
 from bioprobe.errors import (
     BioprobeError,
     MismatchError,
