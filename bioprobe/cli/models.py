@@ -13,6 +13,7 @@ from bioprobe.cli.groups import Commands
 from bioprobe.options import Option
 
 if TYPE_CHECKING:
+    from bioprobe.embedding.quantising import Quantised
     from bioprobe.encoders.checking import EncoderCheck
     from bioprobe.encoders.downloading import Download, Models, ModelStatus
 
@@ -90,6 +91,15 @@ def check(found: EncoderCheck) -> None:
         ("ok", "yes"),
     ]
     typer.echo(_align(rows))
+
+
+@command(app, "face.models:quantise", shows=False, says="Quantising {model} …")
+def quantise(found: Quantised) -> None:
+    """Make the int8 form of a model on pictures of yours, and tell what that does to answers.
+
+    Example: bioprobe models quantise local-dir:model photos/ --level family --folder-rank species
+    """
+    typer.echo(found.model)
 
 
 def _build_row(model: ModelStatus) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.catalog import DEFAULT_MODEL, parse_name
 from bioprobe.encoders.encoder import Encoder, count_rows
+from bioprobe.encoders.int8 import INT8, add_int8, check_precision
 from bioprobe.store import EmbeddingStore
 
 
@@ -76,7 +77,13 @@ def choose_encoder(
         Folder of the store, which need not exist; None is no store.
     model, precision, decoding : str or None
         As for :func:`load_encoder_for`.
+
+    Raises
+    ------
+    BioprobeError
+        If a model in int8 is asked for in another precision.
     """
+    asked = precision
     if folder is not None and EmbeddingStore.exists(folder):
         stored = EmbeddingStore.open(folder).manifest.encoder
         model = model or stored.model
@@ -84,7 +91,12 @@ def choose_encoder(
         # The precision of an ONNX file is its own and cannot be asked for.
         if stored.backend not in {"onnx", "imported"}:
             precision = precision or stored.precision
-    return EncoderChoice(model or DEFAULT_MODEL, precision or "auto", decoding or "fast")
+    named = model or DEFAULT_MODEL
+    if precision == INT8:
+        named = add_int8(named)
+    if asked is not None:
+        check_precision(named, asked)
+    return EncoderChoice(named, precision or "auto", decoding or "fast")
 
 
 class OnDemandEncoder:

@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import parse_qsl
 
 from bioprobe.access import is_folder
+from bioprobe.encoders.int8 import add_int8, split_int8
 from bioprobe.encoders.views import add_views, split_views
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import sketch_weights_dir
@@ -211,6 +212,8 @@ class ModelSource:
         What followed ``?`` in the name (``onnx:`` only).
     n_views : int
         How many times each picture is seen: what followed ``+views`` in the name, else 1.
+    is_int8 : bool
+        Whether pictures are computed in 8-bit integers: ``+int8`` in the name.
     """
 
     name: str
@@ -221,6 +224,7 @@ class ModelSource:
     revision: str = ""
     options: dict[str, str] = dataclasses.field(default_factory=dict)
     n_views: int = 1
+    is_int8: bool = False
 
 
 def parse_name(name: str) -> ModelSource:
@@ -233,7 +237,7 @@ def parse_name(name: str) -> ModelSource:
         ``arch/pretrained-tag``, ``arch/checkpoint.pt``, ``transformers:org/name-or-dir``,
         ``timm:name``, ``timm:hf-hub:org/name``, ``timm:local-dir:path``,
         ``onnx:file.onnx[?options]``, or ``family:name`` of a family that another package adds. Any
-        of them may end in ``+views2``, ``+views4`` or ``+views10``.
+        of them may end in ``+int8``, and in ``+views2``, ``+views4`` or ``+views10`` after that.
 
     Returns
     -------
@@ -254,6 +258,10 @@ def parse_name(name: str) -> ModelSource:
     if n_views > 1:
         source = parse_name(base)
         return dataclasses.replace(source, name=add_views(source.name, n_views), n_views=n_views)
+    base, is_int8 = split_int8(name)
+    if is_int8:
+        source = parse_name(base)
+        return dataclasses.replace(source, name=add_int8(source.name), is_int8=True)
     if name == "sketch":
         return ModelSource(
             name=name, backend="open_clip", kind="folder", target=str(sketch_weights_dir())

@@ -79,6 +79,11 @@ class Fingerprint:
         )
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
+    @property
+    def has_exact_texts(self) -> bool:
+        """Whether texts are computed in fp32, as every store has them."""
+        return self.precision in {"fp32", "int8"}
+
     def is_compatible(self, other: Fingerprint) -> bool:
         """Tell whether vectors of both encoders may be compared with each other."""
         return not self.find_differences(other)

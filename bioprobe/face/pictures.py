@@ -268,7 +268,7 @@ def _load_for_text(loaded: Encoder | None, model: str, device: str) -> Encoder:
     """Return the encoder in the precision in which every store has its texts."""
     from bioprobe.encoders import load_encoder
 
-    if loaded is not None and loaded.fingerprint.precision == "fp32":
+    if loaded is not None and loaded.fingerprint.has_exact_texts:
         return loaded
     return load_encoder(model, device=device, backend="auto")
 

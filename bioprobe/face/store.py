@@ -514,7 +514,6 @@ def embed(
     >>> store = bp.embed("photos/", model="bioclip-2", store="embeddings/all")  # doctest: +SKIP
     """
     from bioprobe.embedding import (
-        choose_encoder,
         embed_images,
         embed_share,
         load_encoder_for,
@@ -522,7 +521,6 @@ def embed(
     )
     from bioprobe.embedding.on_ray import Settings
     from bioprobe.encoders.keeping import need_keeping
-    from bioprobe.encoders.views import add_views
     from bioprobe.images.image_table import find_placeholders
     from bioprobe.quality.description import describe_contradicting_copies
     from bioprobe.remote import find_address
@@ -572,8 +570,7 @@ def embed(
         read += resolved.notes
     left = find_placeholders(table.frame)
     folder = store if share is None else share.name_store(store)
-    if views is not None:
-        model = add_views(choose_encoder(folder, model=model).model, views)
+    model = _name_model(folder, model, precision, views)
     kinds = _read_kinds(keep)
 
     loading: dict[str, Any] = {
@@ -899,6 +896,20 @@ def _describe_kept(summary: EmbedSummary) -> list[Note]:
             )
             said.append(Note(text, WARNING))
     return said
+
+
+def _name_model(
+    folder: str | Path, model: str | None, precision: str | None, views: int | None
+) -> str | None:
+    """Return the name of a model by how it is to run; None is that of the store."""
+    from bioprobe.embedding import choose_encoder
+    from bioprobe.encoders.int8 import INT8
+    from bioprobe.encoders.views import add_views
+
+    if views is None and precision != INT8:
+        return model
+    named = choose_encoder(folder, model=model, precision=precision).model
+    return named if views is None else add_views(named, views)
 
 
 def _read_rank(text: str) -> Rank:

@@ -660,7 +660,7 @@ class _Asker:
 
         assert self._load is not None
         encoder = self._load()
-        if encoder.fingerprint.precision == "fp32":
+        if encoder.fingerprint.has_exact_texts:
             return encoder
         name = self._model or encoder.fingerprint.model
         return load_encoder(name, device=self._device, backend="auto")

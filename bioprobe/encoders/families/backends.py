@@ -152,17 +152,25 @@ class Onnx:
         if path.exists():
             return path
         part.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, _in_plain_steps():
-            torch.onnx.export(
-                part.tower,
-                part.example,
-                str(temporary),
-                dynamo=False,
-                input_names=names,
-                output_names=["embeddings"],
-                dynamic_axes={name: {0: "rows"} for name in (*names, "embeddings")},
-            )
+        with replacing(path) as temporary:
+            export_onnx(part.tower, part.example, names, temporary)
         return path
+
+
+def export_onnx(
+    tower: Tower, example: tuple[torch.Tensor, ...], names: list[str], path: Path
+) -> None:
+    """Write a tower as an ONNX graph from inputs of these names to ``embeddings``, of any rows."""
+    with _in_plain_steps():
+        torch.onnx.export(
+            tower,
+            example,
+            str(path),
+            dynamo=False,
+            input_names=names,
+            output_names=["embeddings"],
+            dynamic_axes={name: {0: "rows"} for name in (*names, "embeddings")},
+        )
 
 
 class OpenVino:

@@ -86,7 +86,7 @@ class BatchRunner:
     def __init__(
         self, tower: Tower, *, asked: str, batch_size: int, model: Mapping[str, str], what: str
     ) -> None:
-        self._tower = tower
+        self.tower = tower
         self._asked = asked
         self._batch_size = batch_size
         self._model = dict(model)
@@ -129,7 +129,7 @@ class BatchRunner:
         return self.choice or Choice(backend=self.backend)
 
     def _exactly(self, *inputs: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self._tower(*inputs)
+        found: torch.Tensor = self.tower(*inputs)
         return found
 
     def _by_choice(self, run: Run, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -266,7 +266,7 @@ class BatchRunner:
         said = {"machine": self._machine, "model": self._model, "shapes": shapes}
         key = hash_description({**said, "part": self._what, "batch_size": self._batch_size})
         return Part(
-            tower=self._tower,
+            tower=self.tower,
             example=tuple(one[:_N_TRIED] for one in inputs),
             n_threads=torch.get_num_threads(),
             folder=find_cache("backends") / key[:32],
@@ -274,7 +274,7 @@ class BatchRunner:
 
     @functools.cached_property
     def _machine(self) -> dict[str, str]:
-        return describe_machine(next(self._tower.parameters()).device, torch.get_num_threads())
+        return describe_machine(next(self.tower.parameters()).device, torch.get_num_threads())
 
     def _explain(self, name: str, refused: str) -> str:
         return (

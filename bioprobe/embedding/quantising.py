@@ -1,0 +1,231 @@
+"""Quantise a model on one's own pictures, and measure what that does to their vectors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.embedding.embedder import embed_images
+from bioprobe.embedding.shard_buffer import Outcome
+from bioprobe.encoders.encoder import Encoder, Fingerprint
+from bioprobe.encoders.families.int8_encoder import (
+    ABOUT_NAME,
+    GRAPH_NAME,
+    LEAST_COSINE,
+    Int8Encoder,
+    find_folder,
+)
+from bioprobe.encoders.families.quantising import check_quantisable, quantise
+from bioprobe.encoders.loading import silence_libraries
+from bioprobe.errors import BioprobeError, ImageReadError, SourceError
+from bioprobe.files import replacing, write_text
+from bioprobe.images import ImageTable
+from bioprobe.images.reading import decode_region
+from bioprobe.result import Notes, Record
+from bioprobe.store import EmbeddingStore
+from bioprobe.types import Rows, Vectors
+
+Pixels: TypeAlias = npt.NDArray[np.float32]
+
+# Rows that are timed, and how often: as backends are.
+_N_TIMED, _N_ROUNDS = 4, 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Quantised(Record):
+    """What quantising did to the vectors of pictures that did not calibrate.
+
+    Parameters
+    ----------
+    model : str
+        The name that loads it.
+    encoder : Fingerprint
+        Which it is.
+    n_calibrated, n_checked : int
+        Pictures that calibrated, and others that were encoded by both.
+    least_cosine, mean_cosine : float
+        Of a picture's vector with that in fp32.
+    same_neighbour_fraction : float
+        Of the checked pictures, those whose nearest neighbour among them is the same.
+    gain : float
+        Its speed by that of PyTorch in fp32, both on one batch in turn.
+    folder : Path
+        Where it lies.
+    notes : tuple of Note
+        What is to be said of it.
+    """
+
+    model: str
+    encoder: Fingerprint
+    n_calibrated: int
+    n_checked: int
+    least_cosine: float
+    mean_cosine: float
+    same_neighbour_fraction: float
+    gain: float
+    folder: Path
+    notes: Notes = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a JSON-ready mapping."""
+        return super().to_dict() | {"encoder": self.encoder.key}
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """Both encoders, and a store of each with the pictures that did not calibrate."""
+
+    found: Quantised
+    stores: tuple[EmbeddingStore, EmbeddingStore]
+    encoders: tuple[Encoder, Encoder]
+
+
+def quantise_model(
+    encoder: Encoder,
+    table: ImageTable,
+    scratch: Path,
+    *,
+    n_calibrated: int = 64,
+    n_checked: int = 256,
+    advance: Callable[[Outcome], None] | None = None,
+) -> Trial:
+    """Quantise an encoder on some pictures, compare it on others, and keep it if it is near.
+
+    Both are spread evenly over the table, so that they are of all folders.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        In fp32, on the processor.
+    table : ImageTable
+        Pictures of the kind that it is for.
+    scratch : Path
+        An empty folder for two stores.
+    n_calibrated, n_checked : int
+        Most pictures that calibrate, and that are encoded by both.
+    advance : callable, optional
+        Told the outcome of each that is encoded.
+
+    Raises
+    ------
+    BioprobeError
+        If it was quantised before, cannot be, or a picture's vector comes out too far from that in
+        fp32.
+    SourceError
+        If too few pictures can be read.
+    """
+    exact = check_quantisable(encoder)
+    folder = find_folder(exact.fingerprint)
+    if (folder / GRAPH_NAME).exists():
+        msg = (
+            f"{exact.name} has an int8 form, in {folder}; to make another remove that folder, but "
+            "stores of the one that is there cannot be added to then"
+        )
+        raise BioprobeError(msg)
+    calibrating, checking = _choose(len(table), n_calibrated, n_checked)
+    pixels = [one for row in calibrating if (one := _read(exact, table, int(row))) is not None]
+    if not pixels or not len(checking):
+        msg = (
+            f"{len(pixels):,} of {len(table):,} pictures can calibrate and {len(checking):,} are "
+            "left to compare; name a folder of two readable pictures or more"
+        )
+        raise SourceError(msg)
+    graph = scratch / GRAPH_NAME
+    with silence_libraries():
+        quantise(exact, np.stack(pixels), graph)
+    rough = Int8Encoder(exact, graph)
+    checked = dataclasses.replace(table, frame=table.frame.iloc[checking].reset_index(drop=True))
+    stores = (
+        _embed(checked, exact, scratch / "exact", advance),
+        _embed(checked, rough, scratch / "int8", advance),
+    )
+    truth, near = (one.read_vectors() for one in stores)
+    cosines = (truth * near).sum(axis=1)
+    found = Quantised(
+        model=rough.name,
+        encoder=rough.fingerprint,
+        n_calibrated=len(pixels),
+        n_checked=len(truth),
+        least_cosine=float(cosines.min()),
+        mean_cosine=float(cosines.mean()),
+        same_neighbour_fraction=float((_find_nearest(truth) == _find_nearest(near)).mean()),
+        gain=_time(exact, rough, np.stack(pixels[:_N_TIMED])),
+        folder=folder,
+    )
+    _refuse_far(found, exact.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / GRAPH_NAME) as temporary:
+        shutil.copyfile(graph, temporary)
+    about = {**found.to_dict(), "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_text(folder / ABOUT_NAME, json.dumps(about, indent=2))
+    return Trial(found, stores, (exact, rough))
+
+
+def _refuse_far(found: Quantised, name: str) -> None:
+    if found.least_cosine >= LEAST_COSINE:
+        return
+    msg = (
+        f"{name} is not kept in int8: of {found.n_checked:,} pictures that did not calibrate, the "
+        f"least cosine to fp32 is {found.least_cosine:.4f} (mean {found.mean_cosine:.4f}), wanted "
+        f"{LEAST_COSINE}; {found.same_neighbour_fraction:.1%} keep their nearest neighbour, and it "
+        f"runs at {found.gain:.2f} x the speed of torch. Calibrate on more pictures "
+        "(--calibrate), or use the model as it is with --backend auto"
+    )
+    raise BioprobeError(msg)
+
+
+def _choose(n_images: int, n_calibrated: int, n_checked: int) -> tuple[Rows, Rows]:
+    """Return the places of both, each evenly spread; of few pictures both get their share."""
+    n_both = min(n_images, n_calibrated + n_checked)
+    places = np.linspace(0, n_images - 1, n_both).round().astype(np.int64)
+    n_first = max(1, n_both * n_calibrated // (n_calibrated + n_checked))
+    first = np.linspace(0, n_both - 1, n_first).round().astype(np.int64)
+    return places[first], np.delete(places, first)
+
+
+def _read(encoder: Encoder, table: ImageTable, row: int) -> Pixels | None:
+    location = table.locate(row)
+    try:
+        return encoder.preprocess(decode_region(location.read_bytes(), location.region))
+    except (ImageReadError, OSError, ValueError):
+        return None
+
+
+def _embed(
+    table: ImageTable,
+    encoder: Encoder,
+    folder: Path,
+    advance: Callable[[Outcome], None] | None,
+) -> EmbeddingStore:
+    store = EmbeddingStore.open_for(folder, encoder)
+    embed_images(table, encoder, store, advance=advance)
+    return EmbeddingStore.open(folder)
+
+
+def _find_nearest(vectors: Vectors) -> Rows:
+    alike = vectors @ vectors.T
+    np.fill_diagonal(alike, -np.inf)
+    nearest: Rows = alike.argmax(axis=1)
+    return nearest
+
+
+def _time(exact: Encoder, rough: Encoder, pixels: Pixels) -> float:
+    """Return the median gain of rounds in turn, after one that chooses kernels."""
+    gains = []
+    for _ in range(1 + _N_ROUNDS):
+        took_s = []
+        for one in (exact, rough):
+            started_s = time.perf_counter()
+            one.encode_pixels(pixels)
+            took_s.append(time.perf_counter() - started_s)
+        gains.append(took_s[0] / took_s[1])
+    return float(np.median(gains[1:]))
