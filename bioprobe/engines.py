@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -143,7 +144,7 @@ def connect() -> Any:  # noqa: ANN401 - the module ray
         msg = f"--engine ray needs Ray ({error}); run: pip install 'bioprobe[ray]'"
         raise MissingExtraError(msg) from error
     if not ray.is_initialized():
-        ray.init(log_to_driver=False)
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
     return ray
 
 
