@@ -25,6 +25,7 @@ BENCHMARKS = (
     "store_scale",
     "published_vectors",
     "merging",
+    "parts",
     "probe_speed",
     "adapters",
     "many_classes",

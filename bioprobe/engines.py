@@ -1,19 +1,20 @@
 """Where the parts of a question are worked on: in this process, or on the nodes of a Ray cluster.
 
 A question whose parts need not know of each other is a function and its parts. The same function
-is called on the same parts wherever that is, so the answers are the same. Ray is imported here
-alone, when it is asked for.
+is called on the same parts wherever that is, so the answers are the same. Ray is imported when it
+is asked for.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from bioprobe.errors import MissingExtraError
+from bioprobe.errors import BioprobeError, MissingExtraError
 from bioprobe.options import RAY
 
 _Part = TypeVar("_Part")
@@ -121,6 +122,9 @@ class OnRay:
                 yield found
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
+        except ray.exceptions.RayError as error:
+            msg = f"the cluster gave up a part, again and again: {error}; ask again"
+            raise BioprobeError(msg) from error
         finally:
             for one in waiting:
                 ray.cancel(one)
@@ -140,7 +144,7 @@ def connect() -> Any:  # noqa: ANN401 - the module ray
         msg = f"--engine ray needs Ray ({error}); run: pip install 'bioprobe[ray]'"
         raise MissingExtraError(msg) from error
     if not ray.is_initialized():
-        ray.init(log_to_driver=False)
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
     return ray
 
 

@@ -98,9 +98,8 @@ def _keep_nearest(
     k: int, first: tuple[Rows, Vectors], second: tuple[Rows, Vectors]
 ) -> tuple[Rows, Vectors]:
     """Return the nearest of two parts."""
-    places, similarities = (
-        np.concatenate(both, axis=1) for both in zip(first, second, strict=True)
-    )
+    places = np.concatenate([first[0], second[0]], axis=1)
+    similarities = np.concatenate([first[1], second[1]], axis=1)
     order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(places, order, axis=1), np.take_along_axis(
         similarities, order, axis=1

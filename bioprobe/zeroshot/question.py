@@ -357,12 +357,13 @@ class _AtRank:
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         """Put the answers to images one after the other."""
-        rolled = [one for part in parts for one in part.rolled]
-        joined = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("top", "scores", "reasons")
-        }
-        return dataclasses.replace(parts[0], rolled=rolled, **joined)
+        return dataclasses.replace(
+            parts[0],
+            top=np.concatenate([part.top for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+            rolled=[one for part in parts for one in part.rolled],
+            reasons=np.concatenate([part.reasons for part in parts]),
+        )
 
     def write(self, part: _Scored, question: Question, *, whole: bool) -> None:
         """Take the answers to some images of one kind."""
