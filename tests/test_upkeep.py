@@ -218,7 +218,9 @@ def _fill(folder: Path, encoder: Any) -> bp.Store:  # noqa: ANN401
     return bp.open(folder)
 
 
-@pytest.mark.parametrize("folder", ["float32", "float16"], indirect=True)
+@pytest.mark.parametrize(
+    "folder", ["float32", pytest.param("float16", marks=pytest.mark.long)], indirect=True
+)
 def test_what_is_removed_is_nowhere_after_compaction(folder: Path, encoder: Any) -> None:  # noqa: ANN401
     store = _fill(folder, encoder)
     opened = EmbeddingStore.open(folder)

@@ -36,6 +36,8 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "sans-serif",
+    # Others that a machine may have are looked for anew for each text.
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
     "axes.edgecolor": GREY,
     "axes.labelcolor": _INK,
