@@ -24,4 +24,4 @@ class ExactEncoder(PlainEncoder):
 
 def wait_for_no_disk() -> None:
     """As the tests themselves do: what is written outlasts the process, if not a power cut."""
-    os.fsync = os.fstat
+    os.fsync = os.fstat  # type: ignore[assignment]
