@@ -130,11 +130,22 @@ def list_commands(store: Path) -> dict[str, list[str]]:
         "probe fit lda": [
             *bioprobe, "probe", "fit", "lda", "--level", "family", "--name", "drawn", *at
         ],
+        "probe fit ridge": [
+            *bioprobe, "probe", "fit", "ridge", "--level", "family", "--name", "ridge", *at
+        ],
+        "probe fit linear": [
+            *bioprobe, "probe", "fit", "linear", "--level", "order", "--setting", "C=1",
+            "--name", "linear", *at,
+        ],
         "evaluate": [
             *bioprobe, "evaluate", "--level", "family", "--methods", "centroid", "--name", "drawn",
             *at,
         ],
     }  # fmt: skip
+
+
+# What the page of figures shows; the rest takes minutes.
+_SHOWN = ("store info", "search --row", "probe fit lda")
 
 
 def measure(command: list[str]) -> tuple[float, float]:
@@ -167,10 +178,10 @@ def list_rows(*, is_quick: bool) -> list[Row]:
     for n_rows in (1_000, 10_000, 40_000) if is_quick else (10_000, 100_000, 1_000_000):
         with tempfile.TemporaryDirectory() as folder:
             draw_apart(Path(folder, "store"), n_rows, 512, 16_384)
-            for name, command in list_commands(Path(folder, "store")).items():
-                if name not in {"store info", "search --row"}:
-                    continue
-                runs = [measure(command) for _ in range(2 if is_quick else 3)]
+            commands = list_commands(Path(folder, "store"))
+            measure(commands["split"])
+            for name in _SHOWN:
+                runs = [measure(commands[name]) for _ in range(2 if is_quick else 3)]
                 seconds, peaks = (tuple(one) for one in zip(*runs, strict=True))
                 size = f"{n_rows:,} x 512"
                 rows += [
