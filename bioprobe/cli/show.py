@@ -148,7 +148,10 @@ def _list_values(values: Any) -> list[Any]:  # noqa: ANN401 - a list, an array o
         is_float = _find_kind(values) == "f"
         return [None if one is None else float(one) for one in values] if is_float else values
     if hasattr(values, "notna"):
-        values = values.astype(object).where(values.notna(), None)
+        holes, values = values.isna().to_numpy(), values.to_numpy(dtype=object)
+        if holes.any():
+            values = values.copy()
+            values[holes] = None
     return list(values.tolist())
 
 
@@ -231,26 +234,30 @@ def _write_csv_rows(table: pd.DataFrame | Columns, stream: TextIO, *, safe: bool
 
     columns = _list_columns(table)
     # The csv module puts no quotes around a lone carriage return, which then ends the line.
-    has_return = any(
-        isinstance(one, str) and "\r" in one
-        for _, values in columns if _find_kind(values) not in "iufb" for one in values
-    )  # fmt: skip
+    has_return = any(_has_return(values) for _, values in columns)
     writer = csv.writer(
         stream, lineterminator=os.linesep,
         quoting=csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL,
     )  # fmt: skip
-    disarm = disarm_cell if safe else _keep
-    writer.writerow([disarm(name) for name, _ in columns])
+    disarm = disarm_cell if safe else None
+    writer.writerow([disarm_cell(name) if safe else name for name, _ in columns])
     for start in range(0, _count_rows(table), _MANY_ROWS):
         part = _list_columns(_cut(table, start, start + _MANY_ROWS))
         writer.writerows(zip(*(_write_csv_cells(one, disarm) for _, one in part), strict=True))
 
 
-def _keep(value: object) -> object:
-    return value
+def _has_return(values: Any) -> bool:  # noqa: ANN401 - a list, an array or a series
+    """Tell whether a text of a column has a carriage return: cells are joined, not looked at."""
+    if _find_kind(values) in "iufb":
+        return False
+    parts = (values[start : start + _MANY_ROWS] for start in range(0, len(values), _MANY_ROWS))
+    return any("\r" in "".join(map(str, _list_values(one))) for one in parts)
 
 
-def _write_csv_cells(values: Any, disarm: Callable[[Any], Any]) -> list[Any]:  # noqa: ANN401
+def _write_csv_cells(
+    values: Any,  # noqa: ANN401 - a list, an array or a series
+    disarm: Callable[[Any], Any] | None,
+) -> list[Any]:
     """Return cells of a column as the csv module writes them, ``""`` for holes."""
     kind = _find_kind(values)
     if kind == "M" and hasattr(values, "notna"):
@@ -259,6 +266,10 @@ def _write_csv_cells(values: Any, disarm: Callable[[Any], Any]) -> list[Any]:  #
     listed = _list_values(values)
     if kind == "f":
         return ["" if one is None or math.isnan(one) else _FLOAT_FORMAT % one for one in listed]
+    if kind in "iub":
+        return listed
+    if disarm is None:
+        return ["" if one is None or one != one else one for one in listed]
     return ["" if one is None or one != one else disarm(one) for one in listed]
 
 
