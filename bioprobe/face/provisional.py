@@ -335,7 +335,9 @@ class Provisionals(Opened):
                 (line["at"], line["what"], " | ".join(line["before"]), line["after"], after)
             )
         columns = ["at", "what", "before", "after", "now"]
-        return Table(pd.DataFrame(rows[::-1], columns=columns))
+        found = Table(pd.DataFrame(rows[::-1], columns=columns))
+        none = f"no taxon was added to {self.folder} until now; see: bioprobe taxa add"
+        return found if rows else found.say([none])
 
     def _replace(self, names: Sequence[str], new: str, what: str, parent: str = "") -> Table:
         """Put one added taxon in the place of others, with the example pictures of all."""

@@ -99,8 +99,7 @@ class Shows(Opened):
         if len(paths) != len(vectors):
             msg = f"each picture has a name, got {len(paths)} for {len(vectors)} pictures"
             raise MismatchError(msg)
-        frame = pd.DataFrame({"path": paths}, dtype=object)
-        held = HeldPictures(self._view.store, frame, normalise_rows(vectors))
+        held = HeldPictures(self._view.store, paths, normalise_rows(vectors))
         none = pd.DataFrame(columns=["root", "path", "reason", "source"], dtype=object)
         view = View(held, held.rows, origin=", ".join(paths[:3]) or "none", unread=none)
         return type(self)(

@@ -174,7 +174,9 @@ def _count_coded(scans: Iterable[tuple[tuple[int, ...], int, int, int]], ids: li
     return len(done) / (64 * max(1, len(ids)))
 
 
-def judge_jpeg(data: bytes, pixels: Pixels, scale: int, warning: str) -> Damage | None:
+def judge_jpeg(
+    data: bytes, pixels: Pixels, scale: int, warning: str, *, is_whole: bool = True
+) -> Damage | None:
     """Judge a JPEG by what the decoder said and by what came out.
 
     Parameters
@@ -187,6 +189,9 @@ def judge_jpeg(data: bytes, pixels: Pixels, scale: int, warning: str) -> Damage 
         How many times smaller than its size it was decoded: 1, 2, 4 or 8.
     warning : str
         What the decoder said; ``""`` where it had nothing to say.
+    is_whole : bool
+        Whether all is looked for; else only what says how much of the picture is there, which takes
+        a quarter of the time.
 
     Returns
     -------
@@ -207,9 +212,9 @@ def judge_jpeg(data: bytes, pixels: Pixels, scale: int, warning: str) -> Damage 
         faults.append(FLAT)
     if warning and header.is_progressive:
         share = min(share, header.share_coded)
-    if not header.is_progressive and _is_shifted(pixels, unit_px):
+    if is_whole and not header.is_progressive and _is_shifted(pixels, unit_px):
         faults.append(SHIFT)
-    if any(map(_is_odd, header.quantisation)):
+    if is_whole and any(map(_is_odd, header.quantisation)):
         faults.append(TABLES)
     return Damage(share, tuple(faults)) if faults else None
 

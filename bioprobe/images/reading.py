@@ -106,7 +106,7 @@ def decode_image(
     ImageReadError
         As there.
     """
-    return decode_marked(data, draft_side_px=draft_side_px, max_pixels_px=max_pixels_px)[0]
+    return _decode(data, draft_side_px, max_pixels_px, "mark", is_judged=False)[0]
 
 
 def decode_marked(
@@ -148,14 +148,21 @@ def decode_marked(
     ImageReadError
         If the bytes are no image of a known kind, too little of it is there, or it is too large.
     """
+    return _decode(data, draft_side_px, max_pixels_px, damaged, is_judged=True)
+
+
+def _decode(
+    data: bytes, draft_side_px: int, max_pixels_px: int, damaged: str, *, is_judged: bool
+) -> tuple[Image, Damage | None]:
+    """Decode as :func:`decode_marked` does; unless it is judged, find no more than refuses it."""
     from PIL import ImageOps
 
     if is_raw(data):
         _check_size(measure_raw(data), max_pixels_px)
         preview, orientation = develop(data)
         if isinstance(preview, bytes):
-            image, damage = decode_marked(
-                preview, draft_side_px=draft_side_px, max_pixels_px=max_pixels_px, damaged=damaged
+            image, damage = _decode(
+                preview, draft_side_px, max_pixels_px, damaged, is_judged=is_judged
             )
             return _turn(image, orientation), damage
         return preview, None
@@ -169,7 +176,8 @@ def decode_marked(
             image.draft(image.mode, (draft_side_px, draft_side_px))
         loaded: Image = image
         if image.format in _JPEG and image.mode in _COLOURS:
-            loaded, damage = _load_jpeg(image, data, max(1, round(size_px[0] / image.size[0])))
+            scale = max(1, round(size_px[0] / image.size[0]))
+            loaded, damage = _load_jpeg(image, data, scale, is_judged=is_judged)
             _refuse_damage(damage, damaged)
         else:
             image.load()
@@ -185,7 +193,9 @@ _JPEG = frozenset({"JPEG", "MPO"})
 _COLOURS = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 
 
-def _load_jpeg(image: Image, data: bytes, scale: int) -> tuple[Image, Damage | None]:
+def _load_jpeg(
+    image: Image, data: bytes, scale: int, *, is_judged: bool
+) -> tuple[Image, Damage | None]:
     """Decode a JPEG by a reader that says what it had to skip, which Pillow does not.
 
     Both are libjpeg-turbo: what is whole is the same to the last bit. What is damaged and cannot be
@@ -199,6 +209,7 @@ def _load_jpeg(image: Image, data: bytes, scale: int) -> tuple[Image, Damage | N
         simplejpeg.decode_jpeg, data, _COLOURS[image.mode], min_height=height_px,
         min_width=width_px,
     )  # fmt: skip
+    judge = functools.partial(judge_jpeg, data, scale=scale, is_whole=is_judged)
     warning = ""
     try:
         pixels = read(strict=True)
@@ -208,8 +219,8 @@ def _load_jpeg(image: Image, data: bytes, scale: int) -> tuple[Image, Damage | N
             pixels = read(strict=False)
         except ValueError:
             image.load()
-            return image, judge_jpeg(data, np.atleast_3d(np.asarray(image)), scale, warning)
-    damage = judge_jpeg(data, pixels, scale, warning)
+            return image, judge(np.atleast_3d(np.asarray(image)), warning=warning)
+    damage = judge(pixels, warning=warning)
     if pixels.shape[:2] != (height_px, width_px) or image.mode == "CMYK":
         # Of a few pixels the two round a fraction of the size differently; inks are inverted.
         if not warning:

@@ -215,25 +215,37 @@ class Learner:
         return _softmax(logits)
 
     def find_best(self, places: Places, k: int) -> tuple[Places, Scores]:
-        """Return the k most probable classes of some pictures; -1 and 0 where there are fewer."""
-        probabilities = self.predict(places)
-        k_known = min(k, probabilities.shape[1])
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k_known]
-        scores = np.take_along_axis(probabilities, order, axis=1)
-        best = np.full((len(places), k), -1, dtype=np.int64)
-        found = np.zeros((len(places), k), dtype=np.float32)
-        if self.solution is not None:
-            best[:, :k_known] = np.where(scores > 0, self.solution.classes[order], -1)
-        found[:, :k_known] = scores
+        """Return the k most probable classes of some pictures; -1 and 0 where there are fewer.
+
+        A picture that teaches is answered by what the others teach: what learnt its label would
+        but repeat it.
+        """
+        known = self.solution.classes if self.solution is not None else places[:0]
+        best, found = _find_highest(self.predict(places), known, k)
+        teaches = self.pool.labels[places] >= 0
+        if not teaches.any() or self.answering in {ZERO_SHOT, ""}:
+            return best, found
+        answered, classes, probabilities = self.predict_left_out(alone=True, stop=_STOP)
+        best[teaches], found[teaches] = -1, 0
+        teaches &= np.isin(places, answered)
+        own = probabilities[np.searchsorted(answered, places[teaches])]
+        for row, place in zip(own, places[teaches].tolist(), strict=True):
+            row[np.isin(classes, list(self.pool.excluded.get(place, ())))] = 0
+        own /= np.maximum(own.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        best[teaches], found[teaches] = _find_highest(own, classes, k)
         return best, found
 
-    def predict_left_out(self, *, alone: bool = False) -> tuple[Places, Places, Scores]:
+    def predict_left_out(
+        self, *, alone: bool = False, stop: Stop = _STOP_LEFT_OUT
+    ) -> tuple[Places, Places, Scores]:
         """Answer each picture that teaches by what the others teach, some left out in turn.
 
         Parameters
         ----------
         alone : bool
             Whether pictures that alone are of their class are answered too, which cannot be right.
+        stop : Stop
+            How exactly each part is solved; what is left out of it plays no part in it anyhow.
 
         Returns
         -------
@@ -263,7 +275,7 @@ class Learner:
                 before = _carry(*self._left_out, classes, prior)
             problems = _pose(rows, targets, weights, len(classes))
             basis = self._scaled(len(rows))
-            state = resume(problems, basis, self.strength, _STOP_LEFT_OUT, before, prior)
+            state = resume(problems, basis, self.strength, stop, before, prior)
             self._left_out = state, classes
             for fold in range(self.n_folds):
                 inside = folds == fold
@@ -415,6 +427,17 @@ class Learner:
     def _scaled(self, n_rows: int) -> EigenBasis:
         """Return the basis as if it were of so many rows."""
         return dataclasses.replace(self._basis, eigenvalues=self._basis.eigenvalues * n_rows)
+
+
+def _find_highest(probabilities: Scores, classes: Places, k: int) -> tuple[Places, Scores]:
+    """Return the k most probable classes of each row; -1 and 0 where there are fewer."""
+    n, k_known = len(probabilities), min(k, probabilities.shape[1])
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k_known]
+    scores = np.take_along_axis(probabilities, order, axis=1)
+    best, found = np.full((n, k), -1, dtype=np.int64), np.zeros((n, k), dtype=np.float32)
+    best[:, :k_known] = np.where(scores > 0, classes[order], -1)
+    found[:, :k_known] = scores
+    return best, found
 
 
 def _carry(state: State, known: Places, classes: Places, prior: Doubles | None) -> State:

@@ -142,7 +142,8 @@ class AddedList:
             raise TaxonomyError(msg)
         if not found:
             named = name_lineages(added.find_listed(name))
-            known = named or ", ".join(taxon.name for taxon in added) or "none"
+            known = named or ", ".join(taxon.name for taxon in added)
+            known = known or "none; labels of pictures are no added taxa (see: bioprobe taxa add)"
             msg = f"no taxon {name!r} was added to {self.describe()}; added were: {known}"
             raise TaxonomyError(msg)
         return found[0]

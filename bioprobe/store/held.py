@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,6 @@ from bioprobe.options import GIVEN
 from bioprobe.store.embedding_store import EmbeddingStore
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bioprobe.types import Vectors
 
 
@@ -29,18 +28,18 @@ class HeldPictures(EmbeddingStore):
     ----------
     store : EmbeddingStore
         Of whose encoder they are.
-    frame : DataFrame
-        One row a picture.
+    names : sequence of str
+        What each picture is called.
     vectors : ndarray of float32, shape (n_pictures, dim), unit rows
     """
 
-    def __init__(self, store: EmbeddingStore, frame: pd.DataFrame, vectors: Vectors) -> None:
+    def __init__(self, store: EmbeddingStore, names: Sequence[str], vectors: Vectors) -> None:
         manifest = dataclasses.replace(store.manifest, shards=(), retired=(), removals=())
         super().__init__(store.folder, manifest)
         self._counts = GIVEN
         self._vectors = vectors
         # What they are compared with is what the store knows.
-        self.__dict__["given"] = ImageTable.build(frame)
+        self.__dict__["given"] = _name(names)
         for name in ("labelled", "labelled_taxa", "label_contradictions"):
             self.__dict__[name] = getattr(store, name)
 
@@ -71,3 +70,21 @@ class HeldPictures(EmbeddingStore):
         """
         msg = "pictures that are only asked have no store to write to; embed them first"
         raise StoreError(msg)
+
+
+@lru_cache(maxsize=1)
+def _build_empty() -> ImageTable:
+    """Return a table of one picture of which nothing is known; it takes milliseconds to build."""
+    import pandas as pd
+
+    return ImageTable.build(pd.DataFrame({"path": [""]}, dtype=object))
+
+
+def _name(names: Sequence[str]) -> ImageTable:
+    """Return a table of pictures of which nothing is known but what they are called."""
+    import pandas as pd
+
+    frame = _build_empty().frame
+    if len(names) != 1:
+        frame = frame.iloc[np.zeros(len(names), dtype=np.int64)].reset_index(drop=True)
+    return ImageTable(frame.assign(path=pd.Series(list(names), dtype=object)))

@@ -115,6 +115,9 @@ def test_groups_are_added_merged_and_named_with_their_history(
         return normalise_rows(random.normal(size=(len(texts), DIM)).astype(np.float32))
 
     monkeypatch.setattr("bioprobe.store.text_cache.TextCache.encode_text", embed)
+    assert [str(one) for one in store.taxa_history().notes] == [
+        f"no taxon was added to {store.folder} until now; see: bioprobe taxa add"
+    ]
     n_strange = store.find_unknown(recall=0.8).n_strange
     found = store.find_unknown(n_clusters=5, recall=0.4, add=True)
     opened = bp.open(store.folder)

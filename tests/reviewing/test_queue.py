@@ -358,3 +358,29 @@ def test_of_equal_values_the_first_are_taken() -> None:
     assert take_least(values, np.arange(5), 3).tolist() == [4, 1, 2]
     assert take_least(values, np.array([0, 3]), 5).tolist() == [3, 0]
     assert take_least(values, np.arange(5), 0).tolist() == []
+
+
+@pytest.mark.parametrize("kind", ["linear", "centroid"])
+def test_what_is_suggested_of_a_labelled_picture_is_not_its_own_label(kind: str) -> None:
+    """Labels drawn at random are repeated by what learnt them, and told by nothing else."""
+    random = np.random.default_rng(5)
+    vectors = normalise_rows(random.normal(size=(N, 200)).astype("f4"))
+    labels = random.integers(0, N_CLASSES, N)
+    pool = Pool.of(vectors, NAMES, np.where(np.arange(N) < 200, labels, -1))
+    learner = Learner(pool, kind)
+    learner.learn()
+    taught, rest = np.arange(200), np.arange(200, N)
+    repeated = learner.predict(taught).argmax(axis=1) == labels[taught]
+    best, scores = learner.find_best(np.arange(N), 3)
+    assert repeated.mean() > 0.8
+    # Of six classes one in six is met by chance, give or take .026.
+    assert (best[taught, 0] == labels[taught]).mean() < 0.27
+    assert (np.diff(scores, axis=1) <= 0).all()
+    # A picture without a label is answered by all that teach, as before.
+    np.testing.assert_array_equal(best[rest, 0], learner.predict(rest).argmax(axis=1))
+    # What people say that it is not is not suggested either.
+    refused = int(best[0, 0])
+    pool.excluded[0] = {refused}
+    again, found = learner.find_best(np.array([0]), 3)
+    assert refused not in again[0]
+    assert found[0, 0] > 0
