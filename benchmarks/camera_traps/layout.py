@@ -125,7 +125,7 @@ def read_multi(folder: Path, pictures: Path, box_form: str | None = None) -> pd.
                     for image_id, image in zip(part["image_id"], part["image"], strict=True)
                 ]
                 parts.append(part.drop(columns="image"))
-    found = pd.concat(parts, ignore_index=True)
+    found: pd.DataFrame = pd.concat(parts, ignore_index=True)
     names = [*RANKS, "common_name"]
     found[names] = found[names].astype(object).where(found[names].notna(), "").astype(str)
     form = box_form or _find_box_form(found, sizes)

@@ -33,7 +33,7 @@ def worlds(shared_dir: Path) -> dict[str, World]:
     frame = pd.read_parquet(shared_dir / "data" / "tol200m-bioclip2-1k" / "example_1k.parquet")
     frame = frame[frame["family"].notna()]
     frame = frame[frame.groupby("family")["family"].transform("size") >= 3]
-    tol = normalise_rows(np.stack(frame["emb"].to_numpy()).astype(np.float32))
+    tol = normalise_rows(np.stack(frame["emb"].tolist()).astype(np.float32))
     folder = shared_dir / "data" / "clip-vitb32-cached"
     cifar = torch.load(folder / "cifar10_500.image_embeddings.pt", weights_only=True).float()
     labels = np.load(folder / "cifar10_500.labels.npy").astype(str).astype(object)

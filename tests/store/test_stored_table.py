@@ -19,6 +19,7 @@ from bioprobe.images.regions import REGION
 from bioprobe.store import EmbeddingStore
 from bioprobe.store import shard as shard_module
 from bioprobe.store.shard import ShardImages, read_images
+from bioprobe.store.stored_table import StoredTable
 from bioprobe.store.view import View
 
 Reads: TypeAlias = list[tuple[str, tuple[str, ...], Sequence[int] | None]]
@@ -159,6 +160,7 @@ def test_labels_are_counted_shard_by_shard(tmp_path: Path, reads: Reads) -> None
     assert [(shard, names) for shard, names, _ in reads] == [
         ("00000", ("family", "genus")), ("00001", ("family",))
     ]  # fmt: skip
+    assert isinstance(images, StoredTable)
     assert images.stored.kept == {}
     changed = images.with_columns({"family": pd.Series(["Ursidae"] * 6)})
     assert changed.count_labels(["family"], rows)["family"][0].tolist() == [5]
