@@ -449,7 +449,7 @@ class ImageTable:
         """
         found = {level: self.number_labels(level) for level in levels}
         return {
-            level: (np.bincount(numbers[rows], minlength=len(distinct)), distinct)
+            level: (np.bincount(numbers[rows], minlength=len(distinct)).astype(np.int64), distinct)
             for level, (numbers, distinct) in found.items()
         }
 

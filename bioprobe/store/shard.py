@@ -181,7 +181,8 @@ def multiply_few(vectors: npt.NDArray[Any], queries: Vectors) -> Vectors:
     """
     products = np.empty((len(vectors), len(queries)), dtype=np.float32)
     if vectors.dtype != np.float16 or vectors.shape[1] % 2:
-        return np.matmul(widen(vectors), queries.T, out=products)
+        np.matmul(widen(vectors), queries.T, out=products)
+        return products
     pairs = np.ascontiguousarray(vectors).view(np.int32)
     first, second = (np.ascontiguousarray((queries[:, at::2] * _LOWER).T) for at in (0, 1))
     block = np.empty((_MULTIPLIED_AT_ONCE, pairs.shape[1]), dtype=np.int32)
