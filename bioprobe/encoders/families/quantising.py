@@ -69,7 +69,7 @@ def quantise(encoder: TorchEncoder, pixels: npt.NDArray[np.float32], graph: Path
     with _explaining():
         from onnxruntime import quantization
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self._parts: Iterator[npt.NDArray[np.float32]] = (
                 pixels[start : start + _AT_ONCE] for start in range(0, len(pixels), _AT_ONCE)
