@@ -140,8 +140,11 @@ def test_many_queries_and_near_pairs_are_merged_exactly(
     every = list(NearPairs(vectors, 0.3).iter_blocks())
     there = list(NearPairs(vectors, 0.3, engine=engine).iter_blocks())
     pairs, others = (
-        pd.DataFrame(np.transpose([np.concatenate(one) for one in zip(*of, strict=True)]))
-        .sort_values([0, 1])
+        pd.DataFrame(
+            np.transpose([np.concatenate(one) for one in zip(*of, strict=True)]),
+            columns=["first", "second", "similarity"],
+        )
+        .sort_values(["first", "second"])
         .reset_index(drop=True)
         for of in (every, there)
     )
