@@ -416,9 +416,7 @@ def measure_stability(
         places = np.flatnonzero(np.isin(units, chosen))
         if again.n_clusters is not None and again.n_clusters > len(chosen):
             continue
-        found = group_vectors(
-            prepare(places), units[places], again, lambda _, step=step: told(step)
-        ).numbers
+        found = group_vectors(prepare(places), units[places], again, _tell_only(told, step)).numbers
         known = numbers[places]
         rand[draw] = adjusted_rand_score(known, found)
         shares[draw] = _find_jaccard(known, found, weigh_units(units[places]), n_clusters)
@@ -427,6 +425,11 @@ def measure_stability(
     jaccard = np.divide(sums, seen.sum(axis=0), out=np.full(n_clusters, np.nan),
                         where=seen.any(axis=0))  # fmt: skip
     return Stability(rand, jaccard, n_drawn)
+
+
+def _tell_only(told: Progress, step: Step) -> Progress:
+    """Return what tells of one step, whatever is told to it."""
+    return lambda _: told(step)
 
 
 def _find_jaccard(known: Places, found: Places, weights: Doubles, n_clusters: int) -> Doubles:

@@ -190,7 +190,7 @@ class StackProbe(Probe):
         return self
 
     def _answer_first(self, X: list[Vectors]) -> None:  # type: ignore[override]  # noqa: N803
-        self._answer([one[:1] for one in X])  # type: ignore[arg-type]
+        self._answer([one[:1] for one in X])
 
     def _check_training(  # type: ignore[override]
         self,

@@ -62,7 +62,9 @@ def learn_again(evaluation: Evaluation, task: Task, number: int = 0) -> Fitted:
     best = evaluation.best
     settings = best.settings[number] if number < len(best.settings) else {}
     if best.method == "zeroshot":
-        beside = {name: settings[name] for name in ("prototypes", "text_worth") if name in settings}
+        beside: dict[str, Any] = {
+            name: settings[name] for name in ("prototypes", "text_worth") if name in settings
+        }
         return fit(_write(task, settings), best.method, beside)
     return fit(task, best.method, settings or None)
 

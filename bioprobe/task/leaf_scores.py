@@ -413,7 +413,7 @@ class _Images:
         self.longest = float(lengths.max(initial=0.0))
 
     def __len__(self) -> int:
-        return self.scaled.shape[1]
+        return len(self.kinds)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,7 +76,7 @@ def test_smote_keeps_the_rows_it_was_given_first() -> None:
 def test_smote_draws_between_rows_of_the_class() -> None:
     rows = _draw([6, 2])
     made = make_rows(rows, Balance("smote")).vectors[8:]
-    first, second = rows.vectors[6:]
+    first, second = np.asarray(rows.vectors)[6:]
     share = ((made - first) @ (second - first)) / ((second - first) @ (second - first))
     np.testing.assert_allclose(made, first + share[:, None] * (second - first), atol=1e-6)
     assert ((share >= 0) & (share <= 1)).all()
@@ -111,7 +111,7 @@ def test_alpha_says_how_far_mixtures_lie_from_rows() -> None:
 @pytest.mark.parametrize("name", ["smote", "mixup"])
 def test_the_seed_decides_the_rows(name: str) -> None:
     def make(seed: int) -> npt.NDArray[np.float32]:
-        return make_rows(_draw([7, 3]), Balance(name, seed=seed)).vectors
+        return np.asarray(make_rows(_draw([7, 3]), Balance(name, seed=seed)).vectors)
 
     np.testing.assert_array_equal(make(1), make(1))
     assert not np.array_equal(make(1), make(2))

@@ -50,7 +50,8 @@ def test_half_precision_is_widened_to_the_last_bit() -> None:
 @pytest.mark.parametrize("dim", [6, 7])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_few_queries_are_multiplied_as_if_widened(dim: int, dtype: type) -> None:
-    vectors, queries = _draw(600, dim).astype(dtype), _draw(3, dim, seed=1)
+    vectors: npt.NDArray[Any] = _draw(600, dim).astype(dtype)
+    queries = _draw(3, dim, seed=1)
     vectors[:3] = [[6e-8], [-6e-8], [65504.0]]
     expected = vectors.astype(np.float64) @ queries.T.astype(np.float64)
     found = multiply_few(vectors[::2], queries)
