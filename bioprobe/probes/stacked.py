@@ -190,9 +190,9 @@ class StackProbe(Probe):
         return self
 
     def _answer_first(self, X: list[Vectors]) -> None:  # type: ignore[override]  # noqa: N803
-        self._answer([one[:1] for one in X])
+        self._answer([one[:1] for one in X])  # type: ignore[arg-type]
 
-    def _check_training(  # type: ignore[override]
+    def _check_training(
         self,
         X: Matrices,  # noqa: N803
         y: npt.ArrayLike,
