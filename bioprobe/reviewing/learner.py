@@ -37,6 +37,22 @@ _MOST_MEASURED = 20_000
 # Classes that what a picture is not leaves it, as far as they are likely.
 _MOST_LEFT, _SHARE_LEFT = 8, 0.95
 _ROWS = 8_192
+# What the others say of a picture that teaches is asked again when so many times as many teach;
+# of each so many classes are kept.
+_GROWN, _N_KEPT = 1.1, 32
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _OfOthers:
+    """What was said of pictures by others that taught, the most probable classes first."""
+
+    n_taught: int
+    places: Places
+    best: Places
+    scores: Scores
+
+    def has(self, places: Places) -> bool:
+        return bool(np.isin(places, self.places).all())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,6 +157,7 @@ class Learner:
         self._basis = _measure(pool.vectors)
         self._folds: Places = np.full(len(pool), -1, dtype=np.int64)
         self._left_out: tuple[State, Places] | None = None
+        self._of_others: _OfOthers | None = None
         self._rotated: dict[int, int] = {}
         self._kept = np.zeros((0, len(self._basis.eigenvalues)), dtype=np.float32)
 
@@ -225,15 +242,28 @@ class Learner:
         teaches = self.pool.labels[places] >= 0
         if not teaches.any() or self.answering in {ZERO_SHOT, ""}:
             return best, found
-        answered, classes, probabilities = self.predict_left_out(alone=True, stop=_STOP)
-        best[teaches], found[teaches] = -1, 0
-        teaches &= np.isin(places, answered)
-        own = probabilities[np.searchsorted(answered, places[teaches])]
-        for row, place in zip(own, places[teaches].tolist(), strict=True):
-            row[np.isin(classes, list(self.pool.excluded.get(place, ())))] = 0
-        own /= np.maximum(own.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        best[teaches], found[teaches] = _find_highest(own, classes, k)
+        best[teaches], found[teaches] = self._find_best_of_others(places[teaches], k)
         return best, found
+
+    def _find_best_of_others(self, places: Places, k: int) -> tuple[Places, Scores]:
+        """Return the k most probable classes of pictures that teach, by what the others teach.
+
+        What that was is kept until many more teach, or one is asked that taught nothing then.
+        """
+        kept, n_taught = self._of_others, len(self.pool.taught)
+        if kept is None or n_taught > _GROWN * kept.n_taught or not kept.has(places):
+            answered, classes, probabilities = self.predict_left_out(alone=True, stop=_STOP)
+            highest = _find_highest(probabilities, classes, max(k, _N_KEPT))
+            kept = self._of_others = _OfOthers(n_taught, answered, *highest)
+        at = np.searchsorted(kept.places, places)
+        best, scores = kept.best[at], kept.scores[at]
+        for row, place in enumerate(places.tolist()):
+            refused = np.isin(best[row], list(self.pool.excluded.get(place, ())))
+            scores[row] /= max(1 - float(scores[row, refused].sum()), np.finfo(np.float32).tiny)
+            scores[row, refused] = 0
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        scores = np.take_along_axis(scores, order, axis=1)
+        return np.where(scores > 0, np.take_along_axis(best, order, axis=1), -1), scores
 
     def predict_left_out(
         self, *, alone: bool = False, stop: Stop = _STOP_LEFT_OUT

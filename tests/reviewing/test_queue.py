@@ -11,6 +11,7 @@ import pytest
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MisuseError, ProbeError
+from bioprobe.probes.lbfgs import Stop
 from bioprobe.probes.linear import LinearProbe, PromptedProbe
 from bioprobe.reviewing.desk import Desk, read_mix
 from bioprobe.reviewing.learner import ClassTexts, Learner
@@ -20,6 +21,7 @@ from bioprobe.reviewing.strategies.audit import draw_audit
 from bioprobe.reviewing.strategies.coverage import choose_centres
 from bioprobe.reviewing.strategies.doubt import choose_representatives
 from bioprobe.reviewing.wrong_labels import rank_labels
+from bioprobe.types import Scores
 
 Vectors = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -384,3 +386,25 @@ def test_what_is_suggested_of_a_labelled_picture_is_not_its_own_label(kind: str)
     again, found = learner.find_best(np.array([0]), 3)
     assert refused not in again[0]
     assert found[0, 0] > 0
+
+
+def test_what_others_say_is_asked_again_when_many_more_teach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(6)
+    vectors = normalise_rows(random.normal(size=(N, 200)).astype("f4"))
+    labels = random.integers(0, N_CLASSES, N)
+    pool = Pool.of(vectors, NAMES, np.where(np.arange(N) < 100, labels, -1))
+    learner = Learner(pool)
+    asked, ask = [], learner.predict_left_out
+
+    def count(*, alone: bool, stop: Stop) -> tuple[Places, Places, Scores]:
+        asked.append(len(pool.taught))
+        return ask(alone=alone, stop=stop)
+
+    monkeypatch.setattr(learner, "predict_left_out", count)
+    for n, places in ((100, [3, 1]), (105, [1, 7]), (105, [103]), (108, [3]), (120, [3])):
+        pool.labels[:n] = labels[:n]
+        learner.learn()
+        learner.find_best(np.array(places), 3)
+    assert asked == [100, 105, 120]
