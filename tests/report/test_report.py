@@ -243,7 +243,7 @@ def test_the_page_of_two_classes_says_what_the_figures_are(
     first = dataclasses.replace(found.results[0], effects=(effect,))
     found = dataclasses.replace(found, results=(first, *found.results[1:]))
     page = _write(store, found, tmp_path / "two.html")
-    assert "Did place and season help?" in page
+    assert "Did what was added help?" in page
     assert "recall of the 2 rarest classes (9 images)" in page
     assert "+0.200 [+0.100, +0.300]" in page
     assert "How well is Artiodactyla told from Carnivora?" in page
