@@ -44,7 +44,7 @@ BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 BLOCKS = {page: BLOCK.findall(text) for page, text in PAGES.items()}
 # These begin where the README's first command has been run.
 AFTER_EMBED = re.compile(r"docs/guide/.*")
-# No network here: a download is tried, and fails with its remedy; and sketch has no int8.
+# No network here: a download is tried, and fails with its remedy; sketch is refused in int8.
 FAILS = ("bioprobe models download", "bioprobe models quantise", "bioprobe taxa download")
 # What sets up the machine, or brings what is not here.
 SETS_UP = re.compile(r"source |python3 -m venv |\.venv/bin/uv |make ")
