@@ -307,7 +307,10 @@ def place_groups(
         parts = sorted(forced) if forced else usual
         # Each image that finds room counts by the room there is: the gain in squared distance
         # from the quotas.
-        part = max(parts, key=lambda p: sum(n * room[c][p] for c, n in inside))
+        if len(inside) == 1:
+            part = max(parts, key=room[inside[0][0]].__getitem__)
+        else:
+            part = max(parts, key=lambda p: sum(n * room[c][p] for c, n in inside))
         placed[group] = part
         for c, n in inside:
             room[c][part] -= n
