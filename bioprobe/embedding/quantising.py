@@ -132,11 +132,14 @@ def quantise_model(
         )
         raise BioprobeError(msg)
     calibrating, checking = _choose(len(table), n_calibrated, n_checked)
-    pixels = [one for row in calibrating if (one := _read(exact, table, int(row))) is not None]
+    read = [_read(exact, table, int(row)) for row in calibrating]
+    pixels = [one for one in read if not isinstance(one, str)]
     if not pixels or not len(checking):
+        reasons = [one for one in read if isinstance(one, str)]
         msg = (
             f"{len(pixels):,} of {len(table):,} pictures can calibrate and {len(checking):,} are "
             "left to compare; name a folder of two readable pictures or more"
+            + (f" (the first cannot be read: {reasons[0]})" if reasons else "")
         )
         raise SourceError(msg)
     graph = scratch / GRAPH_NAME
@@ -192,12 +195,13 @@ def _choose(n_images: int, n_calibrated: int, n_checked: int) -> tuple[Rows, Row
     return places[first], np.delete(places, first)
 
 
-def _read(encoder: Encoder, table: ImageTable, row: int) -> Pixels | None:
+def _read(encoder: Encoder, table: ImageTable, row: int) -> Pixels | str:
+    """Return a picture as the encoder takes it, or why it cannot be read."""
     location = table.locate(row)
     try:
         return encoder.preprocess(decode_region(location.read_bytes(), location.region))
-    except (ImageReadError, OSError, ValueError):
-        return None
+    except (ImageReadError, OSError, ValueError) as error:
+        return str(error)
 
 
 def _embed(
