@@ -7,7 +7,9 @@ that takes several times as long, and what is done beside the products keeps one
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -27,11 +29,11 @@ class _Products:
         self._limits: Any = None
 
     def __enter__(self) -> int:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
         with self._lock:
             if not self._n_asking:
-                self._limits = threadpool_limits(1, user_api="blas")
+                self._limits = _find_blas(frozenset(_WITH_PRODUCTS & sys.modules.keys())).limit(
+                    limits=1, user_api="blas"
+                )
                 said = self._limits.get_original_num_threads()
                 self._n_threads = said["blas"] or 1
             self._n_asking += 1
@@ -45,6 +47,18 @@ class _Products:
 
 
 _PRODUCTS = _Products()
+
+
+# Each brings a library of products of its own.
+_WITH_PRODUCTS = {"faiss", "numpy", "scipy.linalg", "torch"}
+
+
+@functools.cache
+def _find_blas(_loaded: frozenset[str]) -> Any:  # noqa: ANN401 - threadpoolctl has no types
+    """Find what makes products, which takes as long as many a piece of work."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
 
 
 def each_alone() -> contextlib.AbstractContextManager[int]:
