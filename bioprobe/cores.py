@@ -31,9 +31,7 @@ class _Products:
     def __enter__(self) -> int:
         with self._lock:
             if not self._n_asking:
-                self._limits = _find_blas(frozenset(_WITH_PRODUCTS & sys.modules.keys())).limit(
-                    limits=1, user_api="blas"
-                )
+                self._limits = limit_products(1)
                 said = self._limits.get_original_num_threads()
                 self._n_threads = said["blas"] or 1
             self._n_asking += 1
@@ -59,6 +57,18 @@ def _find_blas(_loaded: frozenset[str]) -> Any:  # noqa: ANN401 - threadpoolctl 
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController()
+
+
+def limit_products(n_threads: int | None) -> Any:  # noqa: ANN401 - threadpoolctl has no types
+    """Have matrix products run in so many threads, until the context manager returned is left.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        None leaves them as they are.
+    """
+    loaded = frozenset(_WITH_PRODUCTS & sys.modules.keys())
+    return _find_blas(loaded).limit(limits=n_threads, user_api="blas")
 
 
 def each_alone() -> contextlib.AbstractContextManager[int]:

@@ -111,17 +111,13 @@ class StoredVectors:
         vectors : ndarray of float32, shape (n, dim), unit rows
             Not copied where the whole chunk is allowed and stored so.
         """
-        for part in self.split(allowed, _CHUNK_ROWS):
-            yield self.read(part, allowed)
+        for part in self._choose_parts(allowed, _CHUNK_ROWS):
+            rows, chunk = self._choose(part, allowed)
+            yield rows, widen(chunk)
 
-    def split(self, allowed: Mask, n_rows: int) -> Iterator[slice]:
+    def _choose_parts(self, allowed: Mask, n_rows: int) -> Iterator[slice]:
         """Return rows one after the other, no more than so many at once, with an allowed one."""
         return (part for part in self._split(n_rows) if allowed[part].any())
-
-    def read(self, part: slice, allowed: Mask) -> tuple[Rows, Vectors]:
-        """Read the allowed rows of what :meth:`split` returned; as :meth:`iter_chunks` has them."""
-        rows, chunk = self._choose(part, allowed)
-        return rows, widen(chunk)
 
     def _choose(self, part: slice, allowed: Mask) -> tuple[Rows, npt.NDArray[Any]]:
         """Return the allowed rows of a part, and these as they are stored."""
@@ -144,7 +140,7 @@ class StoredVectors:
         products : ndarray of float32, shape (n, n_queries)
         """
         if self._held is None and self._is_half:
-            for part in self.split(allowed, _CHUNK_ROWS):
+            for part in self._choose_parts(allowed, _CHUNK_ROWS):
                 rows, chunk = self._choose(part, allowed)
                 yield rows, multiply_few(chunk, queries)
             return
@@ -152,7 +148,7 @@ class StoredVectors:
             for rows, chunk in self.iter_chunks(allowed):
                 yield rows, np.stack([chunk @ query for query in queries], axis=1)
             return
-        for part in self.split(allowed, len(self)):
+        for part in self._choose_parts(allowed, len(self)):
             chunk, inside = self._look(part), np.flatnonzero(allowed[part])
             products = np.stack([chunk @ query for query in queries], axis=1)
             every = len(inside) == len(chunk)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Protocol, Self
 
 import numpy as np
@@ -11,8 +10,8 @@ import numpy.typing as npt
 from scipy.linalg import eigh
 from scipy.optimize import minimize
 from scipy.special import logsumexp
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+from bioprobe.cores import limit_products
 from bioprobe.probes.label_tree import LabelTree
 from bioprobe.types import Floats, Places
 
@@ -144,18 +143,12 @@ def minimise_loss(
     options = {"maxiter": max_iter, "gtol": tol, "ftol": 1e-9, "maxcor": 10}
     # Threads would wait for each other longer than they work on products so small.
     n_threads = 1 if rows.size * n_classes < _LEAST_WORK else None
-    with _find_blas().limit(limits=n_threads, user_api="blas"):
+    with limit_products(n_threads):
         found = minimize(measure, first.ravel(), jac=True, method="L-BFGS-B", options=options)
     end = found.x.reshape(shape) * scale
     weights = (basis.directions @ end[:-1].astype(rows.dtype)).astype(rows.dtype)
     biases = end[-1].astype(rows.dtype) - basis.mean @ weights
     return Fit(weights, biases, int(found.nit), end)
-
-
-@functools.cache
-def _find_blas() -> ThreadpoolController:
-    # Of numpy and scipy, which are loaded here; to look for them takes as long as a small search.
-    return ThreadpoolController()
 
 
 class TreeLoss:
