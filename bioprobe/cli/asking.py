@@ -46,7 +46,7 @@ def demo(done: Demonstration) -> None:
     typer.echo(done.page.absolute().as_uri())
 
 
-@command(app, "face.store:embed", shows=False)
+@command(app, "face.filling:embed", shows=False)
 def embed(store: Store) -> None:
     """Turn images into vectors in a store; only what is new is encoded.
 
