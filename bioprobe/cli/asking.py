@@ -112,8 +112,8 @@ _TERMS = ("image", "text", "row", "minus_image", "minus_text", "minus_row")
 
 
 @command(
-    app, "face.asking:Asks.search", encodes=True, sources="--in", bare=_read_terms, chooses=True,
-    when={"save_mask": Without("sources")}, in_order=("weight", _TERMS), also="also",
+    app, "face.searching:Seeks.search", encodes=True, sources="--in", bare=_read_terms,
+    chooses=True, when={"save_mask": Without("sources")}, in_order=("weight", _TERMS), also="also",
 )  # fmt: skip
 def search(
     found: Neighbors,
@@ -139,7 +139,7 @@ def search(
     return f"wrote {count(found.write_page(html, html_order), 'picture')} to {html}"
 
 
-@command(app, "face.asking:Asks.filter", name="filter", encodes=True, sources="-", chooses=True)
+@command(app, "face.quality:Sifts.filter", name="filter", encodes=True, sources="-", chooses=True)
 def filter_images(
     found: NoiseFilter | Repeats | Flaws,
     *,
@@ -177,7 +177,7 @@ def filter_images(
     return f"wrote {count(found.write_page(html, **by_name), 'picture')} to {html}"
 
 
-@command(app, "face.asking:Asks.dedupe", sources="-", chooses=True)
+@command(app, "face.quality:Sifts.dedupe", sources="-", chooses=True)
 def dedupe(
     found: Duplicates | Overlap,
     *,
@@ -317,7 +317,7 @@ def explain(
     return "; ".join(said)
 
 
-@command(app, "face.asking:Asks.describe", sources="-")
+@command(app, "face.quality:Sifts.describe", sources="-")
 def describe(found: Description) -> None:
     """Describe the images before any learning: classes, imbalance, sizes, modes, copies, holes.
 
@@ -327,15 +327,15 @@ def describe(found: Description) -> None:
 
 @command(
     app,
-    "face.learning:Learns.split",
+    "face.splitting:Splits.split",
     instead={
         "show": (
             Option("Only show the split of that name."),
-            "face.learning:Learns.show_split",
+            "face.splitting:Splits.show_split",
         ),
         "list_all": (
             Option("Only list the splits.", ("--list",)),
-            "face.learning:Learns.splits",
+            "face.splitting:Splits.splits",
         ),
     },
 )
@@ -364,7 +364,7 @@ def _write_found(
 
 @command(
     app,
-    "face.learning:Learns.evaluate",
+    "face.evaluating:Evaluates.evaluate",
     narrows=("labels",),
     encodes=True,
     write=_write_found,

@@ -9,7 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from bioprobe.options import LOCAL, Mask, Part, Where, WhichLabels, question, split_names
+from bioprobe.options import (
+    LOCAL,
+    Mask,
+    Part,
+    Where,
+    WhichLabels,
+    list_given,
+    question,
+    split_names,
+)
 from bioprobe.result import WARNING, Note, Notes
 
 if TYPE_CHECKING:
@@ -215,6 +224,15 @@ class Opened:
             View.of(view), model=self._model, device=self._device, notes=tuple(notes),
             texts=self._find_texts,
         )  # fmt: skip
+
+    def _open_others(
+        self, folders: str | Path | Sequence[str | Path] | None
+    ) -> list[EmbeddingStore]:
+        """Open further stores, whose labels count as those of this one do."""
+        from bioprobe.store import EmbeddingStore
+
+        counts = self._view.store.counts
+        return [EmbeddingStore.open(one).counting(counts) for one in list_given(folders)]
 
     def _on(self, engine: str, threads: int | None) -> Self:
         """Return the same images, of which parts are asked where an engine is."""

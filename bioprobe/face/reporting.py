@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from bioprobe.errors import MisuseError
 from bioprobe.face.counting import Counts
 from bioprobe.face.estimating import Infers
+from bioprobe.face.evaluating import Evaluates
 from bioprobe.face.mapping import Maps
 from bioprobe.face.reviewing import Reviews
 from bioprobe.face.robustness import Tries
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from bioprobe.zeroshot.candidates import ClassNames
 
 
-class Reports(Tries, Counts, Infers, Reviews, Maps):
+class Reports(Tries, Counts, Infers, Evaluates, Reviews, Maps):
     """What is told of a store on a page."""
 
     @question

@@ -25,9 +25,11 @@ from bioprobe.face.opened import TextFinder, find_texts
 from bioprobe.face.pictures import Sources, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
 from bioprobe.face.provisional import Provisionals
+from bioprobe.face.quality import Sifts
 from bioprobe.face.removing import Removes
 from bioprobe.face.reporting import Reports
 from bioprobe.face.reviewing import Reviews
+from bioprobe.face.searching import Seeks
 from bioprobe.face.sending import Sends
 from bioprobe.face.showing import Shows
 from bioprobe.face.taxa import Names
@@ -72,6 +74,8 @@ class Store(
     Identifies,
     Reviews,
     Corrects,
+    Seeks,
+    Sifts,
     Names,
     Texts,
     Exports,
