@@ -39,7 +39,7 @@ from bioprobe.exporting.form import (
 )
 from bioprobe.exporting.places import Place, read_place
 from bioprobe.files import parse_json
-from bioprobe.result import WARNING, Note
+from bioprobe.result import WARNING, Note, name_some
 from bioprobe.taxonomy import RANKS, Rank, Taxon
 from bioprobe.taxonomy.columns import spell_column
 
@@ -80,11 +80,7 @@ class _Missing:
         self.of.setdefault(field, []).append(where)
 
     def describe(self) -> str:
-        return "; ".join(
-            f"{field} of {', '.join(where[:3])}"
-            + (f" and {len(where) - 3:,} more" if len(where) > 3 else "")
-            for field, where in self.of.items()
-        )
+        return "; ".join(f"{field} of {name_some(where)}" for field, where in self.of.items())
 
     def refuse(self) -> None:
         msg = (

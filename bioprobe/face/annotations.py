@@ -18,7 +18,7 @@ from bioprobe.face.written import (
     take_back,
 )
 from bioprobe.options import RANK_NAMES, Option, list_given, question
-from bioprobe.result import PROBLEM, WARNING, Listing, Note, Table, count
+from bioprobe.result import PROBLEM, WARNING, Listing, Note, Table, count, name_some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,7 +203,8 @@ class Corrects(Opened):
             if path is not None:
                 found, _, unknown = find_paths(store, [str(one) for one in list_given(path)])
                 if unknown:
-                    text = f"{len(unknown):,} pictures are not in {self.folder}: {_name(unknown)}"
+                    shown = name_some(unknown)
+                    text = f"{len(unknown):,} pictures are not in {self.folder}: {shown}"
                     if not len(found) and not rows:
                         raise SelectionError(text)
                     said.append(Note(text, PROBLEM))
@@ -718,8 +719,3 @@ def _tell_log(log: Log, rows: Sequence[int], chosen: Sequence[Annotation]) -> li
     if not chosen:
         said.append(Note("nobody annotated these pictures; see: bioprobe annotations add --help"))
     return said
-
-
-def _name(names: Sequence[str]) -> str:
-    shown = ", ".join(map(str, names[:_SHOWN]))
-    return f"{shown} and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else shown

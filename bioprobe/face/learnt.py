@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.face.opened import name_counts
-from bioprobe.result import WARNING, Note
+from bioprobe.result import WARNING, Note, name_some
 
 if TYPE_CHECKING:
     from bioprobe.evaluation import Evaluation
@@ -150,10 +150,9 @@ def describe_split(counted: PartCounts) -> list[str | Note]:
     said += _describe_times(about)
     unknown = about.get("unknown_values", {})
     if unknown:
-        listed = ", ".join(f"{value} ({n})" for value, n in list(unknown.items())[:_SHOWN_CLASSES])
-        more = f" and {len(unknown) - _SHOWN_CLASSES} more" if len(unknown) > _SHOWN_CLASSES else ""
+        listed = name_some((f"{value} ({n})" for value, n in unknown.items()), _SHOWN_CLASSES)
         said.append(Note(f"WARNING: {sum(unknown.values()):,} images are in no part: values of "
-                         f"{about['column']} that are none: {listed}{more}; say --parts "
+                         f"{about['column']} that are none: {listed}; say --parts "
                          "train=VALUE,test=VALUE", WARNING))  # fmt: skip
     said += _describe_lacks(counted)
     said += _describe_held(about)
