@@ -514,8 +514,7 @@ def _measure_level(
     level: str, pairs: Sequence[tuple[str, str]], units: npt.NDArray[Any], how: Comparing
 ) -> Agreement:
     folded = [(one.casefold(), other.casefold()) for one, other in pairs]
-    place_of = {name: at for at, name in enumerate(dict.fromkeys(n for p in folded for n in p))}
-    first, second = (np.array([place_of[p[side]] for p in folded]) for side in (0, 1))
+    first, second = _number(folded)
     resamples = _resample(units, how)
     agree = first == second
     return Agreement(
@@ -549,10 +548,15 @@ def _measure_answers(
         for (one, other), kind, kept in zip(named, relations, judged.tolist(), strict=True)
         if kept
     ]
+    kappa = measure_kappa(*_number(pairs), resamples)
+    return Agreement(ANSWER, len(pairs), int(agree.sum()), share, kappa)
+
+
+def _number(pairs: Sequence[tuple[str, str]]) -> tuple[Places, Places]:
+    """Return the numbers of names on either side, one number a name."""
     place_of = {name: at for at, name in enumerate(dict.fromkeys(n for p in pairs for n in p))}
     first, second = (np.array([place_of[p[side]] for p in pairs]) for side in (0, 1))
-    kappa = measure_kappa(first, second, resamples)
-    return Agreement(ANSWER, len(pairs), int(agree.sum()), share, kappa)
+    return first, second
 
 
 def _resample(units: npt.NDArray[Any], how: Comparing) -> Resamples:

@@ -70,7 +70,7 @@ from bioprobe.task.sequences import (
 )
 from bioprobe.task.target import Classes, hash_rows, label_rows
 from bioprobe.task.task import Task
-from bioprobe.types import Doubles, Mask, Names, Places, Rows, Scores, Settings
+from bioprobe.types import Doubles, Mask, Places, Rows, Scores, Settings
 from bioprobe.zeroshot.fusion import get_made_of
 from bioprobe.zeroshot.text_head import read_head
 
@@ -746,7 +746,9 @@ def _gather_test(
         truth,
         training,
         split.folds,
-        _draw_by_content(task, rows, split.groups[rows], n_resamples),
+        Resamples.of_groups(
+            split.groups[rows], n_resamples, task.seed, order=task.store.images.order(rows)
+        ),
         kept[rows] if kept is not None else None,
         _find_positive(classes, taught, truth, positive),
         pictured=pictured,
@@ -779,17 +781,10 @@ def _join_sequences(test: _Test, how: Pooling, n_resamples: int) -> _Test:
     groups = task.need_split().groups[rows]
     return dataclasses.replace(
         test, rows=rows, truth=truth[judged], kept=kept, units=units,
-        resamples=_draw_by_content(task, rows, groups, n_resamples),
+        resamples=Resamples.of_groups(
+            groups, n_resamples, task.seed, order=task.store.images.order(rows)
+        ),
     )  # fmt: skip
-
-
-def _draw_by_content(task: Task, rows: Rows, groups: Names, n_resamples: int) -> Resamples:
-    """Draw judged images by what they are: the order of rows in the store must say nothing."""
-    order = task.store.images.order(rows)
-    drawn = Resamples.of_groups(groups[order], n_resamples, task.seed)
-    clusters = np.empty(len(rows), dtype=np.int64)
-    clusters[order] = drawn.clusters
-    return dataclasses.replace(drawn, clusters=clusters)
 
 
 def _find_positive(

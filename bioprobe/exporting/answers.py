@@ -213,6 +213,11 @@ class Answers:
         """Pictures that could not be read."""
         return [one for one in self.pictures if one.failure]
 
+    def tell_failed(self) -> list[str]:
+        """Say how many pictures could not be read, for a format that has no place for them."""
+        n_failed = len(self.failed)
+        return [f"{n_failed:,} pictures that could not be read are left out"] if n_failed else []
+
     @property
     def observations(self) -> Iterator[tuple[Picture, Observation]]:
         """All observations, each with its picture."""

@@ -149,8 +149,7 @@ def write_camtrap_dp(
             f"{package.n_moved:,} cells of columns that Camtrap DP does not know stand among tags "
             "and comments now"
         )
-    if answers.failed:
-        notes.append(f"{len(answers.failed):,} pictures that could not be read are left out")
+    notes += answers.tell_failed()
     write_package(target, package, safe=options.safe_csv)
     return notes
 

@@ -291,12 +291,10 @@ class Groups(Opened):
         StoreError
             If there is no such column.
         """
-        import pandas as pd
-
         from bioprobe.store.computed import remove_column
 
         remove_column(self._view.store, name)
-        return Table(pd.DataFrame()).say([f"removed the clusters {name} from {self.folder}"])
+        return self._tell_removed(f"clusters {name}")
 
     def _read_points(self, name: str, said: list[Note | str]) -> tuple[View, Vectors]:
         """Return the pictures that have a place on a map that the store keeps, and the places."""

@@ -188,15 +188,13 @@ class Keeps(Opened):
         StoreError
             If there is no such mask.
         """
-        import pandas as pd
-
         from bioprobe.store.selections import remove_selection
 
         if name.startswith(SPLITS):
             msg = f"{name} is a split, no mask; a split of the same name takes its place"
             raise StoreError(msg)
         remove_selection(self._view.store, name)
-        return Table(pd.DataFrame()).say([f"removed the mask {name} from {self.folder}"])
+        return self._tell_removed(f"mask {name}")
 
     @question
     def index(

@@ -461,12 +461,10 @@ class Learns(Opened):
     @question
     def remove_probe(self, name: ProbeName) -> Table:
         """Forget a probe."""
-        import pandas as pd
-
         from bioprobe.learning.keeping import remove_probe
 
         remove_probe(self._view.store, name)
-        return Table(pd.DataFrame()).say([f"removed the probe {name} from {self.folder}"])
+        return self._tell_removed(f"probe {name}")
 
     @question
     def predict(

@@ -304,12 +304,10 @@ class Maps(Opened):
         StoreError
             If there is no such map.
         """
-        import pandas as pd
-
         from bioprobe.store.maps import remove_map
 
         remove_map(self.folder, name)
-        return Table(pd.DataFrame()).say([f"removed the map {name} from {self.folder}"])
+        return self._tell_removed(f"map {name}")
 
 
 def _find_other(kept: KeptMap, given: dict[str, int | None]) -> str:

@@ -19,7 +19,7 @@ from bioprobe.options import (
     question,
     split_names,
 )
-from bioprobe.result import WARNING, Note, Notes
+from bioprobe.result import WARNING, Note, Notes, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,6 +233,11 @@ class Opened:
 
         counts = self._view.store.counts
         return [EmbeddingStore.open(one).counting(counts) for one in list_given(folders)]
+
+    def _tell_removed(self, what: str) -> Table:
+        import pandas as pd
+
+        return Table(pd.DataFrame()).say([f"removed the {what} from {self.folder}"])
 
     def _on(self, engine: str, threads: int | None) -> Self:
         """Return the same images, of which parts are asked where an engine is."""
