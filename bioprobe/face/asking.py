@@ -293,9 +293,9 @@ class Asks(Opened):
         ...                                       "young": "a young animal"})  # doctest: +SKIP
         """
         from bioprobe.content import ContentRules
+        from bioprobe.face.lists import open_list
         from bioprobe.face.pages import pool_answers, show_answers_of
         from bioprobe.face.pictured import Pictured
-        from bioprobe.face.taxa import open_list
         from bioprobe.face.zeroshot import (
             Adapter,
             Asked,

@@ -210,7 +210,7 @@ class Groups(Opened):
         from bioprobe.clustering.naming import propose_names
         from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Clusters
-        from bioprobe.face.taxa import open_list
+        from bioprobe.face.lists import open_list
         from bioprobe.images.image_table import read_level
         from bioprobe.store.computed import check_name
         from bioprobe.taxonomy import Rank

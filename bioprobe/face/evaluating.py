@@ -21,8 +21,8 @@ from bioprobe.face.learnt import (
     describe_evaluation,
     describe_gains,
 )
+from bioprobe.face.lists import open_list
 from bioprobe.face.splitting import Against, Splits
-from bioprobe.face.taxa import open_list
 from bioprobe.options import (
     Beside,
     GapSeconds,

@@ -395,7 +395,7 @@ class Explains(Opened):
     ) -> Candidates:
         """Find the classes that texts stand for; none where only texts are asked."""
         from bioprobe.explanation.candidates import from_phrases, from_question, from_texts
-        from bioprobe.face.taxa import open_list
+        from bioprobe.face.lists import open_list
         from bioprobe.face.zeroshot import Asked, Wording, find_head, find_named, put_taxa
         from bioprobe.images.image_table import read_level
         from bioprobe.prompts import read_templates

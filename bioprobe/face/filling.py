@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from bioprobe.access import exists
 from bioprobe.errors import MisuseError, SourceError
+from bioprobe.face.lists import open_names, read_rank_columns
 from bioprobe.face.opened import tell_emptied, tell_placeholders
 from bioprobe.face.pictures import count_outcomes
 from bioprobe.face.store import DEFAULT_STORE, Store
-from bioprobe.face.taxa import open_names, read_rank_columns
 from bioprobe.options import (
     BOTH,
     ENGINES,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError, SelectionError, StoreError
+from bioprobe.face.lists import read_rank_columns
 from bioprobe.face.opened import Opened, tell_emptied, tell_placeholders
-from bioprobe.face.taxa import read_rank_columns
 from bioprobe.options import (
     TEXT_HEAD,
     Level,

@@ -15,8 +15,8 @@ from bioprobe.face.learnt import (
     describe_stack,
     describe_trials,
 )
+from bioprobe.face.lists import open_list
 from bioprobe.face.opened import Opened
-from bioprobe.face.taxa import open_list
 from bioprobe.options import (
     LOCAL,
     RANK_NAMES,

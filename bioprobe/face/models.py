@@ -215,8 +215,8 @@ def quantise(
 
     from bioprobe.embedding.quantising import quantise_model
     from bioprobe.encoders import load_encoder
+    from bioprobe.face.lists import read_rank_columns
     from bioprobe.face.pictures import count_outcomes
-    from bioprobe.face.taxa import read_rank_columns
     from bioprobe.options import list_given
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.taxonomy import Rank

@@ -273,8 +273,8 @@ class Sifts(Opened):
                 {"blurred": blurred_below, "dark": dark_below},
             )
         from bioprobe.face.chosen import read_fields
+        from bioprobe.face.lists import read_rank_columns
         from bioprobe.face.quality_pages import NoiseFilter
-        from bioprobe.face.taxa import read_rank_columns
         from bioprobe.images.image_table import read_level
         from bioprobe.quality.noise import (
             filter_by_content,

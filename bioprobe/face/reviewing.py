@@ -203,7 +203,7 @@ class Reviews(Learns, Corrects):
         """Return the names of classes that are known, their texts where these are wanted."""
         import numpy as np
 
-        from bioprobe.face.taxa import open_list
+        from bioprobe.face.lists import open_list
         from bioprobe.reviewing.learner import ClassTexts
 
         store = self._view.store

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import SourceError
+from bioprobe.face.adding import Adds
 from bioprobe.face.annotating import Annotates
 from bioprobe.face.annotations import Corrects
 from bioprobe.face.browsing import Browses
@@ -21,6 +22,7 @@ from bioprobe.face.finetuning import Finetunes
 from bioprobe.face.identifying import Identifies
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.mapping import Maps
+from bioprobe.face.naming import Names
 from bioprobe.face.opened import TextFinder, find_texts
 from bioprobe.face.pictures import Sources, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
@@ -32,7 +34,6 @@ from bioprobe.face.reviewing import Reviews
 from bioprobe.face.searching import Seeks
 from bioprobe.face.sending import Sends
 from bioprobe.face.showing import Shows
-from bioprobe.face.taxa import Names
 from bioprobe.options import (
     BOTH,
     AllowOutside,
@@ -76,6 +77,7 @@ class Store(
     Corrects,
     Seeks,
     Sifts,
+    Adds,
     Names,
     Texts,
     Exports,
