@@ -19,7 +19,7 @@ from bioprobe.conservation import (
     find_members,
 )
 from bioprobe.errors import ProbeError, SelectionError
-from bioprobe.evaluation.evaluate import gather_answers
+from bioprobe.evaluation.answers import gather_answers
 from bioprobe.evaluation.metrics import score_binary
 from bioprobe.evaluation.paired import compare_pairs
 from bioprobe.images.image_table import ImageTable
