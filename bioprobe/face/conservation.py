@@ -47,7 +47,6 @@ TABLES = ("images", "counts", "taxa", "comparison")
 _HELD = 8_000_000
 # Taxa that are asked of the Red List in one go.
 _MOST_ASKED = 20_000
-_SHOWN = 5
 # Columns of other tools whose words are read already.
 _OF_TOOLS = frozenset({"classification", "taxon", "answer", "rank", "also", "row"})
 

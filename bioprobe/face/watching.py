@@ -53,13 +53,6 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str], None]
 
-# Pictures of before that are asked at once.
-_AT_ONCE = 2048
-# Looking takes no more than this share of the time.
-_LOOKING_SHARE = 0.2
-_LEAST_PAUSE_S = 0.05
-# Tries of an alert in a run that ends by itself.
-_TRIES_AT_END = 3
 # Least probability of an alert.
 _OVER = 0.9
 # More than all classes that there are.
