@@ -29,7 +29,7 @@ from bioprobe.store.view import View
 from bioprobe.tables import TABLE_SUFFIXES, find_ending, read_table
 from bioprobe.task.beside import UNREADABLE
 from bioprobe.taxonomy import RANKS
-from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, read_labels, spell_column
+from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, read_labels, spell_column, spell_columns
 from bioprobe.types import Doubles
 
 if TYPE_CHECKING:
@@ -417,7 +417,7 @@ def _sure(score: float) -> float:
 
 def _read_scores(frame: pd.DataFrame) -> Doubles:
     """Return how sure each row is, by the first column that says so in numbers."""
-    by_spelling = {spell_column(str(name)): name for name in reversed(list(frame.columns))}
+    by_spelling = spell_columns(frame.columns)
     scores = np.full(len(frame), np.nan)
     for spelling in _SCORES:
         if spelling not in by_spelling:

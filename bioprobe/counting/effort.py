@@ -23,7 +23,7 @@ from bioprobe.errors import SelectionError, SourceError
 from bioprobe.images.times import Times, read_zone
 from bioprobe.result import WARNING, Note, Notes, name_some
 from bioprobe.tables import open_table
-from bioprobe.taxonomy.columns import spell_column
+from bioprobe.taxonomy.columns import find_first, spell_column, spell_columns
 from bioprobe.types import Mask, Names
 
 if TYPE_CHECKING:
@@ -320,10 +320,9 @@ class _Table:
         self.locate = locate
         self.notes: list[Note] = []
         self.is_zoned = False
-        self._spelled = {spell_column(name): name for name in reversed(frame.columns)}
+        self._spelled = spell_columns(frame.columns)
         self._columns = {
-            meaning: next((self._spelled[one] for one in names if one in self._spelled), None)
-            for meaning, names in CALLED.items()
+            meaning: find_first(names, self._spelled) for meaning, names in CALLED.items()
         }
         if self._columns["start"] is None or not any(self._columns[one] for one in _OWN):
             msg = (

@@ -41,7 +41,7 @@ from bioprobe.exporting.places import Place, read_place
 from bioprobe.files import parse_json
 from bioprobe.result import WARNING, Note, name_some
 from bioprobe.taxonomy import RANKS, Rank, Taxon
-from bioprobe.taxonomy.columns import spell_column
+from bioprobe.taxonomy.columns import find_first, spell_column, spell_columns
 
 # How people call the columns of a table of deployments, beside the standard's own names.
 _CALLED = {
@@ -299,11 +299,11 @@ def _read_deployments(options: ExportOptions) -> dict[str, Row]:
     from bioprobe.cells import write_cells
 
     frame = options.deployments
-    spelled = {spell_column(name): name for name in frame.columns}
+    spelled = spell_columns(frame.columns)
     columns = {}
     for field in FIELDS[DEPLOYMENTS]:
         names = (spell_column(field), *_CALLED.get(field, ()))
-        name = next((spelled[one] for one in names if one in spelled), None)
+        name = find_first(names, spelled)
         if name is not None:
             columns[field] = write_cells(frame[name]).fillna("").tolist()
     if "deploymentID" not in columns and "locationID" in columns:

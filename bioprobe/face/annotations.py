@@ -17,6 +17,7 @@ from bioprobe.face.written import (
     place_of,
     take_back,
 )
+from bioprobe.names import find_nearest
 from bioprobe.options import RANK_NAMES, Option, list_given, question
 from bioprobe.result import PROBLEM, WARNING, Listing, Note, Table, count, name_some
 
@@ -678,7 +679,6 @@ def _describe(
 
 def _tell_misspelt(annotations: Sequence[Annotation], store: Any) -> list[Note]:  # noqa: ANN401
     """Warn of values that are new to the store, and nearly those that it knows."""
-    from bioprobe.names import find_nearest
     from bioprobe.store.added_taxa import find_added_taxa
     from bioprobe.taxonomy import Rank
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from bioprobe.content import ContentRules
+from bioprobe.face.lists import open_list
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     LOCAL,
@@ -292,8 +294,6 @@ class Asks(Opened):
         >>> store.zeroshot("life_stage", classes={"adult": ["an adult", "a grown animal"],
         ...                                       "young": "a young animal"})  # doctest: +SKIP
         """
-        from bioprobe.content import ContentRules
-        from bioprobe.face.lists import open_list
         from bioprobe.face.pages import pool_answers, show_answers_of
         from bioprobe.face.pictured import Pictured
         from bioprobe.face.zeroshot import (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.errors import SelectionError
+from bioprobe.face.lists import open_list
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     RANK_NAMES,
@@ -210,7 +211,6 @@ class Groups(Opened):
         from bioprobe.clustering.naming import propose_names
         from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Clusters
-        from bioprobe.face.lists import open_list
         from bioprobe.images.image_table import read_level
         from bioprobe.store.computed import check_name
         from bioprobe.taxonomy import Rank

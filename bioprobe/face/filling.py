@@ -14,6 +14,7 @@ from bioprobe.face.lists import open_names, read_rank_columns
 from bioprobe.face.opened import tell_emptied, tell_placeholders
 from bioprobe.face.pictures import count_outcomes
 from bioprobe.face.store import DEFAULT_STORE, Store
+from bioprobe.files import check_new_folder, remove_folder
 from bioprobe.options import (
     BOTH,
     ENGINES,
@@ -38,7 +39,7 @@ from bioprobe.options import (
     split_names,
     write_flag,
 )
-from bioprobe.progress import Progress
+from bioprobe.progress import Progress, Step
 from bioprobe.result import FACT, PROBLEM, WARNING, Note
 
 if TYPE_CHECKING:
@@ -667,9 +668,7 @@ def _tell_reasons(summary: EmbedSummary) -> str:
 def _embed_on_ray(table: Listing, settings: Settings, progress: Progress | None) -> EmbedSummary:
     """Embed on a Ray cluster into shares, make the store of them, and remove them."""
     from bioprobe.embedding.on_ray import embed_on_ray
-    from bioprobe.files import check_new_folder, remove_folder
     from bioprobe.merging import merge_stores
-    from bioprobe.progress import Step
 
     if exists(settings.store):
         # Before hours of work that could not be kept.

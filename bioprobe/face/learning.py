@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.errors import MisuseError
+from bioprobe.errors import BioprobeError, MisuseError
 from bioprobe.face.learnt import (
     describe_fit,
     describe_missing,
@@ -17,6 +17,7 @@ from bioprobe.face.learnt import (
 )
 from bioprobe.face.lists import open_list
 from bioprobe.face.opened import Opened
+from bioprobe.files import parse_json
 from bioprobe.options import (
     LOCAL,
     RANK_NAMES,
@@ -53,6 +54,7 @@ from bioprobe.options import (
     question,
     split_names,
 )
+from bioprobe.progress import Step
 from bioprobe.registry import METHODS
 from bioprobe.result import Note, Table
 
@@ -387,7 +389,6 @@ class Learns(Opened):
         """
         from bioprobe.learning.keeping import find_folder
         from bioprobe.learning.tune import tune_probe
-        from bioprobe.progress import Step
         from bioprobe.prompts import read_templates
 
         find_folder(self._view.store, name)
@@ -446,7 +447,6 @@ class Learns(Opened):
         """List the probes that the store keeps, one a row; a damaged one says its problem."""
         import pandas as pd
 
-        from bioprobe.errors import BioprobeError
         from bioprobe.learning.kept import list_probes
 
         rows: list[dict[str, Any]] = []
@@ -798,7 +798,6 @@ class Learns(Opened):
 
 
 def _read_settings(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str, Any]:
-    from bioprobe.files import parse_json
 
     if given is None or isinstance(given, Mapping):
         return dict(given or {})

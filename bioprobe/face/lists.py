@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioprobe.errors import MisuseError
+from bioprobe.options import list_given
 
 if TYPE_CHECKING:
     from bioprobe.prompts import PromptSet
@@ -47,7 +48,6 @@ def open_list(
 
 def read_rank_columns(given: Mapping[str, str] | str | Sequence[str] | None) -> dict[Rank, str]:
     """Read what ``--rank-column`` says: rank to column, or ``rank=column``."""
-    from bioprobe.options import list_given
     from bioprobe.taxonomy import Rank
 
     if isinstance(given, Mapping):

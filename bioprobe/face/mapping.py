@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
-from bioprobe.errors import MisuseError, StoreError, UnreadableError
+from bioprobe.errors import BioprobeError, MisuseError, StoreError, UnreadableError
 from bioprobe.face.opened import Opened
 from bioprobe.options import Option, SeedOption, question
 from bioprobe.result import WARNING, Note, Table
@@ -250,7 +250,6 @@ class Maps(Opened):
         """
         import pandas as pd
 
-        from bioprobe.errors import BioprobeError
         from bioprobe.learning.kept import list_probes
         from bioprobe.mapping.classes import list_levels
 

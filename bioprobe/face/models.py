@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from bioprobe.face.lists import read_rank_columns
 from bioprobe.options import (
     Backend,
     Device,
@@ -13,6 +14,7 @@ from bioprobe.options import (
     Precision,
     RankColumns,
     With,
+    list_given,
     question,
 )
 from bioprobe.progress import Progress
@@ -218,9 +220,7 @@ def quantise(
 
     from bioprobe.embedding.quantising import quantise_model
     from bioprobe.encoders import load_encoder
-    from bioprobe.face.lists import read_rank_columns
     from bioprobe.face.pictures import count_outcomes
-    from bioprobe.options import list_given
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.taxonomy import Rank
 

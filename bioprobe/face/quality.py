@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from bioprobe.face.lists import read_rank_columns
 from bioprobe.face.opened import Opened, name_counts, tell_placeholders
 from bioprobe.options import (
     LOCAL,
@@ -273,7 +274,6 @@ class Sifts(Opened):
                 {"blurred": blurred_below, "dark": dark_below},
             )
         from bioprobe.face.chosen import read_fields
-        from bioprobe.face.lists import read_rank_columns
         from bioprobe.face.quality_pages import NoiseFilter
         from bioprobe.images.image_table import read_level
         from bioprobe.quality.noise import (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.opened import Opened, find_texts
+from bioprobe.files import read_lines
 from bioprobe.options import Option, Without, list_given, question
 from bioprobe.progress import Progress
 from bioprobe.result import PROBLEM, WARNING, Note, Table, name_some
@@ -281,7 +282,6 @@ def _is_in(rows: Rows, others: Rows) -> Any:  # noqa: ANN401 - a mask
 
 
 def _read_paths(paths: str | Path | Sequence[str | Path]) -> list[str]:
-    from bioprobe.files import read_lines
 
     if not isinstance(paths, str | Path):
         return [str(path) for path in paths]

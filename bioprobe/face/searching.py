@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.errors import MisuseError
+from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.opened import Opened, name_counts
+from bioprobe.files import prompts_dir, read_lines
 from bioprobe.options import (
     LOCAL,
     Engine,
@@ -311,7 +312,6 @@ class Seeks(Opened):
         deduplicate: bool, exact: bool,
     ) -> tuple[index.Neighbors, list[Note | str]]:  # fmt: skip
         """Ask further stores the same, and put all answers into one ranking."""
-        from bioprobe.errors import SelectionError
         from bioprobe.index import find_in_other, join_neighbors, search
         from bioprobe.quality.against import check_encoders
         from bioprobe.store.view import View
@@ -377,7 +377,6 @@ def _weigh(
 
 def _read_background(named: Sequence[str]) -> list[str]:
     """Return background texts, each once: phrases of sets, lines of files, and texts."""
-    from bioprobe.files import prompts_dir, read_lines
     from bioprobe.quality.noise import read_noise_prompts
 
     shipped = {file.stem for file in (prompts_dir() / "noise").glob("*.toml")}

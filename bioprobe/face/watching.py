@@ -17,6 +17,7 @@ from bioprobe.errors import (
     PromptError,
 )
 from bioprobe.face.store import DEFAULT_STORE, Store
+from bioprobe.names import suggest
 from bioprobe.options import (
     RANK_NAMES,
     Device,
@@ -552,8 +553,6 @@ def _find_members(classes: Any, name: str) -> Any:  # noqa: ANN401 - a mask
         If none is.
     """
     import numpy as np
-
-    from bioprobe.names import suggest
 
     wanted = name.strip().casefold()
     named = [

@@ -24,7 +24,7 @@ from bioprobe.taxonomy.checklists import (
     Rule,
     read_place,
 )
-from bioprobe.taxonomy.columns import spell_column
+from bioprobe.taxonomy.columns import spell_columns
 from bioprobe.taxonomy.matching import LEAST_SIMILARITY, fold
 from bioprobe.taxonomy.scientific_names import read_name
 from bioprobe.taxonomy.taxonomy import agree_by_name
@@ -214,9 +214,7 @@ def _find_places(
     """Return the distinct places of the images, as far as rules ask, and that of each image."""
     import pandas as pd
 
-    spelt: dict[str, str] = {}
-    for column in view.images.columns:
-        spelt.setdefault(spell_column(column), str(column))
+    spelt = spell_columns(view.images.columns)
     columns = []
     for part in PLACE_PARTS:
         spellings = SITES_OF_PICTURES if part == SITE else PLACE_SPELLINGS[part]
