@@ -19,7 +19,7 @@ from bioprobe.errors import SourceError
 from bioprobe.images.regions import REGION
 from bioprobe.intervals import Draws, Interval, Resamples, find_interval
 from bioprobe.options import TABLES
-from bioprobe.result import WARNING, Note, Notes, Result
+from bioprobe.result import WARNING, Note, Notes, Result, name_some
 from bioprobe.taxonomy import RANKS, Rank
 from bioprobe.taxonomy.synonyms import accept_names
 from bioprobe.types import Doubles, Mask, Places, Rows, Scores
@@ -39,8 +39,7 @@ _NO_ANSWER = "(no answer)"
 _SPECIES = Rank.SPECIES.depth
 # Names that are the same in one kingdom or phylum are no homonyms.
 _REALMS = (Rank.KINGDOM.depth, Rank.PHYLUM.depth)
-# Chains and files that a note names.
-_SHOWN = 3
+# Chains that a note names.
 _MOVES_SHOWN = 5
 
 
@@ -615,7 +614,7 @@ def _describe(found: Comparison, column: str, n_renamed: int) -> list[Note | str
     said.append(f"{text}{len(files.only_second):,}")
     if files.ambiguous:
         text = f"{len(files.ambiguous):,} names of files may be several of the other, and are left "
-        said.append(Note(f"{text}out: {_list(files.ambiguous)}", WARNING))
+        said.append(Note(f"{text}out: {name_some(files.ambiguous)}", WARNING))
     if files.n_by_name:
         text = (
             f"{files.n_by_name:,} pictures are matched by the name of the file alone, as all "
@@ -667,7 +666,3 @@ def _write(kappa: Interval) -> str:
     if np.isnan(kappa.estimate):
         return "not defined, as there is one class alone"
     return str(kappa)
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")

@@ -222,8 +222,7 @@ def _describe_lacks(counted: PartCounts) -> list[str | Note]:
     alone = (train == 0) & (test > 0)
     unlearnt = [name for name, is_alone in zip(counted.names, alone, strict=True) if is_alone]
     if unlearnt:
-        shown = ", ".join(unlearnt[:_SHOWN_CLASSES])
-        shown += " …" if len(unlearnt) > _SHOWN_CLASSES else ""
+        shown = name_some(unlearnt, _SHOWN_CLASSES)
         n_images = int(test[train == 0].sum())
         text = f"WARNING: {len(unlearnt)} classes are in test and not in train; what learns has "
         said.append(Note(f"{text}their {n_images:,} images wrong: {shown}", WARNING))
@@ -265,7 +264,7 @@ def describe_small(about: Mapping[str, Any]) -> list[str]:
         said.append(f"  … and {n_more} more, in the provenance of --output FILE")
     always = about["always_train"]
     if always:
-        shown = ", ".join(always[:_SHOWN_CLASSES]) + (" …" if len(always) > _SHOWN_CLASSES else "")
+        shown = name_some(always, _SHOWN_CLASSES)
         said.append(
             f"of one group in train, so never held out in a fold: {len(always)} classes: {shown}"
         )

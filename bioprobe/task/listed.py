@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bioprobe.cells import name_cells
 from bioprobe.errors import PromptError
-from bioprobe.result import WARNING, Note
+from bioprobe.result import WARNING, Note, name_some
 from bioprobe.store.view import View
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
@@ -497,10 +497,9 @@ def _refuse_nothing(
         there = list(dict.fromkeys(
             _name_place(rule.where) for one in checklists for rule in one.rules if any(rule.where)
         ))  # fmt: skip
-        more = ", …" if len(there) > _SHOWN else ""
         msg = (
             f"{source} says nothing of where the {len(view):,} images were taken ({here}); it has "
-            f"rules for {', '.join(there[:_SHOWN])}{more}. Say where with --country, --admin1 or "
+            f"rules for {name_some(there)}. Say where with --country, --admin1 or "
             "--site, or leave it out"
         )
         raise PromptError(msg)

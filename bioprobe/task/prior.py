@@ -35,7 +35,7 @@ from bioprobe.files import reading_source
 from bioprobe.images.camera import CAPTURED_AT
 from bioprobe.images.times import read_times
 from bioprobe.names import unify
-from bioprobe.result import WARNING, Note
+from bioprobe.result import WARNING, Note, name_some
 from bioprobe.store.view import View
 from bioprobe.task.decisions import Decisions
 from bioprobe.task.predictions import Predictions
@@ -290,8 +290,7 @@ class Prior:
             said.append(Note(text, WARNING))
         others = [name for name in lacking if name not in places]
         if others:
-            listed = ", ".join(others[:_SHOWN]) + (" …" if len(others) > _SHOWN else "")
-            said.append(f"rows of a taxon that differ in {listed} are added up")
+            said.append(f"rows of a taxon that differ in {name_some(others, _SHOWN)} are added up")
         return said
 
 
