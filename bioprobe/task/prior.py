@@ -34,7 +34,7 @@ from bioprobe.errors import MisuseError, SelectionError, TaxonomyError
 from bioprobe.files import reading_source
 from bioprobe.images.camera import CAPTURED_AT
 from bioprobe.images.times import read_times
-from bioprobe.names import unify
+from bioprobe.names import fold
 from bioprobe.result import WARNING, Note, name_some
 from bioprobe.store.view import View
 from bioprobe.task.decisions import Decisions
@@ -475,19 +475,6 @@ class Weighed:
             f"{where}"
         )
         return [Note(text, WARNING)]
-
-
-def fold(text: str) -> str:
-    """Return the form in which names and values compare: case, blanks and ``_`` do not count.
-
-    Examples
-    --------
-    >>> fold("Panthera_leo ") == fold("panthera leo")
-    True
-    """
-    # Of ASCII there is one form, and of a million names the long way takes most of the time.
-    plain = text if text.isascii() else unify(text)
-    return " ".join(plain.replace("_", " ").split()).casefold()
 
 
 def read_prior(path: str | Path, *, floor: float = FLOOR) -> Prior:
