@@ -101,8 +101,8 @@ def read_view_vectors(
                 read = [at for at, pixels in zip(part, found, strict=True) if pixels is not None]
                 pixels = [one for one in found if one is not None]
                 if pixels:
-                    found = encode_in_batches(encoder, np.concatenate(pixels))
-                    vectors[read] = found.reshape(len(read), -1, found.shape[1])
+                    seen = encode_in_batches(encoder, np.concatenate(pixels))
+                    vectors[read] = seen.reshape(len(read), -1, seen.shape[1])
                     known[read] = True
                 if progress is not None:
                     done = start + len(part)
