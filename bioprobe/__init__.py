@@ -50,18 +50,12 @@ if TYPE_CHECKING:
     from bioprobe.face.comparing import compare
     from bioprobe.face.encoder import encoder
     from bioprobe.face.evaluation import Evaluation
+    from bioprobe.face.filling import embed
     from bioprobe.face.keeping import import_vectors
     from bioprobe.face.probe import Probe
     from bioprobe.face.sending import pull
     from bioprobe.face.sources import list_sources, show_source
-    from bioprobe.face.store import (
-        Store,
-        embed,
-        from_vectors,
-        merge,
-        open,
-        pictures,
-    )
+    from bioprobe.face.store import Store, from_vectors, merge, open, pictures
     from bioprobe.face.watching import watch
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
@@ -89,7 +83,7 @@ _HOMES = {
     "Store": "face.store",
     "compare": "face.comparing",
     "decide_content": "content",
-    "embed": "face.store",
+    "embed": "face.filling",
     "encoder": "face.encoder",
     "from_vectors": "face.store",
     "import_vectors": "face.keeping",

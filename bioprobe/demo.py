@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from bioprobe.errors import SourceError
 from bioprobe.face.encoder import encoder
-from bioprobe.face.store import embed
+from bioprobe.face.filling import embed
 from bioprobe.files import replacing, write_text
 from bioprobe.options import RANK_NAMES, Option, SeedOption, question
 from bioprobe.result import Notes, Record

@@ -62,8 +62,9 @@ class Resamples:
 
     @classmethod
     def of_groups(
-        cls, groups: npt.NDArray[Any], n_resamples: int = 1000, seed: int = 0
-    ) -> Resamples:
+        cls, groups: npt.NDArray[Any], n_resamples: int = 1000, seed: int = 0,
+        order: npt.NDArray[np.int64] | None = None,
+    ) -> Resamples:  # fmt: skip
         """Draw images by their groups.
 
         Parameters
@@ -74,11 +75,17 @@ class Resamples:
             At least 1.
         seed : int
             Of the draws.
+        order : ndarray of int64, shape (n_images,), optional
+            In which they are numbered, such as by what they are
+            (:meth:`bioprobe.images.image_table.ImageTable.order`), for the order of rows in a store
+            to say nothing.
         """
-        names = np.asarray(groups).astype(str)
+        places = np.arange(len(groups)) if order is None else order
+        names = np.asarray(groups).astype(str)[places]
         alone = np.char.add("\0", np.arange(len(names)).astype(str))
-        _, clusters = np.unique(np.where(names == "", alone, names), return_inverse=True)
-        return cls(np.asarray(clusters, dtype=np.int64), n_resamples, seed)
+        clusters = np.empty(len(names), dtype=np.int64)
+        clusters[places] = np.unique(np.where(names == "", alone, names), return_inverse=True)[1]
+        return cls(clusters, n_resamples, seed)
 
     @property
     def n_clusters(self) -> int:

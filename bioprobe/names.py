@@ -32,6 +32,19 @@ def unify(text: str) -> str:
     return " ".join(_NO_WIDTH.sub("", unicodedata.normalize("NFC", text)).split())
 
 
+def fold(text: str) -> str:
+    """Return the form in which names and values compare: case, blanks and ``_`` do not count.
+
+    Examples
+    --------
+    >>> fold("Panthera_leo ") == fold("panthera leo")
+    True
+    """
+    # Of ASCII there is one form, and of a million names the long way takes most of the time.
+    plain = text if text.isascii() else unify(text)
+    return " ".join(plain.replace("_", " ").split()).casefold()
+
+
 def shorten(text: str, most: int = 60) -> str:
     r"""Return a text as a message shows it: on one line, and cut where it is longer.
 

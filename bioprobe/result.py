@@ -53,6 +53,19 @@ def count(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def name_some(names: Iterable[object], most: int = 3) -> str:
+    """Return the first of several names, and how many more there are, each once.
+
+    Examples
+    --------
+    >>> name_some("abcde"), name_some(["a", "b", "a"])
+    ('a, b, c and 2 more', 'a, b')
+    """
+    listed = list(dict.fromkeys(map(str, names)))
+    shown = ", ".join(listed[:most])
+    return f"{shown} and {len(listed) - most:,} more" if len(listed) > most else shown
+
+
 class Result:
     """Base of what a question returns: a frozen dataclass with ``notes`` and ``to_frame()``."""
 

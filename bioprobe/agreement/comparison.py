@@ -19,7 +19,7 @@ from bioprobe.errors import SourceError
 from bioprobe.images.regions import REGION
 from bioprobe.intervals import Draws, Interval, Resamples, find_interval
 from bioprobe.options import TABLES
-from bioprobe.result import WARNING, Note, Notes, Result
+from bioprobe.result import WARNING, Note, Notes, Result, name_some
 from bioprobe.taxonomy import RANKS, Rank
 from bioprobe.taxonomy.synonyms import accept_names
 from bioprobe.types import Doubles, Mask, Places, Rows, Scores
@@ -39,8 +39,7 @@ _NO_ANSWER = "(no answer)"
 _SPECIES = Rank.SPECIES.depth
 # Names that are the same in one kingdom or phylum are no homonyms.
 _REALMS = (Rank.KINGDOM.depth, Rank.PHYLUM.depth)
-# Chains and files that a note names.
-_SHOWN = 3
+# Chains that a note names.
 _MOVES_SHOWN = 5
 
 
@@ -514,8 +513,7 @@ def _measure_level(
     level: str, pairs: Sequence[tuple[str, str]], units: npt.NDArray[Any], how: Comparing
 ) -> Agreement:
     folded = [(one.casefold(), other.casefold()) for one, other in pairs]
-    place_of = {name: at for at, name in enumerate(dict.fromkeys(n for p in folded for n in p))}
-    first, second = (np.array([place_of[p[side]] for p in folded]) for side in (0, 1))
+    first, second = _number(folded)
     resamples = _resample(units, how)
     agree = first == second
     return Agreement(
@@ -549,10 +547,15 @@ def _measure_answers(
         for (one, other), kind, kept in zip(named, relations, judged.tolist(), strict=True)
         if kept
     ]
+    kappa = measure_kappa(*_number(pairs), resamples)
+    return Agreement(ANSWER, len(pairs), int(agree.sum()), share, kappa)
+
+
+def _number(pairs: Sequence[tuple[str, str]]) -> tuple[Places, Places]:
+    """Return the numbers of names on either side, one number a name."""
     place_of = {name: at for at, name in enumerate(dict.fromkeys(n for p in pairs for n in p))}
     first, second = (np.array([place_of[p[side]] for p in pairs]) for side in (0, 1))
-    kappa = measure_kappa(first, second, resamples)
-    return Agreement(ANSWER, len(pairs), int(agree.sum()), share, kappa)
+    return first, second
 
 
 def _resample(units: npt.NDArray[Any], how: Comparing) -> Resamples:
@@ -611,7 +614,7 @@ def _describe(found: Comparison, column: str, n_renamed: int) -> list[Note | str
     said.append(f"{text}{len(files.only_second):,}")
     if files.ambiguous:
         text = f"{len(files.ambiguous):,} names of files may be several of the other, and are left "
-        said.append(Note(f"{text}out: {_list(files.ambiguous)}", WARNING))
+        said.append(Note(f"{text}out: {name_some(files.ambiguous)}", WARNING))
     if files.n_by_name:
         text = (
             f"{files.n_by_name:,} pictures are matched by the name of the file alone, as all "
@@ -663,7 +666,3 @@ def _write(kappa: Interval) -> str:
     if np.isnan(kappa.estimate):
         return "not defined, as there is one class alone"
     return str(kappa)
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")

@@ -19,7 +19,7 @@ from bioprobe.images.image_table import COLUMNS, read_level
 from bioprobe.images.regions import DETECTION_CATEGORY, DETECTION_CONFIDENCE, REGION
 from bioprobe.images.sequences import SEQUENCE_COLUMNS
 from bioprobe.names import unify
-from bioprobe.result import WARNING, Note, Notes
+from bioprobe.result import WARNING, Note, Notes, name_some
 from bioprobe.sources.listing import join
 from bioprobe.sources.machine_labels import read_machine_labels
 from bioprobe.sources.package_tables import read_header
@@ -29,7 +29,7 @@ from bioprobe.store.view import View
 from bioprobe.tables import TABLE_SUFFIXES, find_ending, read_table
 from bioprobe.task.beside import UNREADABLE
 from bioprobe.taxonomy import RANKS
-from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, read_labels, spell_column
+from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, read_labels, spell_column, spell_columns
 from bioprobe.types import Doubles
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ _SCORES = (
 # Columns of which a table of answers has one at least.
 _TOLD = frozenset({"score", "answer", "classification", *_RANK_NAMES})
 _TEXT_SUFFIXES = frozenset({".csv", ".tsv"})
-_SHOWN = 3
 
 Lineage = tuple[str, ...]
 NO_LINEAGE: Lineage = ("",) * len(RANKS)
@@ -417,7 +416,7 @@ def _sure(score: float) -> float:
 
 def _read_scores(frame: pd.DataFrame) -> Doubles:
     """Return how sure each row is, by the first column that says so in numbers."""
-    by_spelling = {spell_column(str(name)): name for name in reversed(list(frame.columns))}
+    by_spelling = spell_columns(frame.columns)
     scores = np.full(len(frame), np.nan)
     for spelling in _SCORES:
         if spelling not in by_spelling:
@@ -429,9 +428,7 @@ def _read_scores(frame: pd.DataFrame) -> Doubles:
 
 
 def _tell(text: str, examples: Iterable[str]) -> Note:
-    listed = list(dict.fromkeys(examples))
-    more = " …" if len(listed) > _SHOWN else ""
-    return Note(f"{text}: {', '.join(listed[:_SHOWN])}{more}", WARNING)
+    return Note(f"{text}: {name_some(examples)}", WARNING)
 
 
 def fill_lineages(sides: Sequence[Side], taxa: Iterable[Lineage] = ()) -> list[Side]:

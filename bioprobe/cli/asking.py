@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bioprobe.cli.build import command, write_answer
 from bioprobe.cli.groups import Commands
-from bioprobe.cli.options import AnswerPage, PageBy, PageOrder
+from bioprobe.cli.options import AnswerPage, PageBy, PageOrder, page
 from bioprobe.cli.saying import say
-from bioprobe.cli.show import write_frame
+from bioprobe.cli.show import write_frame, write_page
 from bioprobe.errors import MisuseError
 from bioprobe.options import PEOPLE, RANK_NAMES, Option, With, WithAny, Without
 from bioprobe.result import count
@@ -46,7 +46,7 @@ def demo(done: Demonstration) -> None:
     typer.echo(done.page.absolute().as_uri())
 
 
-@command(app, "face.store:embed", shows=False)
+@command(app, "face.filling:embed", shows=False)
 def embed(store: Store) -> None:
     """Turn images into vectors in a store; only what is new is encoded.
 
@@ -87,9 +87,7 @@ def zeroshot(
 
     Example: bioprobe zeroshot photos/ --classes cat,bird,bear --output answers.csv
     """
-    if html is None:
-        return ""
-    return f"wrote {count(answers.write_page(html, html_by, html_order), 'picture')} to {html}"
+    return write_page(answers, html, html_by, html_order)
 
 
 def _read_terms(terms: Sequence[str]) -> dict[str, list[str]]:
@@ -112,15 +110,13 @@ _TERMS = ("image", "text", "row", "minus_image", "minus_text", "minus_row")
 
 
 @command(
-    app, "face.asking:Asks.search", encodes=True, sources="--in", bare=_read_terms, chooses=True,
-    when={"save_mask": Without("sources")}, in_order=("weight", _TERMS), also="also",
+    app, "face.searching:Seeks.search", encodes=True, sources="--in", bare=_read_terms,
+    chooses=True, when={"save_mask": Without("sources")}, in_order=("weight", _TERMS), also="also",
 )  # fmt: skip
 def search(
     found: Neighbors,
     *,
-    html: Annotated[
-        Path | None, Option("Also write the answers as a page of pictures.", writes="file")
-    ] = None,
+    html: Annotated[Path | None, page("Also write the answers as a page of pictures.")] = None,
     html_order: PageOrder = None,
 ) -> str:
     """Find the images nearest to a picture, a text, a row, or several together.
@@ -134,21 +130,16 @@ def search(
 
     Example: bioprobe search photos/ "a spotted cat on snow" -k 10
     """
-    if html is None:
-        return ""
-    return f"wrote {count(found.write_page(html, html_order), 'picture')} to {html}"
+    return write_page(found, html, html_order)
 
 
-@command(app, "face.asking:Asks.filter", name="filter", encodes=True, sources="-", chooses=True)
+@command(app, "face.quality:Sifts.filter", name="filter", encodes=True, sources="-", chooses=True)
 def filter_images(
     found: NoiseFilter | Repeats | Flaws,
     *,
     html: Annotated[
         Path | None,
-        Option(
-            "Also write what is dropped as a page of pictures; of --repeats each group.",
-            writes="file",
-        ),
+        page("Also write what is dropped as a page of pictures; of --repeats each group."),
     ] = None,
     html_by: Annotated[
         str,
@@ -169,21 +160,16 @@ def filter_images(
 
     Example: bioprobe filter --keep animal,plant --output animals.csv --html dropped.html
     """
-    if html is None:
-        return ""
-    by_name: dict[str, Any] = (
-        {"by": html_by, "order": html_order} if hasattr(found, "count_drops") else {}
-    )
-    return f"wrote {count(found.write_page(html, **by_name), 'picture')} to {html}"
+    how = (html_by, html_order) if hasattr(found, "count_drops") else ()
+    return write_page(found, html, *how)
 
 
-@command(app, "face.asking:Asks.dedupe", sources="-", chooses=True)
+@command(app, "face.quality:Sifts.dedupe", sources="-", chooses=True)
 def dedupe(
     found: Duplicates | Overlap,
     *,
     html: Annotated[
-        Path | None,
-        Option("Also write the groups side by side as a page of pictures.", writes="file"),
+        Path | None, page("Also write the groups side by side as a page of pictures.")
     ] = None,
 ) -> str:
     """Find duplicate images, and keep a mask without them: filters/duplicates.
@@ -193,7 +179,7 @@ def dedupe(
 
     Example: bioprobe dedupe --threshold 0.97 --output duplicates.csv
     """
-    return f"wrote {count(found.write_page(html), 'picture')} to {html}" if html else ""
+    return write_page(found, html)
 
 
 @command(
@@ -225,10 +211,7 @@ def cluster(
     *,
     html: Annotated[
         Path | None,
-        Option(
-            "Also write the clusters, or the pictures in their order, as a page of pictures.",
-            writes="file",
-        ),
+        page("Also write the clusters, or the pictures in their order, as a page of pictures."),
     ] = None,
 ) -> str:
     """Group pictures that are alike, without labels, and keep the groups as a column.
@@ -241,7 +224,7 @@ def cluster(
 
     Example: bioprobe cluster --unknown --level species --add
     """
-    return f"wrote {count(found.write_page(html), 'picture')} to {html}" if html else ""
+    return write_page(found, html)
 
 
 @command(app, "face.comparing:compare")
@@ -249,8 +232,7 @@ def compare(
     found: Comparison,
     *,
     html: Annotated[
-        Path | None,
-        Option("Also write what they disagree on as a page of pictures.", writes="file"),
+        Path | None, page("Also write what they disagree on as a page of pictures.")
     ] = None,
     people: Annotated[
         str | None,
@@ -271,7 +253,7 @@ def compare(
     Example: bioprobe compare bioclip-1.csv bioclip-2.csv --output queue.csv --html page.html
     """
     _ = people
-    return f"wrote {count(found.write_page(html), 'picture')} to {html}" if html else ""
+    return write_page(found, html)
 
 
 @command(app, "face.explaining:Explains.explain", encodes=True, lone=True)
@@ -284,10 +266,7 @@ def explain(
     ] = None,
     html: Annotated[
         Path | None,
-        Option(
-            "Also write the pictures with their maps, answers and examples as a page.",
-            writes="file",
-        ),
+        page("Also write the pictures with their maps, answers and examples as a page."),
     ] = None,
     people: Annotated[
         str | None,
@@ -312,12 +291,10 @@ def explain(
     said = []
     if overlays is not None:
         said.append(f"wrote {count(found.write_overlays(overlays), 'picture')} into {overlays}")
-    if html is not None:
-        said.append(f"wrote {count(found.write_page(html), 'picture')} to {html}")
-    return "; ".join(said)
+    return "; ".join(filter(None, [*said, write_page(found, html)]))
 
 
-@command(app, "face.asking:Asks.describe", sources="-")
+@command(app, "face.quality:Sifts.describe", sources="-")
 def describe(found: Description) -> None:
     """Describe the images before any learning: classes, imbalance, sizes, modes, copies, holes.
 
@@ -327,15 +304,15 @@ def describe(found: Description) -> None:
 
 @command(
     app,
-    "face.learning:Learns.split",
+    "face.splitting:Splits.split",
     instead={
         "show": (
             Option("Only show the split of that name."),
-            "face.learning:Learns.show_split",
+            "face.splitting:Splits.show_split",
         ),
         "list_all": (
             Option("Only list the splits.", ("--list",)),
-            "face.learning:Learns.splits",
+            "face.splitting:Splits.splits",
         ),
     },
 )
@@ -364,7 +341,7 @@ def _write_found(
 
 @command(
     app,
-    "face.learning:Learns.evaluate",
+    "face.evaluating:Evaluates.evaluate",
     narrows=("labels",),
     encodes=True,
     write=_write_found,
@@ -396,10 +373,7 @@ def evaluate(
 def robustness(
     found: Robustness,
     *,
-    html: Annotated[
-        Path | None,
-        Option("Also write a figure of each alteration as a page.", writes="file"),
-    ] = None,
+    html: Annotated[Path | None, page("Also write a figure of each alteration as a page.")] = None,
 ) -> str:
     """Alter pictures (light, blur, noise, JPEG, rotation, crop …) and see how answers change.
 
@@ -410,7 +384,7 @@ def robustness(
 
     Example: bioprobe robustness --level family --sample 100 --html robustness.html
     """
-    return f"wrote {count(found.write_page(html), 'picture')} to {html}" if html else ""
+    return write_page(found, html)
 
 
 @command(app, "face.mapping:Maps.map", name="map")
@@ -475,8 +449,7 @@ def status(
     found: StatusAnswers,
     *,
     html: Annotated[
-        Path | None,
-        Option("Also write the counts as a page, in the official colours.", writes="file"),
+        Path | None, page("Also write the counts as a page, in the official colours.")
     ] = None,
 ) -> str:
     """Say which conservation status images have, by labels or answers, and count them.
@@ -486,7 +459,7 @@ def status(
 
     Example: bioprobe status statuses.csv --labels --by site --table counts
     """
-    return f"wrote {count(found.write_page(html), 'picture')} to {html}" if html else ""
+    return write_page(found, html)
 
 
 @command(app, "face.estimating:Infers.estimate")
@@ -494,10 +467,7 @@ def estimate(
     found: Estimates | Table,
     *,
     html: Annotated[
-        Path | None,
-        Option(
-            "Also write figures and the table as a page.", writes="file", when=(Without("draw"),)
-        ),
+        Path | None, page("Also write figures and the table as a page.", Without("draw"))
     ] = None,
 ) -> str:
     """Count taxa by site or time, with intervals that hold although the classifier errs.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bioprobe.options import Option, With
+from bioprobe.options import Option, With, Without
 
 DEFAULT_STORE = Path("embeddings/default")
 FORMATS = ("csv", "json", "parquet", "table", "xlsx")
@@ -61,9 +61,14 @@ USER_WIDE = Option(
     "The list that counts in every store of yours, instead of the store's: a file among your data, "
     "or where $BIOPROBE_TAXA says."
 )
-AnswerPage = Annotated[
-    Path | None, Option("Also write the answers as a page of pictures.", writes="file")
-]
+
+
+def page(text: str, *when: Without) -> Option:
+    """Return an option that names a page to write."""
+    return Option(text, writes="file", when=when)
+
+
+AnswerPage = Annotated[Path | None, page("Also write the answers as a page of pictures.")]
 PageBy = Annotated[
     str,
     Option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bioprobe.cli.build import command
 from bioprobe.cli.groups import Commands
 from bioprobe.cli.options import AnswerPage, PageBy, PageOrder
+from bioprobe.cli.show import write_page
 from bioprobe.options import TEXT_KINDS, With, Without
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ def predict(
 
     Example: bioprobe probe predict linear --split default:test --output answers.csv
     """
-    if html is None:
-        return ""
-    return f"wrote {answers.write_page(html, html_by, html_order):,} pictures to {html}"
+    return write_page(answers, html, html_by, html_order)
 
 
 @command(app, "face.learning:Learns.probe", narrows=())
@@ -124,9 +123,7 @@ def predict_stack(
 
     Example: bioprobe probe stack predict stack --with embeddings/other --split default:test
     """
-    if html is None:
-        return ""
-    return f"wrote {answers.write_page(html, html_by, html_order):,} pictures to {html}"
+    return write_page(answers, html, html_by, html_order)
 
 
 @command(stacks, "face.learning:Learns.compare_stack", name="compare", narrows=("labels",))

@@ -17,6 +17,7 @@ from bioprobe.cli.groups import Commands
 from bioprobe.cli.saying import say, spell
 from bioprobe.errors import MisuseError
 from bioprobe.options import Option, With, Without
+from bioprobe.result import name_some
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -259,8 +260,7 @@ def _read_line(session: Review | Find, one: Shown, line: str) -> dict[str, str] 
     if not found:
         say(f"no class begins with {spell(name)}; to make it one: ={spell(name)}")
         return None
-    more = f" and {len(found) - _LISTED:,} more" if len(found) > _LISTED else ""
-    say(f"{len(found):,} classes begin so: {', '.join(found[:_LISTED])}{more}")
+    say(f"{len(found):,} classes begin so: {name_some(found, _LISTED)}")
     return None
 
 

@@ -155,6 +155,17 @@ def _list_values(values: Any) -> list[Any]:  # noqa: ANN401 - a list, an array o
     return list(values.tolist())
 
 
+def write_page(
+    answer: Any,  # noqa: ANN401 - what has a page
+    html: Path | None,
+    *how: object,
+) -> str:
+    """Write an answer as a page of pictures where one is asked for, and say so."""
+    if html is None:
+        return ""
+    return f"wrote {count(answer.write_page(html, *how), 'picture')} to {html}"
+
+
 def write_paths(paths: Sequence[str], output: str, *, null: bool) -> None:
     """Write paths as the bytes that the system knows them by, each on a line or ended by NUL."""
     data = b"".join(os.fsencode(path) + (b"\0" if null else b"\n") for path in paths)

@@ -35,7 +35,7 @@ _FOR_HEADS = {"model": Ending("target", ".npy"), "device": Ending("target", ".np
 
 
 @command(
-    app, "face.taxa:Names.add_taxon", narrows=(), encodes=True, when=_FOR_PICTURES,
+    app, "face.adding:Adds.add_taxon", narrows=(), encodes=True, when=_FOR_PICTURES,
     instead=_of_user("face.taxa:add"), shows=False,
 )  # fmt: skip
 def add(added: Added) -> None:
@@ -51,7 +51,7 @@ def add(added: Added) -> None:
 
 @command(
     app,
-    "face.taxa:Names.remove_taxon",
+    "face.adding:Adds.remove_taxon",
     narrows=(),
     instead=_of_user("face.taxa:remove"),
     shows=False,
@@ -63,7 +63,7 @@ def remove(removed: KnownTaxa) -> None:
     """
 
 
-@command(app, "face.taxa:Names.resolve_taxa", name="resolve")
+@command(app, "face.naming:Names.resolve_taxa", name="resolve")
 def resolve(found: ResolvedLabels) -> None:
     """Find the taxa of labels in a list, by scientific name, synonym or common name.
 
@@ -75,7 +75,7 @@ def resolve(found: ResolvedLabels) -> None:
 
 @command(
     app,
-    "face.taxa:Names.import_taxa",
+    "face.adding:Adds.import_taxa",
     name="import",
     narrows=(),
     instead=_of_user("face.taxa:import_list"),
@@ -89,7 +89,7 @@ def import_list(imported: KnownTaxa) -> None:
 
 
 @command(
-    app, "face.taxa:Names.export_taxa", name="export", narrows=(), encodes=True, when=_FOR_HEADS,
+    app, "face.adding:Adds.export_taxa", name="export", narrows=(), encodes=True, when=_FOR_HEADS,
     instead=_of_user("face.taxa:export"), shows=False,
 )  # fmt: skip
 def export_list(written: KnownTaxa) -> None:
@@ -125,7 +125,7 @@ def history(found: Table) -> None:
     """
 
 
-@command(app, "face.taxa:Names.taxa", name="list", narrows=("labels",))
+@command(app, "face.adding:Adds.taxa", name="list", narrows=("labels",))
 def list_taxa(known: KnownTaxa | Table) -> None:
     """List the taxa of a store: those of its labels, and those that were added; or of a text head.
 
@@ -133,7 +133,7 @@ def list_taxa(known: KnownTaxa | Table) -> None:
     """
 
 
-@command(app, "face.taxa:Names.prototypes", narrows=("where", "mask", "split", "labels"))
+@command(app, "face.naming:Names.prototypes", narrows=("where", "mask", "split", "labels"))
 def prototypes(made: Table) -> None:
     """Make an image prototype of each taxon of the labels, and keep them as a head beside texts.
 
@@ -150,7 +150,7 @@ def download(found: HeadDownload) -> None:
     typer.echo(str(found.file))
 
 
-@command(app, "face.taxa:Names.check_taxon", narrows=("labels",), encodes=True)
+@command(app, "face.naming:Names.check_taxon", narrows=("labels",), encodes=True)
 def check(found: Likeness) -> None:
     """Show the classes nearest to a taxon; warn of confusion, and of a head of another model.
 
@@ -158,7 +158,7 @@ def check(found: Likeness) -> None:
     """
 
 
-@command(app, "face.taxa:Names.measure_unseen", narrows=("labels",), encodes=True)
+@command(app, "face.naming:Names.measure_unseen", narrows=("labels",), encodes=True)
 def measure(report: GeneralisedReport) -> None:
     """Measure generalised zero-shot, and keep an offset for zeroshot --offset auto.
 

@@ -16,7 +16,6 @@ LINKAGES = AVERAGE, WARD = ("average", "ward")
 _ROWS_AT_ONCE = 512
 # Of many groups these are compared with each.
 _CANDIDATES = 12
-_FAR = np.float32(np.inf)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

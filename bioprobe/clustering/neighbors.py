@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 #: Vectors, at most, of which all pairs are compared.
 MOST_COMPARED = 20_000
-#: Neighbours that a vector is averaged with.
-AVERAGED = 10
 _ROWS_AT_ONCE = 512
 _COMPARED_IMAGES = "images compared"
 # Of many vectors: axes along which they are compared first, how many more of them are compared

@@ -17,7 +17,7 @@ from bioprobe.images.image_table import LOCATION_COLUMNS, ImageTable, read_level
 from bioprobe.images.sequences import SEQUENCE_COLUMNS, find_folders, find_sequences
 from bioprobe.images.times import read_times
 from bioprobe.intervals import Draws, Resamples, find_interval
-from bioprobe.result import WARNING, Note
+from bioprobe.result import WARNING, Note, name_some
 from bioprobe.types import Doubles, Mask, Names, Rows
 
 if TYPE_CHECKING:
@@ -339,10 +339,9 @@ def describe_names(judged: Judged) -> list[Note]:
                          f"in common: {'; '.join(listed[:_NAMED])}{more}"))  # fmt: skip
     if none:
         names = sorted(none, key=lambda one: -none[one])
-        listed = [f"{name} ({none[name]:,})" for name in names[:_NAMED]]
-        more = ", …" if len(none) > _NAMED else ""
+        shown = name_some((f"{name} ({none[name]:,})" for name in names), _NAMED)
         said.append(Note(
-            f"warning: {len(none):,} names are in no list of statuses: {', '.join(listed)}{more}; "
+            f"warning: {len(none):,} names are in no list of statuses: {shown}; "
             "their status is unknown, not least concern", WARNING,
         ))  # fmt: skip
     return said

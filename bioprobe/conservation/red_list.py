@@ -40,7 +40,7 @@ from bioprobe.conservation.statuses import (
 from bioprobe.errors import SourceError
 from bioprobe.files import parse_json, write_text
 from bioprobe.progress import Progress, Step
-from bioprobe.result import WARNING, Note
+from bioprobe.result import WARNING, Note, name_some
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.parsed_name import ParsedName
 from bioprobe.taxonomy.scientific_names import read_name
@@ -783,9 +783,8 @@ class Asker:
         )  # fmt: skip
         for names, text, kind in texts:
             if names:
-                listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
                 start = "warning: " if kind else ""
-                note = f"{start}{len(names):,} taxa {text}: {listed}"
+                note = f"{start}{len(names):,} taxa {text}: {name_some(names, _SHOWN)}"
                 said.append(Note(note, kind) if kind else Note(note))
         return said
 

@@ -29,9 +29,11 @@ from bioprobe.taxonomy.checklists import (
 )
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
+    find_first,
     find_rank_columns,
     is_full_name,
     spell_column,
+    spell_columns,
 )
 from bioprobe.taxonomy.scientific_names import Kind, judge_name, read_name
 from bioprobe.taxonomy.synonyms import accept_names
@@ -343,9 +345,7 @@ def _find_column(frame: pd.DataFrame, given: str | None, source: str) -> str:
             msg = f"{source}: no cell of the column {found} is a category ({_show(values)}); "
             raise TaxonomyError(msg + _REMEDY)
         return found
-    spelt: dict[str, str] = {}
-    for column in frame.columns:
-        spelt.setdefault(spell_column(column), str(column))
+    spelt = spell_columns(frame.columns)
     named = [spelt[one] for one in STATUS_SPELLINGS if one in spelt]
     cells = {name: name_cells(frame[name]).tolist() for name in map(str, frame.columns)}
     for name in named:
@@ -406,7 +406,7 @@ def _read_rows(
         spelt.setdefault(spell_column(name), str(name))
     rest = _name_columns(_prefer_full_names(rest), source)
     columns = find_rank_columns(rest.columns)
-    names_of = {spell_column(one): str(one) for one in reversed(list(rest.columns))}
+    names_of = spell_columns(rest.columns)
     rest = strip_marks(rest, names_of, columns)
     parts = _find_parts(rest, names_of, columns)
     rest, were = accept_rows(rest, names_of, columns)
@@ -465,7 +465,7 @@ def _find_reason(cell: str, category: Category | None, *, is_part: bool, is_name
 def _read_texts(
     frame: pd.DataFrame, spelt: Mapping[str, str], spellings: Sequence[str]
 ) -> list[str]:
-    column = next((spelt[one] for one in spellings if one in spelt), None)
+    column = find_first(spellings, spelt)
     return name_cells(frame[column]).tolist() if column is not None else [""] * len(frame)
 
 
@@ -563,7 +563,7 @@ def _list_commons(
 
 def _read_others(frame: pd.DataFrame, spelt: Mapping[str, str]) -> list[list[str]]:
     """Return the further names of each row, that a column of synonyms has."""
-    column = next((spelt[one] for one in _SYNONYMS if one in spelt), None)
+    column = find_first(_SYNONYMS, spelt)
     if column is None:
         return [[]] * len(frame)
     found = []

@@ -19,7 +19,6 @@ _OFFSET = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _UTC = {"z", "utc", "gmt"}
-_NONE = np.datetime64("NaT", "s")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -21,9 +21,9 @@ from bioprobe.cells import name_cells
 from bioprobe.counting.clocks import Moments, read_moments
 from bioprobe.errors import SelectionError, SourceError
 from bioprobe.images.times import Times, read_zone
-from bioprobe.result import WARNING, Note, Notes
+from bioprobe.result import WARNING, Note, Notes, name_some
 from bioprobe.tables import open_table
-from bioprobe.taxonomy.columns import spell_column
+from bioprobe.taxonomy.columns import find_first, spell_column, spell_columns
 from bioprobe.types import Mask, Names
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ _NOON = np.timedelta64(43_200, "s")
 _NO_TIME = np.datetime64("NaT", "s")
 # No digital camera was left in a wood before.
 _FIRST = np.datetime64("1990-01-01", "s")
-_SHOWN = 3
 #: Groupings by time, and how a stretch of time is cut for them.
 _CALENDAR = {"day": "D", "month": "M", "year": "Y"}
 _OWN = ("deployment", "place", "camera")
@@ -321,10 +320,9 @@ class _Table:
         self.locate = locate
         self.notes: list[Note] = []
         self.is_zoned = False
-        self._spelled = {spell_column(name): name for name in reversed(frame.columns)}
+        self._spelled = spell_columns(frame.columns)
         self._columns = {
-            meaning: next((self._spelled[one] for one in names if one in self._spelled), None)
-            for meaning, names in CALLED.items()
+            meaning: find_first(names, self._spelled) for meaning, names in CALLED.items()
         }
         if self._columns["start"] is None or not any(self._columns[one] for one in _OWN):
             msg = (
@@ -370,7 +368,7 @@ class _Table:
         deployment = np.where(deployment == "", named, deployment).astype(object)
         unnamed = np.flatnonzero(deployment == "")
         if len(unnamed):
-            where = _list([self.locate(int(row)) for row in unnamed])
+            where = name_some([self.locate(int(row)) for row in unnamed])
             self._warn(f"{len(unnamed):,} rows name no deployment, place or camera and are left "
                        f"out: {where}")  # fmt: skip
         return {"deployment": deployment, "place": place.astype(object), "camera": camera}
@@ -394,7 +392,7 @@ class _Table:
         cells = name_cells(self.frame[column])
         lost = cells[np.isnat(found.local) & (cells != "")]
         if len(lost):
-            said = _list([repr(text) for text in lost.tolist()])
+            said = name_some([repr(text) for text in lost.tolist()])
             self._warn(f"{len(lost):,} cells of {column} are no time: {said}")
         return found
 
@@ -426,7 +424,7 @@ class _Table:
                 guessed.append(str(self.names[row]))
         if guessed:
             self._warn(f"{len(guessed):,} have no end, and count until their last picture: "
-                       f"{_list(guessed)}")  # fmt: skip
+                       f"{name_some(guessed)}")  # fmt: skip
         self._drop(named & np.isnat(start), start, "no start, and no effort is counted for them")
         self._drop(named & np.isnat(end) & ~np.isnat(start), end,
                    "no end and no pictures, and no effort is counted for them")  # fmt: skip
@@ -439,7 +437,7 @@ class _Table:
         late = ~np.isnat(start) & (end > now)
         if late.any():
             self._warn(f"{late.sum():,} end in the future, and count until now: "
-                       f"{_list(self.names[late])}")  # fmt: skip
+                       f"{name_some(self.names[late])}")  # fmt: skip
             end[late] = now
         backward = ~np.isnat(start) & (end < start)
         self._drop(backward, start, "an end before the start, and no effort is counted for them")
@@ -449,7 +447,7 @@ class _Table:
     def _drop(self, which: Mask, times: Times, why: str) -> None:
         if which.any():
             rows = np.flatnonzero(which)
-            where = _list([f"{self.names[row]} ({self.locate(int(row))})" for row in rows])
+            where = name_some([f"{self.names[row]} ({self.locate(int(row))})" for row in rows])
             self._warn(f"{len(rows):,} have {why}: {where}")
             times[which] = _NO_TIME
 
@@ -474,7 +472,7 @@ class _Table:
             # A failure without an end lasts as long as the deployment.
             until = np.where(np.isnat(until) & ~np.isnat(begun.local), self.last, until)
             if half.any():
-                where = _list(self.names[half])
+                where = name_some(self.names[half])
                 self._warn(f"{half.sum():,} gaps have one end only; one without an end lasts to "
                            f"the end of the deployment, one without a beginning is passed over: "
                            f"{where}")  # fmt: skip
@@ -532,13 +530,13 @@ class _Table:
         overlaps = _find_overlaps(stints)
         if overlaps:
             self._warn(f"{len(overlaps):,} overlap another at the same place, and each camera's "
-                       f"days count: {_list(overlaps)}")  # fmt: skip
+                       f"days count: {name_some(overlaps)}")  # fmt: skip
         column = self._spelled.get("timestampissues")
         if column is not None:
             said = np.array([str(one).casefold() in _YES for one in name_cells(self.frame[column])])
             if said.any():
                 self._warn(f"{said.sum():,} are said to have times that are wrong "
-                           f"(timestampIssues): {_list(self.names[said])}")  # fmt: skip
+                           f"(timestampIssues): {name_some(self.names[said])}")  # fmt: skip
         column = self._spelled.get("camerafunctioning")
         if column is not None:
             words = [spell_column(one) for one in name_cells(self.frame[column])]
@@ -546,7 +544,7 @@ class _Table:
             if failed.any():
                 self._warn(f"{failed.sum():,} are said to have failed, at a time that the table "
                            "does not say; their days count until their end: "
-                           f"{_list(self.names[failed])}")  # fmt: skip
+                           f"{name_some(self.names[failed])}")  # fmt: skip
 
 
 def _lie_in(spans: pd.DataFrame, rows_of: Mapping[str, Any], local: Times) -> Mask:
@@ -591,7 +589,7 @@ def _merge(
     if twice:
         text = (
             f"deployments: rows of {len(twice):,} overlap, whose {sum(twice.values()):,.1f} days "
-            f"count once: {_list(sorted(twice))}"
+            f"count once: {name_some(sorted(twice))}"
         )
         notes.append(Note(text, WARNING))
     return merged
@@ -658,9 +656,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return float("nan")
-
-
-def _list(names: Any) -> str:  # noqa: ANN401 - any sequence of names
-    distinct = list(dict.fromkeys(map(str, names)))
-    rest = f" and {len(distinct) - _SHOWN:,} more" if len(distinct) > _SHOWN else ""
-    return ", ".join(distinct[:_SHOWN]) + rest

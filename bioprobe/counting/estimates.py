@@ -12,7 +12,7 @@ import numpy as np
 from bioprobe.counting.ppi import PPI, Sample, Shares, estimate_shares, find_needed
 from bioprobe.counting.prevalence import Adjusted, estimate_prevalence
 from bioprobe.errors import SelectionError
-from bioprobe.result import WARNING, Note, Notes, Result
+from bioprobe.result import WARNING, Note, Notes, Result, name_some
 from bioprobe.types import Doubles, Floats, Mask, Names, Places
 
 if TYPE_CHECKING:
@@ -513,10 +513,9 @@ def _describe(
     off = (raw["raw"] < raw["count_low"]) | (raw["raw"] > raw["count_high"])
     if off.any():
         named = whole[found.level][raw.index[off]].astype(str).tolist()
-        listed = ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
         notes.append(
             Note(f"raw counts lie outside of the interval for {len(named):,} of {len(raw):,} "
-                 f"classes: {listed}", WARNING)
+                 f"classes: {name_some(named)}", WARNING)
         )  # fmt: skip
     if found.by and how.estimator != LABEL_SHIFT:
         lines = frame[frame[found.by] != ALL].drop_duplicates(found.by)

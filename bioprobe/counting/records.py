@@ -20,7 +20,7 @@ from bioprobe.counting.effort import Effort
 from bioprobe.errors import SelectionError
 from bioprobe.images.times import Times
 from bioprobe.options import LAST_RECORD
-from bioprobe.result import WARNING, Note, Notes, Result
+from bioprobe.result import WARNING, Note, Notes, Result, name_some
 from bioprobe.types import Mask, Names
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ _DAY = np.timedelta64(86_400, "s")
 # A clock that was reset begins at the first of a year, far from all other pictures.
 _ISOLATED_DAYS, _WEEK = 60, 7
 _RESET_YEAR = 2000
-_SHOWN = 3
 _COLUMNS = (
     "taxon", "common_name", "rank", "content", "deployment", "place", "start", "end", "count",
     "n_pictures", "score", "source", "file_name", "trouble",
@@ -489,9 +488,7 @@ def _tell(frame: pd.DataFrame, found: Moments, effort: Effort | None, time_zone:
         if not len(its):
             continue
         places = collections.Counter(its["group"].astype(str))
-        where = ", ".join(f"{name or '(no name)'} ({n:,})" for name, n in
-                          places.most_common(_SHOWN))  # fmt: skip
-        rest = f" and {len(places) - _SHOWN:,} more" if len(places) > _SHOWN else ""
+        where = name_some(f"{name or '(no name)'} ({n:,})" for name, n in places.most_common())
         said = "make no record and stand as rows without a start"
         if word not in TIMELESS:
             said = "are records all the same, and count for no effort"
@@ -509,7 +506,7 @@ def _tell(frame: pd.DataFrame, found: Moments, effort: Effort | None, time_zone:
             IN_GAP: "were taken",
         }
         text = f"{len(its):,} pictures {verb.get(word, 'have')} {word}, and {said}"
-        notes.append(Note(f"{text}: {where}{rest}, such as {example}", WARNING))
+        notes.append(Note(f"{text}: {where}, such as {example}", WARNING))
     return notes + _tell_clocks(frame, found, effort, time_zone)
 
 

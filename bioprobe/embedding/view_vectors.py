@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.encoders.encoder import Encoder
+from bioprobe.encoders.encoder import Encoder, encode_in_batches
 from bioprobe.encoders.views import VIEWS, make_views, split_views
 from bioprobe.errors import ImageReadError, MisuseError, SourceError, StoreError
 from bioprobe.images.location import ImageLocation
@@ -101,7 +101,8 @@ def read_view_vectors(
                 read = [at for at, pixels in zip(part, found, strict=True) if pixels is not None]
                 pixels = [one for one in found if one is not None]
                 if pixels:
-                    vectors[read] = _encode(encoder, np.concatenate(pixels), len(read))
+                    seen = encode_in_batches(encoder, np.concatenate(pixels))
+                    vectors[read] = seen.reshape(len(read), -1, seen.shape[1])
                     known[read] = True
                 if progress is not None:
                     done = start + len(part)
@@ -139,14 +140,3 @@ def _prepare(
     except (ImageReadError, SourceError, OSError, ValueError):
         return None
     return np.stack([encoder.preprocess(view) for view in make_views(image, n_views)[1:]])
-
-
-def _encode(
-    encoder: Encoder, pixels: npt.NDArray[np.float32], n_images: int
-) -> npt.NDArray[np.float32]:
-    size = encoder.batch_size
-    parts = [
-        encoder.encode_pixels(pixels[start : start + size])
-        for start in range(0, len(pixels), size)
-    ]  # fmt: skip
-    return np.concatenate(parts).reshape(n_images, len(pixels) // n_images, -1)

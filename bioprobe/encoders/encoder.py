@@ -269,6 +269,13 @@ def count_rows(encoder: Encoder) -> dict[str, int]:
     return {} if count is None else dict(count())
 
 
+def encode_in_batches(encoder: Encoder, pixels: npt.NDArray[np.float32]) -> Vectors:
+    """Return the vectors of preprocessed images, as many at once as the encoder sees together."""
+    size = encoder.batch_size
+    starts = range(0, len(pixels), size)
+    return np.concatenate([encoder.encode_pixels(pixels[at : at + size]) for at in starts])
+
+
 def explain_no_text_tower(name: str) -> str:
     """Return the message for a text given to an image-only encoder."""
     return (

@@ -14,6 +14,7 @@ from bioprobe.encoders.encoder import (
     Encoder,
     Fingerprint,
     count_rows,
+    encode_in_batches,
     hash_description,
     normalise_rows,
 )
@@ -160,13 +161,7 @@ class ViewsEncoder:
         if not n_images:
             return np.zeros((0, self.dim), dtype=np.float32)
         views = pixels.reshape(n_images * self._n_views, -1, *pixels.shape[2:])
-        size = self._encoder.batch_size
-        vectors = np.concatenate(
-            [
-                self._encoder.encode_pixels(views[start : start + size])
-                for start in range(0, len(views), size)
-            ]
-        )
+        vectors = encode_in_batches(self._encoder, views)
         return normalise_rows(vectors.reshape(n_images, self._n_views, -1).mean(axis=1))
 
     def encode_image(self, images: Sequence[Image]) -> Vectors:

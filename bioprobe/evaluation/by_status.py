@@ -19,7 +19,7 @@ from bioprobe.conservation import (
     find_members,
 )
 from bioprobe.errors import ProbeError, SelectionError
-from bioprobe.evaluation.evaluate import gather_answers
+from bioprobe.evaluation.answers import gather_answers
 from bioprobe.evaluation.metrics import score_binary
 from bioprobe.evaluation.paired import compare_pairs
 from bioprobe.images.image_table import ImageTable
@@ -30,7 +30,7 @@ from bioprobe.store.view import View
 from bioprobe.task.target import Classes, label_rows
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
-from bioprobe.types import Doubles, Mask, Names, Rows, Scores
+from bioprobe.types import Doubles, Mask, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +121,8 @@ def compare_routes(
         ),
     }
     groups = of_threat.need_split().groups[rows]
-    frame = _measure(is_threatened, scores, _draw(images, rows, groups, n_resamples, seed))
+    drawn = Resamples.of_groups(groups, n_resamples, seed, order=images.order(rows))
+    frame = _measure(is_threatened, scores, drawn)
     known = np.array([bool(one.statuses) for one in finder.find_classes(species)], dtype=bool)
     said: list[Note | str] = [
         f"compared on {len(rows):,} held-out images of the split {split}, {is_threatened.sum():,} "
@@ -176,17 +177,6 @@ def _find_threat(probabilities: Scores, species: Classes, finder: Finder) -> Dou
     found = np.full(len(known), 0.5)
     np.divide(shares[:, 0], known, out=found, where=known > 0)
     return found
-
-
-def _draw(
-    images: ImageTable, rows: Rows, groups: Names, n_resamples: int, seed: int
-) -> Resamples:  # fmt: skip
-    """Draw images by what they are: the order of rows in the store must say nothing."""
-    order = images.order(rows)
-    drawn = Resamples.of_groups(groups[order], n_resamples, seed)
-    clusters = np.empty(len(rows), dtype=np.int64)
-    clusters[order] = drawn.clusters
-    return dataclasses.replace(drawn, clusters=clusters)
 
 
 def _measure(is_threatened: Mask, scores: dict[str, Doubles], drawn: Resamples) -> pd.DataFrame:

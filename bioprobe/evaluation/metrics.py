@@ -638,9 +638,6 @@ def _sum_products(weights: Floats, rows: Doubles) -> Doubles:
 METRICS = (*FLAT_METRICS, *(name for name in TREE_METRICS if name != "right_or_above"))
 CALIBRATED = ("ece_calibrated", "log_loss_calibrated")
 AT_THRESHOLD = tuple(f"{name}_at_threshold" for name in COUNTED_METRICS)
-LOWER_IS_BETTER = frozenset(
-    {"log_loss", "ece", "mistake_severity", "average_lca_height", *CALIBRATED}
-)
 _ORDER = dict.fromkeys((*METRICS, *BINARY_METRICS, *CALIBRATED, *AT_THRESHOLD))
 # Shares of images: their interval needs no resamples where images are independent.
 _SHARES = frozenset({

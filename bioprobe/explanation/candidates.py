@@ -12,6 +12,7 @@ import numpy as np
 
 from bioprobe.errors import MisuseError
 from bioprobe.explanation.aims import ClassAim, Logits, ProbeLogits, StackLogits, TextLogits
+from bioprobe.result import name_some
 from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
@@ -207,8 +208,7 @@ class Candidates:
         if near:
             return f"did you mean {' or '.join(near)}?"
         names = self._own.names
-        more = ", …" if len(names) > _SHOWN else ""
-        return f"it has {', '.join(names[:_SHOWN])}{more} ({len(names):,})"
+        return f"it has {name_some(names, _SHOWN)} ({len(names):,})"
 
 
 class Texts:

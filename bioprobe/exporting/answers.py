@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ from bioprobe.images.regions import (
     Region,
 )
 from bioprobe.options import KEEP
+from bioprobe.result import name_some
 from bioprobe.store.view import View
 from bioprobe.tables import read_table
 from bioprobe.task.beside import UNREADABLE
@@ -66,7 +67,6 @@ PLACE_COLUMNS = frozenset({
     "verbatimcoordinates", "verbatimlatitude", "verbatimlongitude", "latlon", "latlong", "exifdata",
 })  # fmt: skip
 TIME = ("capturedat", "timestamp", "datetime", "eventdate", "datetimeoriginal", "datetaken")
-_SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +212,11 @@ class Answers:
     def failed(self) -> list[Picture]:
         """Pictures that could not be read."""
         return [one for one in self.pictures if one.failure]
+
+    def tell_failed(self) -> list[str]:
+        """Say how many pictures could not be read, for a format that has no place for them."""
+        n_failed = len(self.failed)
+        return [f"{n_failed:,} pictures that could not be read are left out"] if n_failed else []
 
     @property
     def observations(self) -> Iterator[tuple[Picture, Observation]]:
@@ -601,22 +606,16 @@ class _Keys:
         if self._missing:
             msg = (
                 f"{len(self._missing):,} rows of answers are of no image in {self._folder}: "
-                f"{_list(self._missing)}; name the store that was asked with --store"
+                f"{name_some(self._missing)}; name the store that was asked with --store"
             )
             raise SourceError(msg)
         if self._several:
             msg = (
                 f"{len(self._several):,} rows of answers name a picture of several regions, and "
-                f"not which: {_list(self._several)}; expected the columns row or {REGION}: ask "
-                "again, and keep all columns"
+                f"not which: {name_some(self._several)}; expected the columns row or {REGION}: "
+                "ask again, and keep all columns"
             )
             raise SourceError(msg)
-
-
-def _list(names: Iterable[str]) -> str:
-    distinct = list(dict.fromkeys(names))
-    rest = f" and {len(distinct) - _SHOWN:,} more" if len(distinct) > _SHOWN else ""
-    return ", ".join(distinct[:_SHOWN]) + rest
 
 
 class _Guesser:

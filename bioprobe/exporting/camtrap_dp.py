@@ -39,9 +39,9 @@ from bioprobe.exporting.form import (
 )
 from bioprobe.exporting.places import Place, read_place
 from bioprobe.files import parse_json
-from bioprobe.result import WARNING, Note
+from bioprobe.result import WARNING, Note, name_some
 from bioprobe.taxonomy import RANKS, Rank, Taxon
-from bioprobe.taxonomy.columns import spell_column
+from bioprobe.taxonomy.columns import find_first, spell_column, spell_columns
 
 # How people call the columns of a table of deployments, beside the standard's own names.
 _CALLED = {
@@ -80,11 +80,7 @@ class _Missing:
         self.of.setdefault(field, []).append(where)
 
     def describe(self) -> str:
-        return "; ".join(
-            f"{field} of {', '.join(where[:3])}"
-            + (f" and {len(where) - 3:,} more" if len(where) > 3 else "")
-            for field, where in self.of.items()
-        )
+        return "; ".join(f"{field} of {name_some(where)}" for field, where in self.of.items())
 
     def refuse(self) -> None:
         msg = (
@@ -153,8 +149,7 @@ def write_camtrap_dp(
             f"{package.n_moved:,} cells of columns that Camtrap DP does not know stand among tags "
             "and comments now"
         )
-    if answers.failed:
-        notes.append(f"{len(answers.failed):,} pictures that could not be read are left out")
+    notes += answers.tell_failed()
     write_package(target, package, safe=options.safe_csv)
     return notes
 
@@ -304,11 +299,11 @@ def _read_deployments(options: ExportOptions) -> dict[str, Row]:
     from bioprobe.cells import write_cells
 
     frame = options.deployments
-    spelled = {spell_column(name): name for name in frame.columns}
+    spelled = spell_columns(frame.columns)
     columns = {}
     for field in FIELDS[DEPLOYMENTS]:
         names = (spell_column(field), *_CALLED.get(field, ()))
-        name = next((spelled[one] for one in names if one in spelled), None)
+        name = find_first(names, spelled)
         if name is not None:
             columns[field] = write_cells(frame[name]).fillna("").tolist()
     if "deploymentID" not in columns and "locationID" in columns:

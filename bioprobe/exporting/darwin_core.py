@@ -90,8 +90,7 @@ def write_darwin_core(
             f"{n_left:,} answers are no occurrences and left out: blank, of people or vehicles, or "
             "of no taxon"
         )
-    if answers.failed:
-        notes.append(f"{len(answers.failed):,} pictures that could not be read are left out")
+    notes += answers.tell_failed()
     if n_floating:
         notes.append(f"the times of {n_floating:,} say no offset from UTC; --time-zone gives it")
     return notes

@@ -89,8 +89,7 @@ def write_embedding_atlas(
     ]
     if gone:
         notes.append(f"{len(gone):,} pictures cannot be read and have no thumbnail")
-    if answers.failed:
-        notes.append(f"{len(answers.failed):,} pictures that could not be read are left out")
+    notes += answers.tell_failed()
     return notes
 
 

@@ -67,8 +67,7 @@ def write_fiftyone(target: Path, answers: Answers, _options: ExportOptions) -> S
     notes: list[Note | str] = []
     if n_gone:
         notes.append(f"{n_gone:,} pictures are no files of their own and left out")
-    if answers.failed:
-        notes.append(f"{len(answers.failed):,} pictures that could not be read are left out")
+    notes += answers.tell_failed()
     return notes
 
 

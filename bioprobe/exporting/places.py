@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bioprobe.conservation import THREATENED, Category, read_category
 from bioprobe.errors import MisuseError
-from bioprobe.names import unify
+from bioprobe.names import fold
 from bioprobe.taxonomy import Rank, Taxon
 
 #: Columns that say how threatened the taxon of a row is, as they are written without ``_``.
@@ -145,7 +145,7 @@ class Sensitive:
     @classmethod
     def of(cls, names: Iterable[str], grid: Grid) -> Sensitive:
         """Make it of names as people write them: a species, or any rank above."""
-        folded = frozenset(filter(None, map(_fold, names)))
+        folded = frozenset(filter(None, map(fold, names)))
         genera = frozenset(name.split(" ")[0] for name in folded if " " in name)
         return cls(folded, genera, grid)
 
@@ -153,12 +153,12 @@ class Sensitive:
         """Tell whether a taxon is one of them, lies below one, or may be one of its genus."""
         if taxon is None or not self.grid or not self.names:
             return False
-        own = {_fold(name) for name in taxon.lineage if name}
+        own = {fold(name) for name in taxon.lineage if name}
         # A subspecies is its species too.
         own |= {" ".join(name.split(" ")[:2]) for name in own}
-        own.add(_fold(taxon.common_name))
+        own.add(fold(taxon.common_name))
         return bool(own & self.names) or (
-            taxon.rank is Rank.GENUS and _fold(taxon.name) in self.genera
+            taxon.rank is Rank.GENUS and fold(taxon.name) in self.genera
         )
 
 
@@ -214,7 +214,3 @@ def read_place(cells: Mapping[str, str], of: str | Path) -> Place | None:
         )
         raise MisuseError(msg)
     return Place(latitude, longitude, radius)
-
-
-def _fold(name: str) -> str:
-    return " ".join(unify(name).replace("_", " ").casefold().split())

@@ -103,8 +103,7 @@ def write_wildlife_insights(
     if missing:
         filled = "; ".join(f"{name} of {len(names):,} rows" for name, names in missing.items())
         notes.append(Note(f"placeholders stand for {filled}", WARNING))
-    if answers.failed:
-        notes.append(f"{len(answers.failed):,} pictures that could not be read are left out")
+    notes += answers.tell_failed()
     return notes
 
 

@@ -17,8 +17,9 @@ from bioprobe.face.written import (
     place_of,
     take_back,
 )
+from bioprobe.names import find_nearest
 from bioprobe.options import RANK_NAMES, Option, list_given, question
-from bioprobe.result import PROBLEM, WARNING, Listing, Note, Table, count
+from bioprobe.result import PROBLEM, WARNING, Listing, Note, Table, count, name_some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,7 +204,8 @@ class Corrects(Opened):
             if path is not None:
                 found, _, unknown = find_paths(store, [str(one) for one in list_given(path)])
                 if unknown:
-                    text = f"{len(unknown):,} pictures are not in {self.folder}: {_name(unknown)}"
+                    shown = name_some(unknown)
+                    text = f"{len(unknown):,} pictures are not in {self.folder}: {shown}"
                     if not len(found) and not rows:
                         raise SelectionError(text)
                     said.append(Note(text, PROBLEM))
@@ -677,7 +679,6 @@ def _describe(
 
 def _tell_misspelt(annotations: Sequence[Annotation], store: Any) -> list[Note]:  # noqa: ANN401
     """Warn of values that are new to the store, and nearly those that it knows."""
-    from bioprobe.names import find_nearest
     from bioprobe.store.added_taxa import find_added_taxa
     from bioprobe.taxonomy import Rank
 
@@ -718,8 +719,3 @@ def _tell_log(log: Log, rows: Sequence[int], chosen: Sequence[Annotation]) -> li
     if not chosen:
         said.append(Note("nobody annotated these pictures; see: bioprobe annotations add --help"))
     return said
-
-
-def _name(names: Sequence[str]) -> str:
-    shown = ", ".join(map(str, names[:_SHOWN]))
-    return f"{shown} and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else shown

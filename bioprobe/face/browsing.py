@@ -7,8 +7,9 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from bioprobe.errors import SelectionError
+from bioprobe.errors import SelectionError, SourceError
 from bioprobe.face.opened import Opened
+from bioprobe.files import replacing
 from bioprobe.options import Mask, Option, Part, Where, question
 from bioprobe.result import Notes, Result, Table
 
@@ -226,9 +227,6 @@ class Browses(Opened):
         SourceError
             If the ending is another.
         """
-        from bioprobe.errors import SourceError
-        from bioprobe.files import replacing
-
         path = Path(target)
         if path.suffix.lower() not in {".csv", ".parquet"}:
             msg = f"a table is written as .csv or .parquet, got {path.name}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.errors import SelectionError
+from bioprobe.face.lists import open_list
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     RANK_NAMES,
@@ -210,7 +211,6 @@ class Groups(Opened):
         from bioprobe.clustering.naming import propose_names
         from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Clusters
-        from bioprobe.face.taxa import open_list
         from bioprobe.images.image_table import read_level
         from bioprobe.store.computed import check_name
         from bioprobe.taxonomy import Rank
@@ -291,12 +291,10 @@ class Groups(Opened):
         StoreError
             If there is no such column.
         """
-        import pandas as pd
-
         from bioprobe.store.computed import remove_column
 
         remove_column(self._view.store, name)
-        return Table(pd.DataFrame()).say([f"removed the clusters {name} from {self.folder}"])
+        return self._tell_removed(f"clusters {name}")
 
     def _read_points(self, name: str, said: list[Note | str]) -> tuple[View, Vectors]:
         """Return the pictures that have a place on a map that the store keeps, and the places."""

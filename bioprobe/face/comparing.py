@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.access import exists
+from bioprobe.content import join_contents
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
@@ -387,8 +388,6 @@ def _find_files(found: Compared, root: Path) -> dict[int, ImageLocation]:
 
 def _name_contents(found: Compared) -> list[str]:
     """Return what each pair holds: a person wherever one of both says so."""
-    from bioprobe.content import join_contents
-
     return [
         join_contents([found.first.said[a].content, found.second.said[b].content])
         for a, b in zip(found.matches.first, found.matches.second, strict=True)

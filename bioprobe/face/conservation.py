@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError
+from bioprobe.face.lists import open_list, open_names, read_rank_columns
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     Admin1,
@@ -47,7 +48,6 @@ TABLES = ("images", "counts", "taxa", "comparison")
 _HELD = 8_000_000
 # Taxa that are asked of the Red List in one go.
 _MOST_ASKED = 20_000
-_SHOWN = 5
 # Columns of other tools whose words are read already.
 _OF_TOOLS = frozenset({"classification", "taxon", "answer", "rank", "also", "row"})
 
@@ -337,7 +337,6 @@ class Conserves(Opened):
     ) -> Judged:  # fmt: skip
         """Ask zero-shot at species, and sum all candidates by status."""
         from bioprobe.conservation import judge_answers, sum_lowest
-        from bioprobe.face.taxa import open_list
         from bioprobe.face.zeroshot import Asked, Wording, ask_taxa, find_head
         from bioprobe.task.prior import read_prior
         from bioprobe.taxonomy import Rank
@@ -411,7 +410,6 @@ class StatusSource:
         progress: Progress | None = None,
     ) -> None:
         from bioprobe.conservation import read_statuses
-        from bioprobe.face.taxa import read_rank_columns
 
         self.synonyms = synonyms = dict(synonyms or {})
         self._view, self._red_list, self._progress = view, red_list, progress
@@ -466,7 +464,6 @@ class StatusSource:
 
     def _open_names(self) -> Any:  # noqa: ANN401 - a NameList
         """Open the lists by which common names are found that no table of statuses has."""
-        from bioprobe.face.taxa import open_names
         from bioprobe.store.added_taxa import find_added_taxa
 
         return open_names(None, None, added=find_added_taxa(self._view.store))

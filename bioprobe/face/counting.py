@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
@@ -34,7 +34,7 @@ from bioprobe.options import (
     question,
     split_names,
 )
-from bioprobe.result import FACT, WARNING, Note, Result
+from bioprobe.result import FACT, WARNING, Note, Result, name_some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -340,7 +340,7 @@ class Counts(Asks, Learns):
             raise SelectionError(msg)
         if few:
             said.append(Note(f"{len(few):,} taxa have fewer than {activity.FEWEST} records and no "
-                             f"curve: {_list(few)}"))  # fmt: skip
+                             f"curve: {name_some(few)}"))  # fmt: skip
         if taxon is None and len(names) > MOST_CURVES:
             said.append(Note(f"{len(names) - MOST_CURVES:,} more taxa have records enough; name "
                              "those that are wanted with --taxon"))  # fmt: skip
@@ -348,7 +348,7 @@ class Counts(Asks, Learns):
         rough = [f"{name} ({counts[name]:,})" for name in names if counts[name] < activity.FEW]
         if rough:
             said.append(Note(f"curves of fewer than {activity.FEW} records are rough: "
-                             f"{_list(rough)}", WARNING))  # fmt: skip
+                             f"{name_some(rough)}", WARNING))  # fmt: skip
         its = {name: timed.loc[timed["taxon"] == name, "hours"].to_numpy() for name in names}
         densities = tuple(
             activity.estimate_density(name, its[name], n_resamples=resamples, seed=seed)
@@ -425,7 +425,7 @@ class Counts(Asks, Learns):
                                  "taxa of their own, and not counted"))  # fmt: skip
             timed = timed[~is_higher]
         if not len(timed):
-            msg = f"there is no record of a {level} to count; {_list(map(str, found.notes[:2]))}"
+            msg = f"there is no record of a {level} to count; {name_some(found.notes[:2])}"
             raise SelectionError(msg)
         places = sorted(set(timed["place"]))
         if found.effort is not None:
@@ -664,7 +664,7 @@ def _choose_taxa(timed: pd.DataFrame, taxon: str | Sequence[str] | None) -> pd.D
         if unify(one).casefold() not in known:
             near = find_nearest(one, known.values())
             hint = f"; did you mean {near}?" if near else ""
-            shown = _list(sorted(known.values()))
+            shown = name_some(sorted(known.values()))
             msg = f"no record with a time is of {one!r}{hint} There are: {shown or 'none'}"
             raise SelectionError(msg)
     names = [known[unify(one).casefold()] for one in asked]
@@ -699,7 +699,7 @@ def _move_by_sun(
     placeless = timed[["latitude", "longitude"]].isna().any(axis=1)
     notes = []
     if placeless.any():
-        where = _list(timed.loc[placeless, "place"])
+        where = name_some(timed.loc[placeless, "place"])
         notes.append(Note(
             f"{placeless.sum():,} records of places without latitude and longitude are left out: "
             f"{where}", WARNING,
@@ -745,8 +745,8 @@ def _tell_trends(trends: Sequence[Trend], effort: Effort) -> list[Note]:
     jumpy = [one.taxon for one in trends if one.p_years < _RARE]
     if jumpy:
         text = (
-            f"years differ from a steady change by more than sites vary, of {_list(jumpy)}: what "
-            "all sites share in a year is in no interval"
+            f"years differ from a steady change by more than sites vary, of {name_some(jumpy)}: "
+            "what all sites share in a year is in no interval"
         )
         notes.append(Note(text, WARNING))
     if len(trends) > 1:
@@ -762,14 +762,8 @@ def _tell_trends(trends: Sequence[Trend], effort: Effort) -> list[Note]:
     unlike = [str(year) for year, share in apart.items() if share > _MOST_APART]
     if unlike:
         text = (
-            f"cameras worked in other months in {_list(unlike)} than in all years together: a "
+            f"cameras worked in other months in {name_some(unlike)} than in all years together: a "
             "season may look like a trend; choose months with --where, or compare like with like"
         )
         notes.append(Note(text, WARNING))
     return notes
-
-
-def _list(names: Iterable[object]) -> str:
-    distinct = list(dict.fromkeys(map(str, names)))
-    rest = f" and {len(distinct) - 3:,} more" if len(distinct) > 3 else ""
-    return ", ".join(distinct[:3]) + rest

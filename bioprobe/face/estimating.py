@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.access import exists
+from bioprobe.content import CONTENT, Content, read_content
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.asking import Asks
 from bioprobe.face.learning import Learns
@@ -22,7 +23,7 @@ from bioprobe.options import (
     Without,
     question,
 )
-from bioprobe.result import WARNING, Note, Table
+from bioprobe.result import WARNING, Note, Result, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -636,8 +637,6 @@ def _read_truths(view: View, names: Sequence[str], labels: Names) -> Places:
     """Return the class of each label; what holds no animal is labelled too, as none of the taxa."""
     import numpy as np
 
-    from bioprobe.content import CONTENT, Content, read_content
-
     truths = _find_named(names, labels.tolist())
     if CONTENT not in view.images.columns:
         return truths
@@ -722,7 +721,6 @@ def _read_answers(given: Any) -> Side:  # noqa: ANN401 - whatever was given
     import pandas as pd
 
     from bioprobe.agreement import read_side, take_table
-    from bioprobe.result import Result
 
     if isinstance(given, pd.DataFrame):
         return take_table(given, "the answers given")

@@ -7,7 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bioprobe.errors import MisuseError, ModelUnavailableError, PromptError
+from bioprobe.errors import (
+    BioprobeError,
+    MismatchError,
+    MisuseError,
+    ModelUnavailableError,
+    PromptError,
+)
+from bioprobe.face.lists import open_list
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     RANK_NAMES,
@@ -326,7 +333,6 @@ class Explains(Opened):
         """Refuse an encoder that did not make imported vectors: a map would be of other answers."""
         import numpy as np
 
-        from bioprobe.errors import BioprobeError, MismatchError
         from bioprobe.images.reading import decode_region
 
         if view.manifest.encoder.backend != "imported":
@@ -395,7 +401,6 @@ class Explains(Opened):
     ) -> Candidates:
         """Find the classes that texts stand for; none where only texts are asked."""
         from bioprobe.explanation.candidates import from_phrases, from_question, from_texts
-        from bioprobe.face.taxa import open_list
         from bioprobe.face.zeroshot import Asked, Wording, find_head, find_named, put_taxa
         from bioprobe.images.image_table import read_level
         from bioprobe.prompts import read_templates

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.opened import Opened
+from bioprobe.files import read_lines
 from bioprobe.options import (
     LEAVE_OUT,
     OBSCURE,
@@ -305,7 +306,6 @@ def _read_names(sensitive: str | Path | None) -> Sequence[str]:
     """Return the lowest name of each line of a list of taxa."""
     if sensitive is None:
         return []
-    from bioprobe.files import read_lines
     from bioprobe.taxonomy.lists import read_taxa
 
     path = Path(sensitive)

@@ -15,7 +15,9 @@ from bioprobe.content import CONTENT, NO_TAXON
 from bioprobe.errors import MisuseError
 from bioprobe.face.sitting import Batch, Shown, Sitting
 from bioprobe.face.written import FOUND
-from bioprobe.options import RANK_NAMES
+from bioprobe.files import explaining_refusal, read_json, write_text
+from bioprobe.names import unify
+from bioprobe.options import CONFIRMED, RANK_NAMES
 from bioprobe.result import WARNING, Note, Notes, Record
 
 if TYPE_CHECKING:
@@ -296,7 +298,6 @@ class Find(Sitting):
         self._save()
 
     def _read_answer(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        from bioprobe.names import unify
 
         verdict, value = str(said["verdict"]), unify(str(said.get("value", ""))).strip()
         if value.casefold() in ("", self.value.casefold()) or self.level == FOUND:
@@ -328,15 +329,12 @@ class Find(Sitting):
 
     def _save(self) -> None:
         """Keep the random draws, so that another process goes on with them."""
-        from bioprobe.files import explaining_refusal, write_text
-
         kept = {"pool": _hash_pool(self.store._view), **self._finder.save()}
         with explaining_refusal(self._file):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             write_text(self._file, json.dumps(kept))
 
     def _restore(self) -> None:
-        from bioprobe.files import read_json
 
         if not self._file.is_file():
             return
@@ -360,7 +358,6 @@ def read_verdicts(view: View, level: str, value: str) -> npt.NDArray[np.int8]:
     """
     import numpy as np
 
-    from bioprobe.options import CONFIRMED
     from bioprobe.reviewing.find import IS, IS_NOT, UNSEEN, UNSURE
     from bioprobe.store.annotations import read_log
     from bioprobe.store.labels import find_units

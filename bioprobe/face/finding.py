@@ -11,6 +11,7 @@ from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.annotations import Corrects, Person
 from bioprobe.face.find import Find, read_verdicts
 from bioprobe.face.written import FOUND, find_person
+from bioprobe.names import unify
 from bioprobe.options import RANK_NAMES, Option, SeedOption, WhichLabels, question
 from bioprobe.result import Note
 
@@ -206,8 +207,6 @@ def _name_class(view: View, level: str, value: str | None, words: str) -> str:
     MisuseError
         If nothing says which.
     """
-    from bioprobe.names import unify
-
     named = unify(value or words).strip()
     if not named:
         msg = (

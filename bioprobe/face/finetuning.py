@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError
 from bioprobe.face.learning import Learns
-from bioprobe.face.taxa import open_list
+from bioprobe.face.lists import open_list
 from bioprobe.files import check_new_folder
 from bioprobe.options import (
     Level,

@@ -11,6 +11,7 @@ import numpy as np
 from bioprobe.clustering import clusters
 from bioprobe.errors import MissingExtraError, MisuseError
 from bioprobe.face.chosen import Paged, Pictures
+from bioprobe.files import replacing
 from bioprobe.mapping import result as mapped
 from bioprobe.types import Rows
 
@@ -65,7 +66,6 @@ class Map(mapped.Map):
         SelectionError
             If there is no such rank or column.
         """
-        from bioprobe.files import replacing
         from bioprobe.images.image_table import read_level
         from bioprobe.mapping.classes import choose_level, code_classes, list_levels
         from bioprobe.report.map import MISSING, draw_map

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError, SelectionError, StoreError
+from bioprobe.face.lists import read_rank_columns
 from bioprobe.face.opened import Opened, tell_emptied, tell_placeholders
-from bioprobe.face.taxa import read_rank_columns
 from bioprobe.options import (
     TEXT_HEAD,
     Level,
@@ -188,15 +188,13 @@ class Keeps(Opened):
         StoreError
             If there is no such mask.
         """
-        import pandas as pd
-
         from bioprobe.store.selections import remove_selection
 
         if name.startswith(SPLITS):
             msg = f"{name} is a split, no mask; a split of the same name takes its place"
             raise StoreError(msg)
         remove_selection(self._view.store, name)
-        return Table(pd.DataFrame()).say([f"removed the mask {name} from {self.folder}"])
+        return self._tell_removed(f"mask {name}")
 
     @question
     def index(

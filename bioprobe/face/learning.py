@@ -1,25 +1,23 @@
-"""Questions that learn from labels: splits, probes, tuning, stacks, evaluation, the report."""
+"""Questions that learn from labels: probes, tuning, stacks."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.errors import MisuseError
+from bioprobe.errors import BioprobeError, MisuseError
 from bioprobe.face.learnt import (
-    describe_evaluation,
     describe_fit,
-    describe_gains,
     describe_missing,
-    describe_split,
     describe_stack,
     describe_trials,
 )
+from bioprobe.face.lists import open_list
 from bioprobe.face.opened import Opened
-from bioprobe.face.taxa import open_list
+from bioprobe.files import parse_json
 from bioprobe.options import (
     LOCAL,
     RANK_NAMES,
@@ -56,34 +54,27 @@ from bioprobe.options import (
     question,
     split_names,
 )
+from bioprobe.progress import Step
 from bioprobe.registry import METHODS
 from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
-    from bioprobe import evaluation
-    from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import Contents, Decisions, Predictions
     from bioprobe.face.probe import Probe
     from bioprobe.learning.fitted import FittedProbe
     from bioprobe.learning.stack import FittedStack, SharedImages
     from bioprobe.learning.tune import Trial, Tuned
     from bioprobe.progress import Progress
-    from bioprobe.splits.split import PartCounts
-    from bioprobe.store import EmbeddingStore
     from bioprobe.task.columns import Columns
     from bioprobe.task.target import Texts
     from bioprobe.task.task import Task
     from bioprobe.taxonomy import Taxonomy
-    from bioprobe.types import Rows
     from bioprobe.zeroshot.candidates import ClassNames
 
-# Pairs and files that are named of what another collection has too.
-_NAMED = 5
 KINDS = (
     "linear", "lda", "ridge", "knn", "centroid", *TEXT_KINDS, "hierarchical", "attentive", "stack",
 )  # fmt: skip
 BASES = ("linear", "lda", "ridge", "knn", "centroid")
-SPLIT_METHODS = ("stratified", "grouped", "species-disjoint", "chronological", "imported", "kfold")
 _BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
 _CALIBRATORS = ("temperature", "vector", "isotonic", "none")
 _READING = With("kind", TEXT_KINDS)
@@ -146,16 +137,6 @@ WithColumns = Annotated[
 ]
 
 
-Against = Annotated[
-    Strings,
-    Option(
-        "Store, or file of vectors, of images that an encoder or a probe learnt from; may be "
-        "repeated. Images that judge and are in it, by SHA-256 or nearly, are warned of.",
-        shell=list[Path],
-    ),
-]
-
-
 AugmentViews = Annotated[
     int | None,
     Option(
@@ -169,136 +150,6 @@ AugmentViews = Annotated[
 
 class Learns(Opened):
     """What can be asked of labelled images."""
-
-    @question
-    def split(
-        self,
-        level: Level = "family",
-        *,
-        name: Annotated[str, Option("Name of the split.")] = "default",
-        method: Annotated[
-            str,
-            Option(
-                "stratified, grouped (by --group), species-disjoint (whole species of each class "
-                "are tested), chronological (by the dates of --column: train before, test after), "
-                "imported (from --column) or kfold (all images train, in folds).",
-                choices=SPLIT_METHODS,
-            ),
-        ] = "stratified",
-        fractions: Annotated[
-            str | Sequence[float],
-            Option(
-                "Fractions of train, validation, test; not for imported and kfold.",
-                when=(With("method", SPLIT_METHODS[:-2]),),
-                shell=str,
-            ),
-        ] = "0.8,0.1,0.1",
-        group: Annotated[
-            Strings,
-            Option(
-                "Column whose equal values stay together: burst, individual, specimen. Several "
-                "join. Copies of an image stay together anyhow.",
-                shell=list[str],
-            ),
-        ] = None,
-        column: Annotated[
-            str | None,
-            Option(
-                "Column that says each image's part, for imported, or when it was taken, for "
-                "chronological.",
-                when=(With("method", ("imported", "chronological")),),
-            ),
-        ] = None,
-        parts: Annotated[
-            str | Mapping[str, str] | None,
-            Option(
-                "Which of its values are which part: train=A,validation=B,test=C.",
-                when=(With("method", ("imported",)),),
-                shell=str,
-            ),
-        ] = None,
-        by: Annotated[
-            str | None,
-            Option(
-                "Column of sites, of which each is divided by its own dates.",
-                when=(With("method", ("chronological",)),),
-            ),
-        ] = None,
-        gap: Annotated[
-            str | None,
-            Option(
-                "Time between parts, such as 12h or 7d: images in it are in no part.",
-                when=(With("method", ("chronological",)),),
-            ),
-        ] = None,
-        against: Against = None,
-        folds: Annotated[int, Option("Folds of the training images.", least=2)] = 5,
-        seed: Annotated[int, SeedOption("Seed of the random order.")] = 0,
-    ) -> PartCounts:
-        """Split the labelled images into train, validation and test, and keep the split.
-
-        Parameters
-        ----------
-        level : str
-            Rank or column of the classes that are to be spread evenly.
-        name : str
-            Under which the store keeps it.
-        method : str
-            ``stratified``, ``grouped``, ``species-disjoint``, ``chronological``, ``imported`` or
-            ``kfold``.
-        fractions : str or sequence of float
-            Of train, validation and test.
-        group : str or sequence of str, optional
-            Columns whose equal values stay together.
-        column : str, optional
-            That an imported split is read from, or that says when images were taken.
-        parts : str or mapping, optional
-            From values of the column to parts.
-        by : str, optional
-            Column of sites, of which each is divided by its own dates.
-        gap : str, optional
-            Time between parts, such as ``7d``.
-        against : str or sequence of str, optional
-            Stores whose images may not judge, or files of vectors; those that do, by their bytes or
-            nearly (see :meth:`dedupe`), are counted and said.
-        folds : int
-            Folds of the training images.
-        seed : int
-            Of the random order.
-
-        Returns
-        -------
-        PartCounts
-            Images of each class in each part; ``split`` is the split itself.
-
-        Raises
-        ------
-        SelectionError
-            If no image is labelled, or an option does not fit the method.
-        """
-        from bioprobe.splits import make_split, write_split
-
-        made = make_split(
-            self._view, level, name=name, method=method,
-            group_columns=list_given(group), fractions=_read_numbers(fractions), column=column,
-            part_names=_read_parts(parts), by=by, gap=gap, n_folds=folds, seed=seed,
-        )  # fmt: skip
-        made.provenance["against"] = [one for one, _ in self._find_held(made.judging, against)]
-        write_split(self._view.store, made)
-        return self._count(made.name)
-
-    def splits(self) -> Table:
-        """List the splits that the store keeps, one a row."""
-        from bioprobe.splits.split import describe_splits
-
-        return Table(describe_splits(self._view.store))
-
-    @question
-    def show_split(
-        self, *, name: Annotated[str, Option("Name of the split.")] = "default"
-    ) -> PartCounts:
-        """Return the images of each class in each part of a split that was made before."""
-        return self._count(name)
 
     @question
     def fit(
@@ -538,7 +389,6 @@ class Learns(Opened):
         """
         from bioprobe.learning.keeping import find_folder
         from bioprobe.learning.tune import tune_probe
-        from bioprobe.progress import Step
         from bioprobe.prompts import read_templates
 
         find_folder(self._view.store, name)
@@ -546,8 +396,8 @@ class Learns(Opened):
         texts = None
         if set(asked).intersection(TEXT_KINDS):
             texts = self._write_texts(level, open_list(taxa, rank_column), classes=classes)
-        _refuse_unused(asked, *TEXT_KINDS, taxa=taxa, templates=templates, classes=classes)
-        _refuse_unused(asked, "hierarchical", **{"from": first}, chain=chain)
+        refuse_unused(asked, *TEXT_KINDS, taxa=taxa, templates=templates, classes=classes)
+        refuse_unused(asked, "hierarchical", **{"from": first}, chain=chain)
         n_done = 0
 
         def advance(trial: Trial) -> None:
@@ -558,7 +408,7 @@ class Learns(Opened):
 
         task = self._task(
             level, first=first, chain=chain, split=split, texts=texts, seed=seed,
-            columns=_find_columns(with_columns, asked),
+            columns=find_columns(with_columns, asked),
         )  # fmt: skip
         task, viewed = self._add_views(task, augment_views, progress)
         tuned = tune_probe(
@@ -597,7 +447,6 @@ class Learns(Opened):
         """List the probes that the store keeps, one a row; a damaged one says its problem."""
         import pandas as pd
 
-        from bioprobe.errors import BioprobeError
         from bioprobe.learning.kept import list_probes
 
         rows: list[dict[str, Any]] = []
@@ -612,12 +461,10 @@ class Learns(Opened):
     @question
     def remove_probe(self, name: ProbeName) -> Table:
         """Forget a probe."""
-        import pandas as pd
-
         from bioprobe.learning.keeping import remove_probe
 
         remove_probe(self._view.store, name)
-        return Table(pd.DataFrame()).say([f"removed the probe {name} from {self.folder}"])
+        return self._tell_removed(f"probe {name}")
 
     @question
     def predict(
@@ -840,316 +687,11 @@ class Learns(Opened):
         provenance = stack.describe(shared, part=part).to_dict()
         return Table(pd.DataFrame(compared), provenance).say(said)
 
-    @question
-    def evaluate(
-        self,
-        level: Level = "family",
-        *,
-        methods: Annotated[
-            str | Sequence[str],
-            Option(
-                "Which to compare: zeroshot, knn, centroid, lda, ridge, linear, hierarchical, "
-                "prompt+probe, adapter, clap, tip-adapter, stack.",
-                shell=str,
-            ),
-        ] = "zeroshot,knn,centroid,linear",
-        split: Annotated[str, Option("Split in the store (see: bioprobe split).")] = "default",
-        mask: Annotated[
-            str | None,
-            Option(
-                "Learn only from images that a named mask keeps; all test images are judged, and "
-                "beside them those that it keeps."
-            ),
-        ] = None,
-        positive: Annotated[
-            str | None,
-            Option(
-                "Which of two classes is looked for: precision, recall, F1, specificity, AUROC and "
-                "average precision are of it. [default: the one that reads as a yes (yes, true, 1, "
-                "present, threatened, animal …), else the one with fewer training images]"
-            ),
-        ] = None,
-        others: Annotated[
-            Strings,
-            Option(
-                "Store of the same images by another encoder, for stack; may be repeated.",
-                ("--with-store",),
-                shell=list[Path],
-            ),
-        ] = None,
-        against: Against = None,
-        beside: Annotated[
-            str | Path | None,
-            Option(
-                "Store of the same pictures by another encoder, or by another number of views, "
-                "which keeps an evaluation of the same name: how much more often each method is "
-                "right here, with a paired interval.",
-                shell=Path,
-            ),
-        ] = None,
-        augment_views: AugmentViews = None,
-        first: First = None,
-        chain: Chain = None,
-        classes: NamedClasses = None,
-        taxa: Taxa = None,
-        rank_column: ListColumns = None,
-        text_type: TextTypeName = "taxon_com",
-        templates: Templates = "plain",
-        seed: Annotated[int, SeedOption("Seed of resamples, folds and probes.")] = 0,
-        n_resamples: Annotated[int, Option("Resamples of the bootstrap.", least=1)] = 1000,
-        label_efficiency: Annotated[
-            bool,
-            Option(
-                "Also measure accuracy by the images a class learnt from.",
-                when=(Without("per", "prior", "with_columns", "prototypes"),),
-            ),
-        ] = False,
-        shots: Annotated[
-            str | Sequence[int],
-            Option(
-                "Images a class, for --label-efficiency.",
-                when=(With("label_efficiency"),),
-                shell=str,
-            ),
-        ] = "1,2,5,10,20,50,100",
-        draws: Annotated[
-            int,
-            Option(
-                "Draws of so many images, for --label-efficiency.",
-                least=1,
-                when=(With("label_efficiency"),),
-            ),
-        ] = 5,
-        over: Annotated[
-            str | None,
-            Option(
-                "Column that says when images were taken: accuracy in windows of time. [default: "
-                "that of a chronological split]"
-            ),
-        ] = None,
-        window: Annotated[
-            str | None, Option("Length of a window of time, such as 7d. [default: 30d]")
-        ] = None,
-        per: Annotated[
-            str | None,
-            Option(
-                "sequence: judge one answer to the pictures of a burst or event together, as "
-                "zeroshot and probe predict --per sequence give it.",
-                choices=("sequence",),
-                fixed=True,
-            ),
-        ] = None,
-        sequence: SequenceColumn = None,
-        gap_seconds: GapSeconds = None,
-        rule: PoolingRule = "log-mean",
-        with_columns: Beside = None,
-        column_weight: Annotated[
-            float | None,
-            Option(
-                "How much these columns vary, of what the vectors do. By default chosen on "
-                "held-out images.",
-                when=(With("with_columns"),),
-            ),
-        ] = None,
-        prior: PriorTable = None,
-        prior_floor: PriorFloor = 0.01,
-        prototypes: Annotated[
-            str | None,
-            Option(
-                "Head of image prototypes in the store (see: bioprobe taxa prototypes) that stands "
-                "beside the texts of zeroshot; what it does is measured against the texts alone. "
-                "Its taxa are classes too unless --taxa says otherwise, and images that made it "
-                "judge no method.",
-                when=(Without("classes"),),
-            ),
-        ] = None,
-        text_worth: Annotated[
-            float | None,
-            Option(
-                "How many pictures a text counts as beside a prototype, as for zeroshot. By "
-                "default chosen on the part validation, else by counts and spread.",
-                least=0,
-                when=(With("prototypes"),),
-            ),
-        ] = None,
-        name: Annotated[
-            str | None, Option("Name under which the store keeps it. [default: the level]")
-        ] = None,
-        tell: Callable[[str], None] | None = None,
-    ) -> Evaluation:
-        """Compare methods side by side on images that none of them learnt from, and keep this.
-
-        Parameters
-        ----------
-        level : str
-            Rank of the classes, or any column, whose values they are.
-        methods : str or sequence of str
-            To compare; see :data:`bioprobe.registry.METHODS`.
-        split : str
-            Name of a split of the store.
-        mask : str, optional
-            Learn only from what this mask keeps; all test images are judged.
-        positive : str, optional
-            Of two classes the one that is looked for; see
-            :func:`bioprobe.evaluation.positive.find_positive` for the default.
-        others : sequence of str, optional
-            Stores of the same images by other encoders, for ``stack``.
-        against : str or sequence of str, optional
-            Stores whose images may not judge, or files of vectors; those that do, by their bytes or
-            nearly (see :meth:`dedupe`), are counted and said, and the accuracy on the others.
-        beside : str or Path, optional
-            Store of the same pictures by another encoder or of other views, with an evaluation of
-            the same name: what this store buys is said, method by method.
-        augment_views : int, optional
-            Views of each picture that probes learn from, as for :meth:`fit`.
-        first, chain
-            What ``hierarchical`` learns one below the other, as for :meth:`fit`.
-        classes, taxa, rank_column, text_type, templates
-            Further classes, and how they are written, for methods that read.
-        seed : int
-            Of resamples, folds and probes.
-        n_resamples : int
-            Of the intervals.
-        label_efficiency : bool
-            Also measure accuracy by the images a class.
-        shots : str or sequence of int
-            How many images a class.
-        draws : int
-            How often so many are drawn.
-        over : str, optional
-            Column that says when images were taken, for accuracy over time.
-        window : str, optional
-            Length of a window of time.
-        per : {"sequence"}, optional
-            Judge sequences, whose images are answered together: intervals are of sequences, and
-            the rules that pool the answers are compared on the part ``validation``.
-        sequence, gap_seconds, rule
-            What a sequence is, and how its answers become one; see :meth:`zeroshot`.
-        with_columns : str or sequence of str, optional
-            Columns that stand beside the vectors of methods that take them, as for :meth:`fit`;
-            whether they help is measured against the same method without them.
-        column_weight : float, optional
-            How much these vary, of what the vectors do; by default chosen on held-out images.
-        prior : str or Path, optional
-            Table of how frequent taxa are, as for :meth:`zeroshot`; what it does is measured
-            against the same answers without it, also for rare classes.
-        prior_floor : float
-            Least weight of a class, relative to the greatest.
-        prototypes : str, optional
-            Head of image prototypes beside the texts of ``zeroshot``, as for :meth:`zeroshot`; what
-            it does is measured against the texts alone. Images that made it, or are of one group of
-            the split with such, judge no method.
-        text_worth : float, optional
-            Pictures that a text counts as, as for :meth:`zeroshot`; by default chosen on images of
-            the part ``validation`` that did not make it, else by counts and spread.
-        name : str, optional
-            Under which the store keeps it.
-        tell : callable, optional
-            Told a line of each method when it is done; an error that it raises stops the work.
-
-        Returns
-        -------
-        Evaluation
-            One row a method: figures with intervals; ``report(path)`` writes the page.
-        """
-        from bioprobe.evaluation import Pictured, evaluate, measure_without, write_evaluation
-        from bioprobe.evaluation.other_store import compare_with
-        from bioprobe.face.chosen import read_fields
-        from bioprobe.face.evaluation import Evaluation
-        from bioprobe.task.prior import read_prior
-        from bioprobe.task.sequences import Pooling
-
-        asked = split_names(methods)
-        if others and "stack" not in asked:
-            msg = f"--with-store is for the method stack, which is not among {', '.join(asked)}"
-            raise MisuseError(msg)
-        _refuse_unused(asked, "hierarchical", **{"from": first}, chain=chain)
-        _refuse_unused(asked, "zeroshot", prototypes=prototypes)
-        if augment_views is not None and "stack" in asked:
-            msg = "--augment-views is for probes of one store; leave the method stack out"
-            raise MisuseError(msg)
-        reads, texts = self._view.manifest.has_text_tower, None
-        if reads:
-            texts = self._write_texts(
-                level, open_list(taxa, rank_column), text_type, templates, classes, prototypes
-            )
-        task = self._task(
-            level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=others
-        )
-        pictured = Pictured.of(task, prototypes, text_worth) if prototypes else None
-        task, viewed = self._add_views(task, augment_views, None)
-        columns = _find_columns(with_columns, asked, column_weight)
-        kept = None if beside is None else self._open_evaluation(beside, name or task.target.name)
-        found = evaluate(
-            task, asked, name=name or task.target.name, mask=mask, positive=positive,
-            n_resamples=n_resamples, efficiency=_plan(shots, draws) if label_efficiency else None,
-            over=over, window=window,
-            pooling=Pooling(sequence, gap_seconds, rule) if per else None, columns=columns,
-            prior=read_prior(prior, floor=prior_floor) if prior else None, pictured=pictured,
-            report=tell or (lambda _: None),
-        )  # fmt: skip
-        held = []
-        for about, rows in self._find_held(found.predictions["row"].unique(), against):
-            figures = measure_without(found, rows, task, n_resamples) if len(rows) else []
-            held.append({**about, "figures": figures})
-        if (own := self._find_own(found.predictions["row"].unique())) is not None:
-            about, rows = own
-            held.insert(0, {**about, "figures": measure_without(found, rows, task, n_resamples)})
-        found.provenance["options"]["against"] = held
-        if augment_views is not None:
-            found.provenance["options"]["augment_views"] = augment_views
-        gains = []
-        if kept is not None:
-            gains = compare_with(
-                found, self._view.store, *kept, groups=task.need_split().groups,
-                n_resamples=n_resamples, seed=seed,
-            )  # fmt: skip
-            found.provenance["options"]["beside"] = {
-                "store": str(beside),
-                "gains": [dataclasses.asdict(one) for one in gains],
-            }
-        write_evaluation(self._view.store, found)
-        said = (*self._notes, *viewed, *describe_evaluation(found), *describe_gains(gains, beside))
-        several = self._view.images.describe_several(self._view.rows, found.level)
-        evaluated = Evaluation(**read_fields(found), store=self._view.store)
-        return evaluated.say((*said, *several))
-
-    @staticmethod
-    def _open_evaluation(
-        folder: str | Path, name: str
-    ) -> tuple[evaluation.Evaluation, EmbeddingStore]:
-        from bioprobe.evaluation.keeping import read_evaluation
-        from bioprobe.store import EmbeddingStore
-
-        opened = EmbeddingStore.open(folder)
-        return read_evaluation(opened, name), opened
-
-    def evaluation(self, name: str | None = None) -> Evaluation:
-        """Return an evaluation that the store keeps, by default the newest.
-
-        Raises
-        ------
-        StoreError
-            If there is none.
-        """
-        from bioprobe.evaluation.keeping import read_evaluation
-        from bioprobe.face.chosen import read_fields
-        from bioprobe.face.evaluation import Evaluation
-        from bioprobe.report import find_newest
-
-        store = self._view.store
-        chosen = name or find_newest(store)
-        found = read_evaluation(store, chosen)
-        options = found.provenance.get("options", {})
-        changed = self._view.tell_changed(f"the evaluation {chosen}", options)
-        return Evaluation(**read_fields(found), store=store).say(changed)
-
     def _task(
         self, level: str, *, split: str | None, first: str | None = None, chain: Strings = None,
         texts: Texts | None = None, seed: int = 0, others: Strings = None,
         columns: Columns | None = None,
     ) -> Task:  # fmt: skip
-        from bioprobe.store import EmbeddingStore
         from bioprobe.task.target import Target
         from bioprobe.task.task import Task
 
@@ -1158,13 +700,8 @@ class Learns(Opened):
             raise MisuseError(msg)
         target = Target.of(level, first, split_names(chain or ()), images=self._view.images)
         return Task.of(
-            self._view, target, split=None if split == "none" else split,
-            texts=texts, seed=seed,
-            others=tuple(
-                EmbeddingStore.open(other).counting(self._view.store.counts)
-                for other in list_given(others)
-            ),
-            columns=columns,
+            self._view, target, split=None if split == "none" else split, texts=texts, seed=seed,
+            others=tuple(self._open_others(others)), columns=columns,
         )  # fmt: skip
 
     def _add_views(
@@ -1245,74 +782,6 @@ class Learns(Opened):
         several = self._view.images.describe_several(self._view.rows, fitted.level)
         return Probe(name, fitted, self, found).say((*notes, *several))
 
-    def _find_held(self, rows: Rows, against: Strings) -> list[tuple[dict[str, Any], Rows]]:
-        """Return what is to be said of each other collection, and which of the rows it has."""
-        return [self._find_held_in(Path(one), rows) for one in list_given(against)]
-
-    def _find_own(self, rows: Rows) -> tuple[dict[str, Any], Rows] | None:
-        """Return what is to be said of the images that judge and taught the encoder, if any did."""
-        import numpy as np
-
-        from bioprobe.store.view import View
-
-        view = View(self._view.store, np.sort(rows))
-        taught = view.find_taught()
-        if taught is None or not taught.any():
-            return None
-        held = view.rows[taught]
-        frame = view.images.frame.iloc[held]
-        hashes = view.images.column("sha256").iloc[view.rows].astype(str)
-        about = {
-            "store": f"what {view.manifest.encoder.model} was finetuned on",
-            "n_images": len(view), "n_held": len(held), "n_unhashed": int((hashes == "").sum()),
-            "files": frame["path"].head(_NAMED).astype(str).tolist(), "n_near": None,
-        }  # fmt: skip
-        return about, held
-
-    def _find_held_in(self, source: Path, rows: Rows) -> tuple[dict[str, Any], Rows]:
-        import numpy as np
-
-        from bioprobe.interchange.others import open_others
-        from bioprobe.quality import find_overlap
-        from bioprobe.splits.split import find_held
-        from bioprobe.store import EmbeddingStore
-        from bioprobe.store.view import View
-
-        view = View(self._view.store, np.sort(rows))
-        about: dict[str, Any] = {}
-        held = np.zeros(0, dtype=np.int64)
-        if EmbeddingStore.exists(source):
-            other = EmbeddingStore.open(source)
-            about, held = find_held(view.store, view.rows, other)
-            differences = view.manifest.encoder.find_differences(other.manifest.encoder)
-            if differences or not len(other.rows) or not len(rows):
-                why = f"{' and '.join(differences)} differ" if differences else "there is no image"
-                return {**about, "n_near": None, "not_compared": why}, held
-        found = find_overlap(view, open_others(source, view))
-        frame = found.to_frame()
-        known = found.rows[found.is_copy]
-        exact = frame["row"][frame["kind"] == "exact"].to_numpy(dtype=np.int64)
-        about = about or {
-            "store": str(source), "n_images": len(rows), "n_held": len(exact), "n_unhashed": 0,
-            "files": frame["file_name"][frame["kind"] == "exact"].head(_NAMED).tolist(),
-        }  # fmt: skip
-        near = frame[~frame["row"].isin(np.union1d(held, exact))]
-        pairs = [
-            (str(file), str(theirs), float(similarity))
-            for file, theirs, similarity in zip(
-                near["file_name"], near["other"], near["similarity"], strict=True
-            )
-        ]
-        about |= {"n_near": len(near), "pairs": pairs[:_NAMED], "threshold": found.alone}
-        return about, np.union1d(held, known)
-
-    def _count(self, name: str) -> PartCounts:
-        from bioprobe.splits import read_split
-        from bioprobe.splits.split import count_parts
-
-        counted = count_parts(self._view.store, read_split(self._view.store, name))
-        return counted.say((*self._notes, *describe_split(counted)))
-
     def _open_stack(
         self,
         name: str,
@@ -1320,40 +789,15 @@ class Learns(Opened):
         rows: Any,  # noqa: ANN401 - ndarray of int64
     ) -> tuple[FittedStack, SharedImages, list[str]]:
         from bioprobe.learning.stack import find_shared_images, read_stack
-        from bioprobe.store import EmbeddingStore
 
         stack = read_stack(self._view.store, name)
-        counts = self._view.store.counts
-        opened: list[EmbeddingStore] = [
-            EmbeddingStore.open(one).counting(counts) for one in list_given(others)
-        ]
-        stores = stack.arrange([self._view.store, *opened])
+        stores = stack.arrange([self._view.store, *self._open_others(others)])
         shared = find_shared_images(stores, rows)
         folders = [str(one.folder) for one in stores[1:]]
         return stack, shared, describe_missing(folders, shared.n_missing)
 
 
-def _read_numbers(given: str | Sequence[float]) -> tuple[float, ...]:
-    try:
-        listed = given.split(",") if isinstance(given, str) else given
-        return tuple(float(part) for part in listed)
-    except (TypeError, ValueError, OverflowError) as error:
-        msg = f"--fractions are numbers such as 0.8,0.1,0.1, got {given!r}"
-        raise MisuseError(msg) from error
-
-
-def _read_parts(given: str | Mapping[str, str] | None) -> dict[str, str] | None:
-    if given is None or isinstance(given, Mapping):
-        return None if given is None else dict(given)
-    pairs = [item.partition("=") for item in given.split(",")]
-    if not all(between for _, between, _ in pairs):
-        msg = f"--parts are pairs such as train=A,test=C, got {given!r}"
-        raise MisuseError(msg)
-    return {value.strip(): part.strip() for part, _, value in pairs}
-
-
 def _read_settings(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str, Any]:
-    from bioprobe.files import parse_json
 
     if given is None or isinstance(given, Mapping):
         return dict(given or {})
@@ -1378,7 +822,7 @@ def _list_kinds(given: Strings, *, reads: bool) -> list[str]:
     return [one for one in TUNED_KINDS if one not in TEXT_KINDS or reads]
 
 
-def _refuse_unused(asked: Sequence[str], *kinds: str, **given: object) -> None:
+def refuse_unused(asked: Sequence[str], *kinds: str, **given: object) -> None:
     """Refuse options of kinds or methods of which none is asked for."""
     named = [f"--{name}" for name, value in given.items() if value is not None]
     if named and not set(kinds).intersection(asked):
@@ -1390,7 +834,7 @@ def _refuse_unused(asked: Sequence[str], *kinds: str, **given: object) -> None:
         raise MisuseError(msg)
 
 
-def _find_columns(
+def find_columns(
     given: Strings, asked: Sequence[str], weight: float | None = None
 ) -> Columns | None:
     """Return the columns for some methods, of which one at least must take them."""
@@ -1406,14 +850,3 @@ def _find_columns(
         )
         raise MisuseError(msg)
     return found
-
-
-def _plan(shots: str | Sequence[int], draws: int) -> Any:  # noqa: ANN401 - an EfficiencyPlan
-    from bioprobe.evaluation.curves import EfficiencyPlan
-
-    try:
-        listed = shots.split(",") if isinstance(shots, str) else shots
-        return EfficiencyPlan(tuple(int(part) for part in listed), draws)
-    except (TypeError, ValueError, OverflowError):
-        msg = f"--shots are numbers of images such as 1,2,5; got {shots!r}"
-        raise MisuseError(msg) from None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.face.opened import name_counts
-from bioprobe.result import WARNING, Note
+from bioprobe.result import WARNING, Note, name_some
 
 if TYPE_CHECKING:
     from bioprobe.evaluation import Evaluation
@@ -150,10 +150,9 @@ def describe_split(counted: PartCounts) -> list[str | Note]:
     said += _describe_times(about)
     unknown = about.get("unknown_values", {})
     if unknown:
-        listed = ", ".join(f"{value} ({n})" for value, n in list(unknown.items())[:_SHOWN_CLASSES])
-        more = f" and {len(unknown) - _SHOWN_CLASSES} more" if len(unknown) > _SHOWN_CLASSES else ""
+        listed = name_some((f"{value} ({n})" for value, n in unknown.items()), _SHOWN_CLASSES)
         said.append(Note(f"WARNING: {sum(unknown.values()):,} images are in no part: values of "
-                         f"{about['column']} that are none: {listed}{more}; say --parts "
+                         f"{about['column']} that are none: {listed}; say --parts "
                          "train=VALUE,test=VALUE", WARNING))  # fmt: skip
     said += _describe_lacks(counted)
     said += _describe_held(about)
@@ -223,8 +222,7 @@ def _describe_lacks(counted: PartCounts) -> list[str | Note]:
     alone = (train == 0) & (test > 0)
     unlearnt = [name for name, is_alone in zip(counted.names, alone, strict=True) if is_alone]
     if unlearnt:
-        shown = ", ".join(unlearnt[:_SHOWN_CLASSES])
-        shown += " …" if len(unlearnt) > _SHOWN_CLASSES else ""
+        shown = name_some(unlearnt, _SHOWN_CLASSES)
         n_images = int(test[train == 0].sum())
         text = f"WARNING: {len(unlearnt)} classes are in test and not in train; what learns has "
         said.append(Note(f"{text}their {n_images:,} images wrong: {shown}", WARNING))
@@ -266,7 +264,7 @@ def describe_small(about: Mapping[str, Any]) -> list[str]:
         said.append(f"  … and {n_more} more, in the provenance of --output FILE")
     always = about["always_train"]
     if always:
-        shown = ", ".join(always[:_SHOWN_CLASSES]) + (" …" if len(always) > _SHOWN_CLASSES else "")
+        shown = name_some(always, _SHOWN_CLASSES)
         said.append(
             f"of one group in train, so never held out in a fold: {len(always)} classes: {shown}"
         )

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
-from bioprobe.errors import MisuseError, StoreError, UnreadableError
+from bioprobe.errors import BioprobeError, MisuseError, StoreError, UnreadableError
 from bioprobe.face.opened import Opened
 from bioprobe.options import Option, SeedOption, question
 from bioprobe.result import WARNING, Note, Table
@@ -250,7 +250,6 @@ class Maps(Opened):
         """
         import pandas as pd
 
-        from bioprobe.errors import BioprobeError
         from bioprobe.learning.kept import list_probes
         from bioprobe.mapping.classes import list_levels
 
@@ -304,12 +303,10 @@ class Maps(Opened):
         StoreError
             If there is no such map.
         """
-        import pandas as pd
-
         from bioprobe.store.maps import remove_map
 
         remove_map(self.folder, name)
-        return Table(pd.DataFrame()).say([f"removed the map {name} from {self.folder}"])
+        return self._tell_removed(f"map {name}")
 
 
 def _find_other(kept: KeptMap, given: dict[str, int | None]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from bioprobe.face.lists import read_rank_columns
 from bioprobe.options import (
     Backend,
     Device,
@@ -14,6 +14,7 @@ from bioprobe.options import (
     Precision,
     RankColumns,
     With,
+    list_given,
     question,
 )
 from bioprobe.progress import Progress
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from bioprobe.embedding.quantising import Quantised, Trial
     from bioprobe.encoders.checking import EncoderCheck
     from bioprobe.encoders.downloading import Download, Models, ModelStatus
+    from bioprobe.encoders.encoder import Encoder
+    from bioprobe.store import EmbeddingStore
 
 # The question ``list`` below takes the name of the type.
 _PATHS = list[Path]
@@ -84,7 +87,9 @@ def download(
     *,
     to: Annotated[
         str | Path | None,
-        Option("Folder to fill, to be copied to a machine without a network.", shell=Path),
+        Option(
+            "Folder to fill, to be copied to a machine without a network.", shell=Path, writes="any"
+        ),
     ] = None,
 ) -> Download:
     """Fetch a model from the hub, into the cache or into a folder.
@@ -216,8 +221,6 @@ def quantise(
     from bioprobe.embedding.quantising import quantise_model
     from bioprobe.encoders import load_encoder
     from bioprobe.face.pictures import count_outcomes
-    from bioprobe.face.taxa import read_rank_columns
-    from bioprobe.options import list_given
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.taxonomy import Rank
 
@@ -250,19 +253,17 @@ def quantise(
 
 def _compare(trial: Trial, level: str) -> Sequence[str]:
     """Say how often zero-shot and the nearest class mean are right, by both encoders."""
+    from bioprobe.face.opened import TextFinder
     from bioprobe.face.store import Store
-    from bioprobe.store import TextCache
     from bioprobe.store.view import View
 
-    asked = []
-    methods = "zeroshot,centroid" if trial.encoders[0].has_text_tower else "centroid"
-    for store, encoder in zip(trial.stores, trial.encoders, strict=True):
-        load = functools.partial(lambda loaded: loaded, encoder)
-        texts = functools.cache(functools.partial(TextCache, store, load))
-        opened = Store(View.all(store), texts=texts)
+    def split(store: EmbeddingStore, encoder: Encoder) -> Store:
+        opened = Store(View.all(store), texts=TextFinder(store, lambda: encoder))
         opened.split(level, fractions=(0.5, 0.0, 0.5))
-        asked.append(opened)
-    exact, rough = asked
+        return opened
+
+    exact, rough = map(split, trial.stores, trial.encoders)
+    methods = "zeroshot,centroid" if trial.encoders[0].has_text_tower else "centroid"
     exact.evaluate(level, methods=methods)
     found = rough.evaluate(level, methods=methods, beside=exact.folder)
     return [

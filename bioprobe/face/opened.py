@@ -9,8 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from bioprobe.options import LOCAL, Mask, Part, Where, WhichLabels, question, split_names
-from bioprobe.result import WARNING, Note, Notes
+from bioprobe.options import (
+    LOCAL,
+    Mask,
+    Part,
+    Where,
+    WhichLabels,
+    list_given,
+    question,
+    split_names,
+)
+from bioprobe.result import WARNING, Note, Notes, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -215,6 +224,20 @@ class Opened:
             View.of(view), model=self._model, device=self._device, notes=tuple(notes),
             texts=self._find_texts,
         )  # fmt: skip
+
+    def _open_others(
+        self, folders: str | Path | Sequence[str | Path] | None
+    ) -> list[EmbeddingStore]:
+        """Open further stores, whose labels count as those of this one do."""
+        from bioprobe.store import EmbeddingStore
+
+        counts = self._view.store.counts
+        return [EmbeddingStore.open(one).counting(counts) for one in list_given(folders)]
+
+    def _tell_removed(self, what: str) -> Table:
+        import pandas as pd
+
+        return Table(pd.DataFrame()).say([f"removed the {what} from {self.folder}"])
 
     def _on(self, engine: str, threads: int | None) -> Self:
         """Return the same images, of which parts are asked where an engine is."""

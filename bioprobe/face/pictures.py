@@ -378,17 +378,13 @@ def _find_rows(cache: EmbeddingStore, listed: ImageTable) -> tuple[Rows, pd.Data
     import numpy as np
 
     from bioprobe.images.regions import REGION
-    from bioprobe.sources.listing import is_of_region
 
     stored, failures = cache.images.frame.iloc[cache.rows], _find_failures(cache, listed)
     keys = zip(_list_files(stored), stored[REGION], strict=True)
     row_of = dict(zip(keys, cache.rows.tolist(), strict=True))
     # A file that was readable once still has its row.
-    named = zip(_list_files(failures), failures["reason"], strict=True)
-    lost = {file for file, reason in named if not is_of_region(reason)}
     files = _list_files(listed.frame)
-    if len(lost) and lost >= set(files):
-        raise SourceError(_explain_none(failures, len(set(files))))
+    lost = _find_lost(failures, files)
     keys = zip(files, listed.frame[REGION], strict=True)
     rows = [-1 if key[0] in lost else row_of.get(key, -1) for key in keys]
     return np.array(rows, dtype=np.int64), failures
@@ -404,19 +400,25 @@ def _find_stored(store: EmbeddingStore, listed: ImageTable) -> tuple[Rows, pd.Da
     """
     import numpy as np
 
-    from bioprobe.sources.listing import is_of_region
-
     stored, failures = store.images.frame.iloc[store.rows], _find_failures(store, listed)
     rows_of: dict[str, list[int]] = {}
     for file, row in zip(_list_files(stored), store.rows.tolist(), strict=True):
         rows_of.setdefault(file, []).append(row)
-    named = zip(_list_files(failures), failures["reason"], strict=True)
-    lost = {file for file, reason in named if not is_of_region(reason)}
     files = list(dict.fromkeys(_list_files(listed.frame)))
-    if len(lost) and lost >= set(files):
-        raise SourceError(_explain_none(failures, len(files)))
+    lost = _find_lost(failures, files)
     rows = [row for file in files if file not in lost for row in rows_of.get(file, ())]
     return np.array(rows, dtype=np.int64), failures
+
+
+def _find_lost(failures: pd.DataFrame, files: Sequence[str]) -> set[str]:
+    """Return the files that could not be read at all; refuse where none could."""
+    from bioprobe.sources.listing import is_of_region
+
+    named = zip(_list_files(failures), failures["reason"], strict=True)
+    lost = {file for file, reason in named if not is_of_region(reason)}
+    if lost and lost >= set(files):
+        raise SourceError(_explain_none(failures, len(set(files))))
+    return lost
 
 
 def _find_failures(store: EmbeddingStore, listed: ImageTable) -> pd.DataFrame:

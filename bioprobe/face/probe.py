@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from bioprobe.content import ContentRules
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.face.zeroshot import describe_depths
@@ -150,7 +151,6 @@ class Probe(Result):
         MisuseError
             If what is asked for needs held-out answers that the probe has not.
         """
-        from bioprobe.content import ContentRules
         from bioprobe.face.pages import pool_answers, show_answers_of
         from bioprobe.task.beside import Beside
         from bioprobe.task.prior import read_prior

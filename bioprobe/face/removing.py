@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.opened import Opened, find_texts
+from bioprobe.files import read_lines
 from bioprobe.options import Option, Without, list_given, question
 from bioprobe.progress import Progress
-from bioprobe.result import PROBLEM, WARNING, Note, Table
+from bioprobe.result import PROBLEM, WARNING, Note, Table, name_some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from bioprobe.upkeep import Compaction, Removed
 
 ALL = "all"
-_SHOWN = 3
 
 Confirm = Callable[[Sequence[str], str], bool]
 
@@ -163,11 +163,11 @@ class Removes(Opened):
             if unknown:
                 text = (
                     f"{len(unknown):,} of {len(listed):,} paths are not in {self.folder}: "
-                    f"{_name(unknown)}"
+                    f"{name_some(unknown)}"
                 )
                 said.append(Note(text, PROBLEM))
             if not len(rows) and not failed:
-                msg = f"none of {len(listed):,} paths is in {self.folder}: {_name(unknown)}"
+                msg = f"none of {len(listed):,} paths is in {self.folder}: {name_some(unknown)}"
                 raise SelectionError(msg)
         chosen = rows[_is_in(rows, view.rows)]
         if len(rows) and not len(chosen):
@@ -282,7 +282,6 @@ def _is_in(rows: Rows, others: Rows) -> Any:  # noqa: ANN401 - a mask
 
 
 def _read_paths(paths: str | Path | Sequence[str | Path]) -> list[str]:
-    from bioprobe.files import read_lines
 
     if not isinstance(paths, str | Path):
         return [str(path) for path in paths]
@@ -293,17 +292,12 @@ def _read_paths(paths: str | Path | Sequence[str | Path]) -> list[str]:
     return [part for part in parts if part.strip()]
 
 
-def _name(paths: Sequence[str]) -> str:
-    shown = ", ".join(paths[:_SHOWN])
-    return f"{shown} and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else shown
-
-
 def _describe_rows(store: EmbeddingStore, rows: Rows, failed: Sequence[str]) -> str:
     from bioprobe.upkeep import count_regions
 
     names = list(dict.fromkeys(store.images.name_files(rows).tolist()))
     said = f"{len(rows):,} of {len(store.rows):,} rows of {store.folder}"
-    said += f", of {len(names):,} pictures: {_name(names)}" if names else ""
+    said += f", of {len(names):,} pictures: {name_some(names)}" if names else ""
     n_others = count_regions(store, rows)
     if n_others:
         said += f"; {n_others:,} other regions of these stay"

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from bioprobe.errors import MisuseError
+from bioprobe.errors import BioprobeError, MisuseError, PromptError, SelectionError
 from bioprobe.face.counting import Counts
 from bioprobe.face.estimating import Infers
+from bioprobe.face.evaluating import Evaluates
 from bioprobe.face.mapping import Maps
 from bioprobe.face.reviewing import Reviews
 from bioprobe.face.robustness import Tries
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from bioprobe.zeroshot.candidates import ClassNames
 
 
-class Reports(Tries, Counts, Infers, Reviews, Maps):
+class Reports(Tries, Counts, Infers, Evaluates, Reviews, Maps):
     """What is told of a store on a page."""
 
     @question
@@ -224,7 +225,6 @@ class Reports(Tries, Counts, Infers, Reviews, Maps):
 
     def _show_map(self, name: str | None, level: str | None = None) -> list[Section]:
         """Return the part that shows a map, where there is one."""
-        from bioprobe.errors import SelectionError
         from bioprobe.report.map import describe_map
         from bioprobe.store.maps import list_maps
 
@@ -260,7 +260,6 @@ class Reports(Tries, Counts, Infers, Reviews, Maps):
 
     def _alter(self, found: Evaluation, n: int, progress: Progress | None) -> Section:
         """Alter test pictures, and ask the best method again."""
-        from bioprobe.errors import BioprobeError
         from bioprobe.report.alterations import describe_robustness, describe_untried, try_best
 
         try:
@@ -274,7 +273,6 @@ class Reports(Tries, Counts, Infers, Reviews, Maps):
         deployments: str | Path | None,
     ) -> list[Section]:  # fmt: skip
         """Count what the best method answers to all pictures, and the records of them."""
-        from bioprobe.errors import BioprobeError
         from bioprobe.report.again import ask_again
         from bioprobe.report.estimates import describe_counts
 
@@ -290,7 +288,6 @@ class Reports(Tries, Counts, Infers, Reviews, Maps):
         self, found: Evaluation, answers: Predictions, labelled: str | None, assume: str | None
     ) -> Section:
         """Estimate how many there are of each class, by place and month where these are known."""
-        from bioprobe.errors import MisuseError, SelectionError
         from bioprobe.face.compared_pages import Estimates
         from bioprobe.report.data import list_groups
         from bioprobe.report.estimates import choose_counted, describe_counts, list_assumptions
@@ -320,7 +317,6 @@ class Reports(Tries, Counts, Infers, Reviews, Maps):
         self, answers: Predictions, level: str, deployments: str | Path | None
     ) -> Section | None:
         """Return records, activity, richness and trends; None where no time is known."""
-        from bioprobe.errors import BioprobeError
         from bioprobe.report.data import list_months
         from bioprobe.report.records import describe_records
 
@@ -380,8 +376,6 @@ class Reports(Tries, Counts, Infers, Reviews, Maps):
 
     def _list_agreement(self, level: str) -> list[list[str]]:
         """Return how far each two people agree, for people to read; nothing of one alone."""
-        from bioprobe.errors import SelectionError
-
         try:
             frame = self.agreement_between(level).to_frame()
         except SelectionError:
@@ -407,7 +401,6 @@ class Reports(Tries, Counts, Infers, Reviews, Maps):
         progress: Progress | None,
     ) -> str:
         """Write the page of pictures that nobody labelled, and say what it tells of."""
-        from bioprobe.errors import PromptError
         from bioprobe.report import write_overview
         from bioprobe.report.advice import find_usable
         from bioprobe.report.alterations import describe_robustness

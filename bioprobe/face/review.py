@@ -9,10 +9,11 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bioprobe.content import CONTENT, NO_TAXON
+from bioprobe.content import CONTENT, NO_TAXON, read_content
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.sitting import Batch, Shown, Sitting
-from bioprobe.options import RANK_NAMES, write_flag
+from bioprobe.names import suggest, unify
+from bioprobe.options import CONFIRMED, RANK_NAMES, write_flag
 from bioprobe.result import WARNING, Note, Notes
 
 if TYPE_CHECKING:
@@ -188,8 +189,6 @@ class Review(Sitting):
 
         Of a name of several words each word may begin so: ``leo`` finds Panthera leo.
         """
-        from bioprobe.names import unify
-
         wanted = unify(start).casefold()
         if not wanted:
             return []
@@ -314,7 +313,6 @@ class Review(Sitting):
         return self._class_of[name]
 
     def _find_class(self, value: str) -> int:
-        from bioprobe.names import suggest
 
         name = self._read_value(value)
         if name not in self._class_of:
@@ -375,7 +373,6 @@ class Review(Sitting):
         self, place: int, said: Resolved | None, content: Resolved | None, *, is_mine: bool
     ) -> None:
         """Let what people say of a picture count."""
-        from bioprobe.content import read_content
         from bioprobe.store.labels import RESOLVED
 
         pool, given = self._desk.pool, str(self._given[place])
@@ -556,8 +553,6 @@ class Review(Sitting):
 
     def _read_value(self, value: str) -> str:
         """Return a name as it is known, in whatever case it is written, or as it is written."""
-        from bioprobe.names import unify
-
         name = unify(value)
         if name in self._class_of:
             return name
@@ -584,9 +579,6 @@ def _seed_of(by: str) -> int:
 def read_labels(store: Corrects, level: str) -> Names:
     """Return the label that came with each picture, ``""`` for none; what holds no taxon is one."""
     import numpy as np
-
-    from bioprobe.content import read_content
-    from bioprobe.options import CONFIRMED
 
     view = store._view
     images, rows = view.store.given, view.rows

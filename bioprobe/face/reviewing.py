@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.annotations import Corrects, Person
 from bioprobe.face.learning import Learns
+from bioprobe.face.lists import open_list
 from bioprobe.face.review import Review, read_labels
 from bioprobe.face.written import find_person
 from bioprobe.options import (
@@ -203,7 +204,6 @@ class Reviews(Learns, Corrects):
         """Return the names of classes that are known, their texts where these are wanted."""
         import numpy as np
 
-        from bioprobe.face.taxa import open_list
         from bioprobe.reviewing.learner import ClassTexts
 
         store = self._view.store

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from bioprobe.errors import SelectionError
+from bioprobe.errors import MismatchError, SelectionError
 from bioprobe.face.opened import Opened, TextFinder
 from bioprobe.options import Option, question
 from bioprobe.result import Table
@@ -86,7 +86,6 @@ class Shows(Opened):
         import pandas as pd
 
         from bioprobe.encoders.encoder import normalise_rows
-        from bioprobe.errors import MismatchError
         from bioprobe.store.held import HeldPictures
         from bioprobe.store.view import View
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from bioprobe.exporting.answers import BLANK, HUMAN, TIME, VEHICLE, Answers
 from bioprobe.images.camera import NO_SERIAL
 from bioprobe.images.image_table import read_level
 from bioprobe.options import RANK_NAMES
-from bioprobe.result import FACT, WARNING, Note
+from bioprobe.result import FACT, WARNING, Note, name_some
 from bioprobe.taxonomy import RANKS, Rank, Taxon
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def gather_sightings(
         chosen = {one.row: (picture, one, PREDICTION) for picture, one in answers.observations}
         secret |= {one.name for one in answers.sensitive_pictures}
         if answers.failed:
-            failed = _list([one.name for one in answers.failed])
+            failed = name_some([one.name for one in answers.failed])
             text = f"{len(answers.failed):,} pictures could not be read: {failed}"
             notes.append(Note(text, WARNING))
     if labels:
@@ -280,8 +279,3 @@ def _find_time(answers: Answers, row: int) -> str:
     date = answers.cell(row, "date", "photodate")
     clock = answers.cell(row, "time", "phototime")
     return f"{date} {clock}".strip() if date else answers.cell(row, "eventstart")
-
-
-def _list(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + rest

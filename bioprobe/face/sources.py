@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bioprobe.face.taxa import read_rank_columns
+from bioprobe.face.lists import read_rank_columns
 from bioprobe.options import (
     AllowOutside,
     Categories,

@@ -17,6 +17,7 @@ from bioprobe.errors import (
     PromptError,
 )
 from bioprobe.face.store import DEFAULT_STORE, Store
+from bioprobe.names import suggest
 from bioprobe.options import (
     RANK_NAMES,
     Device,
@@ -53,13 +54,6 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str], None]
 
-# Pictures of before that are asked at once.
-_AT_ONCE = 2048
-# Looking takes no more than this share of the time.
-_LOOKING_SHARE = 0.2
-_LEAST_PAUSE_S = 0.05
-# Tries of an alert in a run that ends by itself.
-_TRIES_AT_END = 3
 # Least probability of an alert.
 _OVER = 0.9
 # More than all classes that there are.
@@ -559,8 +553,6 @@ def _find_members(classes: Any, name: str) -> Any:  # noqa: ANN401 - a mask
         If none is.
     """
     import numpy as np
-
-    from bioprobe.names import suggest
 
     wanted = name.strip().casefold()
     named = [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioprobe.content import CONTENT
 from bioprobe.errors import MisuseError, SelectionError
+from bioprobe.names import unify
 
 if TYPE_CHECKING:
     from bioprobe.store import EmbeddingStore
@@ -93,7 +94,6 @@ class AnnotationReader:
             Whether one without an id has the same one each time.
         """
         from bioprobe.interchange.annotations import make_id
-        from bioprobe.names import unify
         from bioprobe.store.annotations import IS, UNSURE, Annotation
 
         said = {

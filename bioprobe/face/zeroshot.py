@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bioprobe.errors import MisuseError, PromptError, SelectionError
 from bioprobe.face.pictured import Pictured, fuse_head, fuse_texts
 from bioprobe.options import RANK_NAMES
-from bioprobe.result import WARNING, Note, Notes
+from bioprobe.result import WARNING, Note, Notes, name_some
 
 if TYPE_CHECKING:
     import numpy as np
@@ -427,10 +427,9 @@ def _tell_added(store: EmbeddingStore) -> Notes:
     added = find_added_taxa(store)
     if not len(added):
         return ()
-    names = ", ".join(taxon.name for taxon in added.taxa[:_SHOWN])
-    more = ", …" if len(added) > _SHOWN else ""
+    names = name_some(taxon.name for taxon in added.taxa)
     text = (
-        f"added taxa are asked by text, and do not stand among pictures alone: {names}{more}; with "
+        f"added taxa are asked by text, and do not stand among pictures alone: {names}; with "
         "--prototypes in place of --head they do"
     )
     return (Note(text),)
@@ -636,7 +635,7 @@ def ask_named(
     if len(classes) == 1:
         said.append("there is only one class, so every image gets it; give more with --classes")
     if given is None:
-        shown = ", ".join(classes.names[:_SHOWN]) + (", …" if len(classes) > _SHOWN else "")
+        shown = name_some(classes.names)
         said.append(
             f"the texts are the values as they are written: {shown}; say what they look like with "
             "--classes FILE"

@@ -43,6 +43,7 @@ import numpy.typing as npt
 from bioprobe.cells import find_kind, number_cells, write_cell
 from bioprobe.errors import SelectionError
 from bioprobe.names import unify
+from bioprobe.result import name_some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -442,9 +443,8 @@ class _Condition:
         amounts = [amount for amount in cells.amounts if amount is not None]
         if not wanted and len(amounts) == len(cells.distinct):
             return f"{column} is {min(amounts)} to {max(amounts)}"
-        shown = [f"{_shorten(cells.distinct[i])!r} ({counts[i]:,})" for i in order[:_N_NAMED]]
-        rest = f" and {len(order) - _N_NAMED:,} more" if len(order) > _N_NAMED else ""
-        return f"{column} has {said}{', '.join(shown)}{rest}"
+        shown = (f"{_shorten(cells.distinct[i])!r} ({counts[i]:,})" for i in order)
+        return f"{column} has {said}{name_some(shown, _N_NAMED)}"
 
     def _compare(self, left: ast.expr, operation: ast.cmpop, right: ast.expr) -> Truth:
         match operation, left, right:

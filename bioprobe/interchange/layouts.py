@@ -413,12 +413,9 @@ def _declare(store: EmbeddingStore, frame: pd.DataFrame) -> Declaration:
 
 
 def _iter_vectors(view: View) -> Iterator[npt.NDArray[np.float32]]:
-    rows, n_done = view.rows, 0
-    for start, vectors in view.store.iter_shards():
-        inside = rows[(rows >= start) & (rows < start + len(vectors))] - start
-        for first in range(0, len(inside), BLOCK_ROWS):
-            part = inside[first : first + BLOCK_ROWS]
-            yield np.asarray(vectors[part], dtype=np.float32)
-            n_done += len(part)
-            if view.progress is not None and len(rows) > BLOCK_ROWS:
-                view.progress(Step(n_done, len(rows), "vectors written"))
+    n_rows = len(view)
+    for start in range(0, n_rows, BLOCK_ROWS):
+        part = view.rows[start : start + BLOCK_ROWS]
+        yield view.store.read_vectors(part)
+        if view.progress is not None and n_rows > BLOCK_ROWS:
+            view.progress(Step(start + len(part), n_rows, "vectors written"))

@@ -20,7 +20,7 @@ from bioprobe.report.errors import count_unread, make_shower
 from bioprobe.report.looks import describe_looks
 from bioprobe.report.naming import Naming
 from bioprobe.report.plots import plot_class_sizes
-from bioprobe.report.section import Section, arrange
+from bioprobe.report.section import Section, arrange, describe_provenance
 from bioprobe.report.status import describe_stored
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon
@@ -103,7 +103,7 @@ def describe_overview(
         encoder=store.manifest.encoder.to_dict(), store=str(store.folder),
         n_rows=len(store.rows), options={"by": place},
     ).to_dict()  # fmt: skip
-    stored = describe_stored(store)
+    commands = [answers.provenance.command] if answers is not None else []
     own = [
         Section(
             "places", f"By {place}", f"By {place}", "What each has, and what was found there.",
@@ -112,13 +112,8 @@ def describe_overview(
         ),
         *describe_clusters(store, show),
         describe_looks(store, describe_images(store), show, by=by),
-        Section(
-            "provenance", "Provenance", "Where the figures come from",
-            "By what these figures can be had again.",
-            {"encoder": store.manifest.encoder.describe(), "depends": None, "commands": [
-                *([answers.provenance.command] if answers is not None else []),
-                provenance["command"]]},
-        ),
+        describe_provenance(store.manifest.encoder.describe(), [*commands, provenance["command"]]),
+        *describe_stored(store),
         *sections,
     ]  # fmt: skip
     if asked:
@@ -126,12 +121,6 @@ def describe_overview(
             "found", "What was found", "What was found",
             "Nobody told it what is on a picture: each got the name that fits it best.",
             asked | {"place": place, "n_unread": count_unread(asked["galleries"])}, is_open=True,
-        ))  # fmt: skip
-    if stored:
-        own.append(Section(
-            "status", "Conservation status", "Conservation status",
-            "Of the labels, by the column that bioprobe status --save-columns wrote.", stored,
-            is_open=True,
         ))  # fmt: skip
     arranged = arrange(own)
     return {

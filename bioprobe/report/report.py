@@ -34,7 +34,7 @@ from bioprobe.report.methods import (
 )
 from bioprobe.report.naming import Naming
 from bioprobe.report.positive import describe_positive
-from bioprobe.report.section import Section, arrange
+from bioprobe.report.section import Section, arrange, describe_provenance
 from bioprobe.report.status import describe_stored
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon
@@ -116,9 +116,7 @@ def describe_report(
     ).to_dict()  # fmt: skip
     evaluated = evaluation.provenance
     galleries = choose_pictures(store, evaluation, split, show)
-    best, positive = evaluation.best.method, describe_positive(evaluation)
-    efficiency, effects = plot_efficiency(evaluation), list_effects(evaluation)
-    stored, windows = describe_stored(store), describe_windows(evaluation)
+    best = evaluation.best.method
     own = [
         Section(
             "next", "What next", "What to do next",
@@ -160,43 +158,14 @@ def describe_report(
             "Where they can, one may keep the sure answers and look at the others oneself.",
             describe_certainty(evaluation),
         ),
-        Section(
-            "provenance", "Provenance", "Where the figures come from",
-            "By what these figures can be had again.",
-            {"encoder": store.manifest.encoder.describe(), "depends": evaluated,
-             "commands": [evaluated["command"], provenance["command"]]},
+        describe_provenance(
+            store.manifest.encoder.describe(), [evaluated["command"], provenance["command"]],
+            evaluated,
         ),
+        *describe_stored(store),
+        *_describe_further(evaluation),
         *sections,
     ]  # fmt: skip
-    if positive:
-        own.append(Section(
-            "positive", f"{positive['name']} or {positive['other']}",
-            f"How well is {positive['name']} told from {positive['other']}?",
-            f"How many that are {positive['name']} are found, and how many that are called so are.",
-            positive,
-        ))  # fmt: skip
-    if stored:
-        own.append(Section(
-            "status", "Conservation status", "Conservation status",
-            "Of the labels, by the column that bioprobe status --save-columns wrote.", stored,
-            is_open=True,
-        ))  # fmt: skip
-    if efficiency:
-        own.append(Section(
-            "labels", "Labels needed", "How many labels are needed?",
-            "How much better answers get by more labelled pictures.", {"plot": efficiency},
-        ))  # fmt: skip
-    if effects:
-        own.append(Section(
-            "effects", "What was added", "Did what was added help?",
-            "What columns beside the pictures, frequencies of place and season, or pictures beside "
-            "texts bring.", {"rows": effects},
-        ))  # fmt: skip
-    if windows:
-        own.append(Section(
-            "time", "Over time", "How does it do over time?",
-            "Whether answers are as often right on later pictures as on earlier ones.", windows,
-        ))  # fmt: skip
     arranged = arrange(own)
     return {
         "title": title or f"{store.folder.name}: {level}",
@@ -214,3 +183,34 @@ def describe_report(
         "footer": f"bioprobe {evaluated['version']}, evaluated {evaluated['time']}, reported "
         f"{provenance['time']}",
     }
+
+
+def _describe_further(evaluation: Evaluation) -> list[Section]:
+    """Return the parts about what was measured in some evaluations alone."""
+    positive, windows = describe_positive(evaluation), describe_windows(evaluation)
+    efficiency, effects = plot_efficiency(evaluation), list_effects(evaluation)
+    own = []
+    if positive:
+        own.append(Section(
+            "positive", f"{positive['name']} or {positive['other']}",
+            f"How well is {positive['name']} told from {positive['other']}?",
+            f"How many that are {positive['name']} are found, and how many that are called so are.",
+            positive,
+        ))  # fmt: skip
+    if efficiency:
+        own.append(Section(
+            "labels", "Labels needed", "How many labels are needed?",
+            "How much better answers get by more labelled pictures.", {"plot": efficiency},
+        ))  # fmt: skip
+    if effects:
+        own.append(Section(
+            "effects", "What was added", "Did what was added help?",
+            "What columns beside the pictures, frequencies of place and season, or pictures beside "
+            "texts bring.", {"rows": effects},
+        ))  # fmt: skip
+    if windows:
+        own.append(Section(
+            "time", "Over time", "How does it do over time?",
+            "Whether answers are as often right on later pictures as on earlier ones.", windows,
+        ))  # fmt: skip
+    return own

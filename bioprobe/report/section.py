@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -35,6 +35,17 @@ class Section:
     content: dict[str, Any]
     is_open: bool = False
     brief: dict[str, str] | None = None
+
+
+def describe_provenance(
+    encoder: str, commands: Sequence[str], depends: dict[str, Any] | None = None
+) -> Section:
+    """Return the part that says by what figures can be had again."""
+    return Section(
+        "provenance", "Provenance", "Where the figures come from",
+        "By what these figures can be had again.",
+        {"encoder": encoder, "depends": depends, "commands": commands},
+    )  # fmt: skip
 
 
 #: In which order parts are read: what was found, what it rests on, how it was found.

@@ -24,6 +24,7 @@ from bioprobe.conservation import (
 from bioprobe.files import write_text
 from bioprobe.page.html import render_page
 from bioprobe.report.plots import plot_statuses
+from bioprobe.report.section import Section
 from bioprobe.result import Note
 from bioprobe.store import EmbeddingStore
 
@@ -145,10 +146,16 @@ def _show_row(row: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def describe_stored(store: EmbeddingStore) -> dict[str, Any] | None:
-    """Return what the column of statuses in a store says, for a report; None where it has none."""
+def describe_stored(store: EmbeddingStore) -> list[Section]:
+    """Return the part of a report about the column of statuses in a store, if it has one."""
     judged = judge_stored(store.images, store.rows)
     if judged is None:
-        return None
+        return []
     units = find_units(store.images, judged.rows)
-    return describe_status(judged, units, count_statuses(judged, units))
+    return [
+        Section(
+            "status", "Conservation status", "Conservation status",
+            "Of the labels, by the column that bioprobe status --save-columns wrote.",
+            describe_status(judged, units, count_statuses(judged, units)), is_open=True,
+        )
+    ]  # fmt: skip

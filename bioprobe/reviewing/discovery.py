@@ -62,7 +62,7 @@ class Discovery:
 
 def measure_discovery(
     draws: Draws, labels: Places, some: Mask | None = None, *, came: Places | None = None,
-    aside: Sequence[int] = (), level: float = LEVEL,
+    aside: Sequence[int] = (),
 ) -> Discovery:  # fmt: skip
     r"""Measure what was found, and what random draws say of what was not.
 
@@ -91,8 +91,6 @@ def measure_discovery(
         names is nothing new, and is found once a person says that a unit is of it.
     aside : sequence of int
         Classes that are no discovery, such as that of pictures of nothing.
-    level : float
-        In (0, 1).
 
     Raises
     ------
@@ -129,7 +127,7 @@ def measure_discovery(
     unseen = Interval(math.nan, 0.0, 1.0) if n_left else Interval(0.0, 0.0, 0.0)
     if n_left and len(draws.units):
         found = estimate_total(draws, alone)
-        high = _bound_new(draws, labels, old, level) / n_left
+        high = _bound_new(draws, labels, old) / n_left
         unseen = Interval(min(found / n_left, high), 0.0, high)
     of_taxa = labels[drawn][~np.isin(labels[drawn], aside)]
     counts = np.unique(of_taxa, return_counts=True)[1]
@@ -147,12 +145,12 @@ def _find_firsts(labels: Places, aside: Sequence[int]) -> Places:
     return firsts
 
 
-def _bound_new(draws: Draws, labels: Places, aside: Sequence[int], level: float) -> float:
+def _bound_new(draws: Draws, labels: Places, aside: Sequence[int]) -> float:
     """Return how many units of classes that were not found there are at most."""
     n = len(draws.units)
     is_new, known, sizes = _find_new(draws, labels, aside)
     most = int(draws.left.sum())
-    limit = math.log(1 / (1 - level))
+    limit = math.log(1 / (1 - LEVEL))
     begins = [0, *(1 << power for power in range(_LATER, n.bit_length()))]
     first_g, last_g = 0.0, float(most)
     for _ in range(3):
@@ -220,7 +218,7 @@ def _find_new(
     return is_new, known, np.array(sizes, dtype=np.float64)
 
 
-def count_needed(unseen: Interval, wished: float, n_draws: int, *, level: float = LEVEL) -> float:
+def count_needed(unseen: Interval, wished: float, n_draws: int) -> float:
     """Return how many further random draws would bound the chance of something new, if none is.
 
     Parameters
@@ -230,7 +228,6 @@ def count_needed(unseen: Interval, wished: float, n_draws: int, *, level: float 
     wished : float
         What its upper end is to be, above 0.
     n_draws : int
-    level : float
 
     Returns
     -------
@@ -239,7 +236,7 @@ def count_needed(unseen: Interval, wished: float, n_draws: int, *, level: float 
     """
     if unseen.high <= wished:
         return 0.0
-    needed = math.log(1 / (1 - level)) / wished
+    needed = math.log(1 / (1 - LEVEL)) / wished
     if n_draws and unseen.high < 1:
         # The end falls as one over the draws, from where it is.
         needed = max(needed, n_draws * unseen.high / wished)

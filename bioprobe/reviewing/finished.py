@@ -157,14 +157,12 @@ class Accuracy:
     claimed: float
 
 
-def measure_accuracy(judged: Judged, *, level: float = LEVEL) -> Accuracy:
+def measure_accuracy(judged: Judged) -> Accuracy:
     """Measure how much of what would be handed over now is right.
 
     Parameters
     ----------
     judged : Judged
-    level : float
-        In (0, 1).
 
     Examples
     --------
@@ -179,7 +177,7 @@ def measure_accuracy(judged: Judged, *, level: float = LEVEL) -> Accuracy:
     n_left, n_given = int(draws.left.sum()), int(judged.is_given.sum())
     unsure = n - n_left - n_given
     expected = float(judged.doubts[~judged.is_given].sum())
-    wrong = bound_total(draws, *judged.errors, judged.doubts, level=level)
+    wrong = bound_total(draws, *judged.errors, judged.doubts)
     if not n:
         nothing = Interval(math.nan, math.nan, math.nan)
         return Accuracy(nothing, wrong, 0, 0, 0, 0, math.nan)
@@ -190,15 +188,13 @@ def measure_accuracy(judged: Judged, *, level: float = LEVEL) -> Accuracy:
     return Accuracy(share, wrong, n, n_given, n_left, len(draws.units), 1 - expected / n)
 
 
-def measure_claims(judged: Judged, *, level: float = LEVEL) -> Interval:
+def measure_claims(judged: Judged) -> Interval:
     """Measure how many of the labels that came with pictures are right, as they came.
 
     Parameters
     ----------
     judged : Judged
         Its draws have equal chances.
-    level : float
-        In (0, 1).
 
     Returns
     -------
@@ -211,7 +207,7 @@ def measure_claims(judged: Judged, *, level: float = LEVEL) -> Interval:
         return Interval(math.nan, math.nan, math.nan)
     looked = ~own.draws.left
     least, most = (float(one[looked].sum()) for one in own.errors)
-    wrong = bound_total(own.draws, *own.errors, own.doubts, level=level)
+    wrong = bound_total(own.draws, *own.errors, own.doubts)
     return Interval(
         1 - (most + wrong.estimate) / n, 1 - (most + wrong.high) / n, 1 - (least + wrong.low) / n
     )
@@ -246,7 +242,7 @@ class OfClass:
     recall: Interval
 
 
-def measure_classes(judged: Judged, *, level: float = LEVEL) -> list[OfClass]:
+def measure_classes(judged: Judged) -> list[OfClass]:
     """Measure precision and recall of each class of what would be handed over, by the same draws.
 
     Precision is of the units that are handed over as the class; those of its answers that nobody
@@ -258,8 +254,6 @@ def measure_classes(judged: Judged, *, level: float = LEVEL) -> list[OfClass]:
     ----------
     judged : Judged
         Its draws have equal chances.
-    level : float
-        In (0, 1).
 
     Raises
     ------
@@ -269,10 +263,10 @@ def measure_classes(judged: Judged, *, level: float = LEVEL) -> list[OfClass]:
     handed = judged.handed_over
     known = judged.labels[judged.draws.order]
     codes = np.unique(np.concatenate([handed[handed >= 0], known[known >= 0]]))
-    return [measure_class(judged, int(code), level=level) for code in codes]
+    return [measure_class(judged, int(code)) for code in codes]
 
 
-def measure_class(judged: Judged, code: int, *, level: float = LEVEL) -> OfClass:
+def measure_class(judged: Judged, code: int) -> OfClass:
     """Measure precision and recall of one class; see :func:`measure_classes`."""
     drawn = judged.draws.units
     n_handed = int((judged.handed_over == code).sum())
@@ -284,10 +278,10 @@ def measure_class(judged: Judged, code: int, *, level: float = LEVEL) -> OfClass
     n_unknown = int((is_answer & ~judged.is_given).sum())
     nothing = Interval(math.nan, math.nan, math.nan)
     precision = recall = nothing
-    one_each = 1 - (1 - level) / 2
+    one_each = 1 - (1 - LEVEL) / 2
     right = Interval(0.0, 0.0, 0.0)
     if n_handed and (n_answered >= FEWEST or not n_unknown):
-        found = measure_accuracy(of_answers, level=level)
+        found = measure_accuracy(of_answers)
         wrong = (1 - found.share.estimate) * found.n_units
         precision = Interval(
             1 - wrong / n_handed,
@@ -341,7 +335,7 @@ class Needed:
         return self.n_draws + self.n_mended
 
 
-def count_draws(accuracy: Accuracy, half_width: float, *, level: float = LEVEL) -> float:
+def count_draws(accuracy: Accuracy, half_width: float) -> float:
     r"""Return how many further random draws are likely to bring the lower end so near.
 
     What is expected where the draws to come are like those there were: an interval of :math:`n`
@@ -353,7 +347,6 @@ def count_draws(accuracy: Accuracy, half_width: float, *, level: float = LEVEL) 
     accuracy : Accuracy
     half_width : float
         Of the estimate above the lower end of the interval, above 0.
-    level : float
 
     Returns
     -------
@@ -364,14 +357,14 @@ def count_draws(accuracy: Accuracy, half_width: float, *, level: float = LEVEL) 
     if not left or accuracy.share.estimate - accuracy.share.low <= half_width:
         return 0.0
     if not n:
-        return float(min(left, math.ceil(math.log(2 / (1 - level)) / half_width)))
+        return float(min(left, math.ceil(math.log(2 / (1 - LEVEL)) / half_width)))
     share = min(max(accuracy.wrong.estimate / left, 0.5 / (n + 1)), 1 - 0.5 / (n + 1))
     now = accuracy.share.estimate - accuracy.share.low
-    factor = now / max(_find_half(share, n, level) * left / accuracy.n_units, 1e-12)
+    factor = now / max(_find_half(share, n) * left / accuracy.n_units, 1e-12)
 
     def is_near(more: int) -> bool:
         rest = (left - more) / accuracy.n_units
-        return factor * _find_half(share, n + more, level) * rest <= half_width
+        return factor * _find_half(share, n + more) * rest <= half_width
 
     low, high = 0, left
     while high - low > 1:
@@ -380,7 +373,7 @@ def count_draws(accuracy: Accuracy, half_width: float, *, level: float = LEVEL) 
     return float(high)
 
 
-def count_for_width(accuracy: Accuracy, width: float, *, level: float = LEVEL) -> float:
+def count_for_width(accuracy: Accuracy, width: float) -> float:
     """Return how many further random draws are likely to make the interval so wide and no wider.
 
     Parameters
@@ -388,7 +381,6 @@ def count_for_width(accuracy: Accuracy, width: float, *, level: float = LEVEL) -
     accuracy : Accuracy
     width : float
         Of the interval, in (0, 1).
-    level : float
 
     Returns
     -------
@@ -408,16 +400,16 @@ def count_for_width(accuracy: Accuracy, width: float, *, level: float = LEVEL) -
     if now <= width:
         return 0.0
     if not accuracy.n_draws:
-        return count_draws(accuracy, width / 2, level=level)
+        return count_draws(accuracy, width / 2)
     half = share.estimate - share.low
     if half <= 0:
         return float(min(accuracy.n_left, math.ceil(accuracy.n_draws * ((now / width) ** 2 - 1))))
-    return count_draws(accuracy, half * width / now, level=level)
+    return count_draws(accuracy, half * width / now)
 
 
-def _find_half(share: float, n: int, level: float) -> float:
+def _find_half(share: float, n: int) -> float:
     """Return how far above a share the end of an interval of so many draws is."""
-    limit = (math.log(2 / (1 - level)) + 0.5 * math.log(n + 1)) / n
+    limit = (math.log(2 / (1 - LEVEL)) + 0.5 * math.log(n + 1)) / n
     low, high = share, 1.0 - 1e-12
     for _ in range(50):
         middle = (low + high) / 2
@@ -426,8 +418,7 @@ def _find_half(share: float, n: int, level: float) -> float:
     return high - share
 
 
-def count_labels(judged: Judged, accuracy: Accuracy, goal: float, *,
-                 level: float = LEVEL) -> Needed:  # fmt: skip
+def count_labels(judged: Judged, accuracy: Accuracy, goal: float) -> Needed:
     """Return how many further labels are likely to bring the lower end above a goal.
 
     Where more is wrong than may be, the most doubtful answers are looked at first, as many as leave
@@ -441,7 +432,6 @@ def count_labels(judged: Judged, accuracy: Accuracy, goal: float, *,
         Of it.
     goal : float
         That the lower end of the accuracy is to reach, in (0, 1).
-    level : float
     """
     if not accuracy.n_left or accuracy.share.low >= goal:
         return Needed(0.0, 0.0)
@@ -466,7 +456,7 @@ def count_labels(judged: Judged, accuracy: Accuracy, goal: float, *,
         wrong=dataclasses.replace(accuracy.wrong, estimate=min(wrong, n_left)),
         share=Interval(estimate, min(accuracy.share.low, estimate), 1.0),
     )  # fmt: skip
-    return Needed(count_draws(reached, estimate - goal, level=level), float(n_mended))
+    return Needed(count_draws(reached, estimate - goal), float(n_mended))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -497,7 +487,7 @@ class Advice:
 
 
 def advise(judged: Judged, accuracy: Accuracy, discovery: Discovery, *, goal: float = GOAL,
-           unseen: float = UNSEEN, level: float = LEVEL) -> Advice:  # fmt: skip
+           unseen: float = UNSEEN) -> Advice:  # fmt: skip
     """Say whether to stop: when the accuracy is high enough, and nothing new is likely to come.
 
     A high accuracy alone comes long before the last rare species is found.
@@ -511,7 +501,6 @@ def advise(judged: Judged, accuracy: Accuracy, discovery: Discovery, *, goal: fl
         That the lower end of the accuracy is to reach, in (0, 1).
     unseen : float
         That the upper end of the chance of something new is not to exceed, in (0, 1).
-    level : float
 
     Raises
     ------
@@ -539,8 +528,8 @@ def advise(judged: Judged, accuracy: Accuracy, discovery: Discovery, *, goal: fl
             f"most {discovery.unseen.high:.3f} ({unseen:g})"
         )
         return Advice(True, True, True, text, 0, 0)
-    needed = count_labels(judged, accuracy, goal, level=level)
-    new = count_needed(discovery.unseen, unseen, discovery.n_draws, level=level)
+    needed = count_labels(judged, accuracy, goal)
+    new = count_needed(discovery.unseen, unseen, discovery.n_draws)
     n_draws = min(math.ceil(max(needed.n_draws, new)), accuracy.n_left)
     n_labels = min(n_draws + math.ceil(needed.n_mended), accuracy.n_left)
     reasons = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.encoders.encoder import Encoder
+from bioprobe.encoders.encoder import Encoder, encode_in_batches
 from bioprobe.errors import ImageReadError, ProbeError, SelectionError, SourceError
 from bioprobe.images import ImageTable
 from bioprobe.images.location import ImageLocation
@@ -285,7 +285,7 @@ def try_alterations(
     for done, (row, pictures) in enumerate(_iter_copies(view, rows, encoder, trials, seed), 1):
         if pictures is not None:
             kept.append(row)
-            vectors.append(_encode(encoder, pictures))
+            vectors.append(encode_in_batches(encoder, pictures))
         if progress is not None:
             progress(Step(done, len(rows), "pictures altered", done - len(kept)))
     if not kept:
@@ -374,12 +374,3 @@ def _iter_copies(
         for start in range(0, len(rows), _AT_ONCE):
             part = rows[start : start + _AT_ONCE].tolist()
             yield from zip(part, pool.map(make, part), strict=True)
-
-
-def _encode(encoder: Encoder, pixels: npt.NDArray[np.float32]) -> Vectors:
-    size = encoder.batch_size
-    parts = [
-        encoder.encode_pixels(pixels[start : start + size])
-        for start in range(0, len(pixels), size)
-    ]  # fmt: skip
-    return np.concatenate(parts)

@@ -19,6 +19,8 @@ Points: TypeAlias = Sequence[tuple[float, float]] | NDArray[np.float64]
 
 # 64 rows of 512 pixels are 800 kB of floats.
 _STRIP_ROWS = 64
+# Points of each part of a line that bends.
+_STEPS = 6
 _CIRCLE = np.linspace(0.0, 2.0 * np.pi, 33)[:-1]
 
 
@@ -39,12 +41,7 @@ def smooth(points: Points, steps: int = 6) -> NDArray[np.float64]:
     """
     p1 = np.asarray(points, dtype=np.float64)
     p0, p2, p3 = np.roll(p1, 1, 0), np.roll(p1, -1, 0), np.roll(p1, -2, 0)
-    t = (np.arange(steps) / steps)[None, :, None]
-    a, b, c, d = (p[:, None, :] for p in (p0, p1, p2, p3))
-    curve = 0.5 * (
-        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
-    )
-    return np.asarray(curve.reshape(-1, 2))
+    return _bend(p0, p1, p2, p3, steps)
 
 
 def oval(cx: float, cy: float, rx: float, ry: float, *, angle: float = 0.0) -> NDArray[np.float64]:
@@ -248,13 +245,22 @@ class Pen:
         self._canvas.paste(ink, (0, 0), Image.composite(rim, black, mask))
 
 
-def _along(points: NDArray[np.float64], steps: int = 6) -> NDArray[np.float64]:
+def _along(points: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(points) == 2:
-        return np.linspace(points[0], points[1], steps)
+        return np.linspace(points[0], points[1], _STEPS)
     padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
-    a, b, c, d = (padded[i : len(padded) - 3 + i, None, :] for i in range(4))
+    curve = _bend(*(padded[i : len(padded) - 3 + i] for i in range(4)), _STEPS)
+    return np.concatenate([curve, points[-1:]])
+
+
+def _bend(
+    p0: NDArray[np.float64], p1: NDArray[np.float64], p2: NDArray[np.float64],
+    p3: NDArray[np.float64], steps: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return the points of Catmull-Rom curves, each from one of ``p1`` to that of ``p2``."""
     t = (np.arange(steps) / steps)[None, :, None]
+    a, b, c, d = (p[:, None, :] for p in (p0, p1, p2, p3))
     curve = 0.5 * (
         2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
     )
-    return np.concatenate([curve.reshape(-1, 2), points[-1:]])
+    return np.asarray(curve.reshape(-1, 2))

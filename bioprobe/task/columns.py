@@ -35,7 +35,7 @@ from bioprobe.images.times import has_clock, read_times
 from bioprobe.names import find_nearest
 from bioprobe.options import split_names
 from bioprobe.result import WARNING, Note
-from bioprobe.taxonomy.columns import spell_column
+from bioprobe.taxonomy.columns import find_first, spell_column, spell_columns
 from bioprobe.types import Doubles, Mask, Names, Rows, Vectors
 
 #: How much the block varies, of what the vectors do, where no image can be held out to choose it.
@@ -146,8 +146,7 @@ class Columns:
         """Return what is read of which columns, before anything is measured."""
         given = dict(map(_split, self.names))
         spelt = {spell_column(name): name for name in given if not given[name]}
-        places = [next((spelt[one] for one in known if one in spelt), None)
-                  for known in (_LATITUDE, _LONGITUDE)]  # fmt: skip
+        places = [find_first(known, spelt) for known in (_LATITUDE, _LONGITUDE)]
         parts: list[Part] = []
         for name, kind in given.items():
             if None not in places and name in places:
@@ -380,8 +379,8 @@ def _find_column(name: str, images: ImageTable) -> str | None:
         return name
     form = spell_column(name)
     others = next((group for group in (_LATITUDE, _LONGITUDE) if form in group), (form,))
-    spelt = {spell_column(column): column for column in reversed(known)}
-    found = next((spelt[one] for one in (form, *others) if one in spelt), None)
+    spelt = spell_columns(known)
+    found = find_first((form, *others), spelt)
     if found is None and form in _OF_TIMES and CAPTURED_AT in known:
         return CAPTURED_AT
     return found

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bioprobe.cells import name_cells
 from bioprobe.errors import PromptError
-from bioprobe.result import WARNING, Note
+from bioprobe.result import WARNING, Note, name_some
 from bioprobe.store.view import View
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
@@ -24,7 +24,7 @@ from bioprobe.taxonomy.checklists import (
     Rule,
     read_place,
 )
-from bioprobe.taxonomy.columns import spell_column
+from bioprobe.taxonomy.columns import spell_columns
 from bioprobe.taxonomy.matching import LEAST_SIMILARITY, fold
 from bioprobe.taxonomy.scientific_names import read_name
 from bioprobe.taxonomy.taxonomy import agree_by_name
@@ -214,9 +214,7 @@ def _find_places(
     """Return the distinct places of the images, as far as rules ask, and that of each image."""
     import pandas as pd
 
-    spelt: dict[str, str] = {}
-    for column in view.images.columns:
-        spelt.setdefault(spell_column(column), str(column))
+    spelt = spell_columns(view.images.columns)
     columns = []
     for part in PLACE_PARTS:
         spellings = SITES_OF_PICTURES if part == SITE else PLACE_SPELLINGS[part]
@@ -499,10 +497,9 @@ def _refuse_nothing(
         there = list(dict.fromkeys(
             _name_place(rule.where) for one in checklists for rule in one.rules if any(rule.where)
         ))  # fmt: skip
-        more = ", …" if len(there) > _SHOWN else ""
         msg = (
             f"{source} says nothing of where the {len(view):,} images were taken ({here}); it has "
-            f"rules for {', '.join(there[:_SHOWN])}{more}. Say where with --country, --admin1 or "
+            f"rules for {name_some(there)}. Say where with --country, --admin1 or "
             "--site, or leave it out"
         )
         raise PromptError(msg)

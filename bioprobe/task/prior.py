@@ -34,15 +34,22 @@ from bioprobe.errors import MisuseError, SelectionError, TaxonomyError
 from bioprobe.files import reading_source
 from bioprobe.images.camera import CAPTURED_AT
 from bioprobe.images.times import read_times
-from bioprobe.names import unify
-from bioprobe.result import WARNING, Note
+from bioprobe.names import fold
+from bioprobe.result import WARNING, Note, name_some
 from bioprobe.store.view import View
 from bioprobe.task.decisions import Decisions
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.scores import find_top
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
-from bioprobe.taxonomy.columns import COMMON_NAME, find_rank_columns, read_labels, spell_column
+from bioprobe.taxonomy.columns import (
+    COMMON_NAME,
+    find_first,
+    find_rank_columns,
+    read_labels,
+    spell_column,
+    spell_columns,
+)
 from bioprobe.taxonomy.lists import read_list
 from bioprobe.types import Doubles, Mask, Names, Places, Scores
 
@@ -240,7 +247,7 @@ class Prior:
     def _read_places(self, view: View) -> tuple[list[str], list[Names], dict[str, str]]:
         """Return the columns that the pictures have too, their values, and how they write them."""
         images = view.images
-        there = {spell_column(name): name for name in view.images.free_columns}
+        there = spell_columns(view.images.free_columns)
         by: list[str] = []
         columns: list[Names] = []
         written: dict[str, str] = {}
@@ -283,8 +290,7 @@ class Prior:
             said.append(Note(text, WARNING))
         others = [name for name in lacking if name not in places]
         if others:
-            listed = ", ".join(others[:_SHOWN]) + (" …" if len(others) > _SHOWN else "")
-            said.append(f"rows of a taxon that differ in {listed} are added up")
+            said.append(f"rows of a taxon that differ in {name_some(others, _SHOWN)} are added up")
         return said
 
 
@@ -471,19 +477,6 @@ class Weighed:
         return [Note(text, WARNING)]
 
 
-def fold(text: str) -> str:
-    """Return the form in which names and values compare: case, blanks and ``_`` do not count.
-
-    Examples
-    --------
-    >>> fold("Panthera_leo ") == fold("panthera leo")
-    True
-    """
-    # Of ASCII there is one form, and of a million names the long way takes most of the time.
-    plain = text if text.isascii() else unify(text)
-    return " ".join(plain.replace("_", " ").split()).casefold()
-
-
 def read_prior(path: str | Path, *, floor: float = FLOOR) -> Prior:
     """Read a table of how frequent taxa are.
 
@@ -562,8 +555,8 @@ def read_prior(path: str | Path, *, floor: float = FLOOR) -> Prior:
 
 
 def _find_weights(frame: pd.DataFrame, path: Path) -> str:
-    spelt = {spell_column(name): name for name in reversed(frame.columns)}
-    found = next((spelt[one] for one in _WEIGHTS if one in spelt), None)
+    spelt = spell_columns(frame.columns)
+    found = find_first(_WEIGHTS, spelt)
     if found is None:
         msg = (
             f"{path} has no column of weights among {', '.join(map(str, frame.columns))}; name it "
@@ -577,7 +570,7 @@ def _read_names(frame: pd.DataFrame, path: Path) -> tuple[list[_Lineage], list[s
     """Return the lineage and the name of each row, and the columns that say them."""
     found = find_rank_columns(frame.columns)
     if not set(found) - {COMMON_NAME}:
-        spelt = {spell_column(name): name for name in reversed(frame.columns)}
+        spelt = spell_columns(frame.columns)
         named = next((spelt[one] for one in _NAMES if one in spelt), found.get(COMMON_NAME))
         if named is None:
             msg = (

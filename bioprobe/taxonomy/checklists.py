@@ -22,10 +22,12 @@ from bioprobe.table_bounds import check_json
 from bioprobe.tables import read_table
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
+    find_first,
     find_rank_columns,
     is_full_name,
     read_labels,
     spell_column,
+    spell_columns,
 )
 from bioprobe.taxonomy.lists import shipped_taxonomies
 from bioprobe.taxonomy.scientific_names import read_name
@@ -344,8 +346,8 @@ def _read_zip(path: Path) -> Checklist:
             msg = f"{path} holds more than {size} of tables; unpack it, and give one"
             raise TaxonomyError(msg)
         spelt = {name.lower(): name for name in tables}
-        core = next((spelt[one] for one in ("taxon.txt", "taxa.txt", "taxon.tsv", "taxon.csv",
-                                            "occurrence.txt") if one in spelt), None)  # fmt: skip
+        files = ("taxon.txt", "taxa.txt", "taxon.tsv", "taxon.csv", "occurrence.txt")
+        core = find_first(files, spelt)
         wanted = core or (next(iter(tables)) if len(tables) == 1 else None)
         if wanted is None:
             names = ", ".join(tables) or "none"
@@ -359,7 +361,7 @@ def _read_zip(path: Path) -> Checklist:
 
         frame = read_table(unpack(wanted), ending=".tsv" if wanted.endswith(".txt") else "")
         endings = ("distribution.txt", "speciesdistribution.txt", "distribution.tsv")
-        further = next((spelt[one] for one in endings if one in spelt), None)
+        further = find_first(endings, spelt)
         if further is not None:
             frame = _join_distribution(frame, read_table(unpack(further), ending=".tsv"))
         return _read_rows(frame, path)
@@ -457,9 +459,7 @@ def _is_surer(part: str, whole: str) -> bool:
 
 def _read_rows(frame: pd.DataFrame, path: Path) -> Checklist:
     """Read the rules of a table, one a row."""
-    spelt: dict[str, str] = {}
-    for column in frame.columns:
-        spelt.setdefault(spell_column(column), column)
+    spelt = spell_columns(frame.columns)
     if {"category", "taxonorder"} <= set(spelt):
         # eBird's order is a number.
         frame = frame.drop(columns=[spelt["taxonorder"]])
@@ -526,10 +526,10 @@ def accept_rows(
     if not full or not is_full_name(full) or spell_column(full) in _ACCEPTED:
         return frame, none
     written = name_cells(frame[full]).tolist()
-    column = next((spelt[one] for one in _ACCEPTED if one in spelt), None)
+    column = find_first(_ACCEPTED, spelt)
     accepted = name_cells(frame[column]).tolist() if column else list(none)
     if "acceptednameusageid" in spelt:
-        key = next((spelt[one] for one in ("taxonid", "id") if one in spelt), None)
+        key = find_first(("taxonid", "id"), spelt)
         keys = name_cells(frame[key]).tolist() if key else []
         named = dict(zip(keys, written, strict=False))
         to = name_cells(frame[spelt["acceptednameusageid"]])
@@ -573,9 +573,9 @@ def read_names(
     frame: pd.DataFrame, spelt: Mapping[str, str], columns: Mapping[str, str], path: Path
 ) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]], list[Rank | None]]:
     """Return how the taxon of each row is called, what stands above it, and its rank."""
-    any_column = next((spelt[one] for one in ANY_NAME if one in spelt), None)
+    any_column = find_first(ANY_NAME, spelt)
     # A column class, family … alone holds names of that rank.
-    alone = next((spelt[one] for one in NAMES_ALONE if one in spelt), None)
+    alone = find_first(NAMES_ALONE, spelt)
     common = columns.get(COMMON_NAME) or spelt.get("primarycomname")
     ranked = {name: column for name, column in columns.items() if name != COMMON_NAME}
     if not ranked and any_column is None and common is None and alone is None:
@@ -666,7 +666,7 @@ def _read_where(frame: pd.DataFrame, spelt: Mapping[str, str]) -> list[list[tupl
     """Return where each row counts: of several countries in one cell, in each."""
     parts: list[list[str]] = []
     for spellings in PLACE_SPELLINGS.values():
-        column = next((spelt[one] for one in spellings if one in spelt), None)
+        column = find_first(spellings, spelt)
         parts.append(name_cells(frame[column]).tolist() if column else [""] * len(frame))
     return [
         [read_place(one, *rest) for one in re.split(r"\s*[;|]\s*", country.strip("; |"))]

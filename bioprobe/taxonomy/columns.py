@@ -88,6 +88,22 @@ def spell_column(column: object) -> str:
     return re.sub(r"[\s_.-]+", "", unify(str(column)).casefold())
 
 
+def spell_columns(columns: Iterable[str]) -> dict[str, str]:
+    """Return columns by how they are spelt; of several that are spelt alike the first.
+
+    Examples
+    --------
+    >>> spell_columns(["Scientific Name", "scientificName", "lat"])
+    {'lat': 'lat', 'scientificname': 'Scientific Name'}
+    """
+    return {spell_column(name): name for name in reversed(list(columns))}
+
+
+def find_first(spellings: Iterable[str], spelt: Mapping[str, str]) -> str | None:
+    """Return the column of the first of several spellings that a table has."""
+    return next((spelt[one] for one in spellings if one in spelt), None)
+
+
 def is_full_name(column: object) -> bool:
     """Tell whether a header is one of names of any rank, such as ``scientificName``."""
     return spell_column(column) in _FULL_NAMES
@@ -134,13 +150,10 @@ def find_rank_columns(
         if named and named not in names:
             msg = f"no column {named!r} for {rank.value}; the table has {', '.join(names)}"
             raise TaxonomyError(msg)
-    free: dict[str, str] = {}
-    for name in names:
-        if name not in given.values():
-            free.setdefault(spell_column(name), name)
+    free = spell_columns(name for name in names if name not in given.values())
     found: dict[str, str] = {}
     for rank, spellings in _SPELLINGS.items():
-        column = given[rank] if rank in given else _find_first(spellings, free)
+        column = given[rank] if rank in given else find_first(spellings, free)
         if column:
             found[rank.value] = column
     if (
@@ -149,12 +162,8 @@ def find_rank_columns(
         and spell_column(found[Rank.CLASS]) == "class"
     ):
         found = {}
-    common_name = _find_first(_COMMON_NAME_SPELLINGS, free)
+    common_name = find_first(_COMMON_NAME_SPELLINGS, free)
     return {**found, COMMON_NAME: common_name} if common_name else found
-
-
-def _find_first(spellings: Iterable[str], columns: Mapping[str, str]) -> str | None:
-    return next((columns[spelling] for spelling in spellings if spelling in columns), None)
 
 
 def read_labels(

@@ -13,7 +13,7 @@ import numpy as np
 from bioprobe.content import CONTENT, Content, read_content
 from bioprobe.errors import TaxonomyError
 from bioprobe.names import unify
-from bioprobe.result import Note, Notes, Result
+from bioprobe.result import Note, Notes, Result, name_some
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
     FROM_LIST,
@@ -349,18 +349,15 @@ def _describe(matches: Sequence[tuple[str, int, Match]]) -> list[str]:
     if several:
         said.append(
             f"{len(several):,} are ambiguous, or contradict the images' own ranks, and stay: "
-            f"{_list(label for label, _ in several)}"
+            f"{name_some((label for label, _ in several), 5)}"
         )
     none = [(label, match) for label, _, match in matches if not match.by and not match.candidates]
     if none:
-        said.append(f"{len(none):,} match nothing and stay: {_list(label for label, _ in none)}")
+        said.append(
+            f"{len(none):,} match nothing and stay: {name_some((label for label, _ in none), 5)}"
+        )
     near = [(label, match.proposals[0]) for label, match in none if match.proposals]
     if near:
-        shown = _list(f"{label} -> {name} ({share:.2f})" for label, (name, share) in near)
+        shown = name_some((f"{label} -> {name} ({share:.2f})" for label, (name, share) in near), 5)
         said.append(f"proposed, and not applied: {shown}")
     return said
-
-
-def _list(labels: Iterable[str]) -> str:
-    shown = list(labels)
-    return ", ".join(shown[:5]) + (f" and {len(shown) - 5:,} more" if len(shown) > 5 else "")

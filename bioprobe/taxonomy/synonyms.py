@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bioprobe.errors import TaxonomyError
 from bioprobe.tables import read_table
-from bioprobe.taxonomy.columns import fill_holes, spell_column
+from bioprobe.taxonomy.columns import fill_holes, find_first, spell_columns
 from bioprobe.taxonomy.scientific_names import write_name
 from bioprobe.taxonomy.taxon import Rank, Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
@@ -34,9 +34,9 @@ def read_synonyms(path: str | Path) -> dict[str, str]:
         If the file is no table.
     """
     frame = read_table(Path(path))
-    by_spelling = {spell_column(name): name for name in reversed(list(frame.columns))}
-    columns = [next((by_spelling[s] for s in spellings if s in by_spelling), None)
-               for spellings in (_SYNONYM_SPELLINGS, _ACCEPTED_SPELLINGS)]  # fmt: skip
+    by_spelling = spell_columns(frame.columns)
+    spellings = (_SYNONYM_SPELLINGS, _ACCEPTED_SPELLINGS)
+    columns = [find_first(one, by_spelling) for one in spellings]
     if None in columns:
         found = ", ".join(map(str, frame.columns))
         msg = f"{path} has the columns {found}; expected synonym and accepted"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import TaxonomyError
-from bioprobe.names import unify
+from bioprobe.names import fold
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 
 
@@ -191,7 +191,7 @@ class Taxonomy:
 
         A scientific name stands before a common name, and homonyms all come.
         """
-        wanted = _fold(name)
+        wanted = fold(name)
         found: dict[Taxon, None] = {}
         for rank in RANKS:
             depth = rank.depth
@@ -235,8 +235,8 @@ class Taxonomy:
         parent : str
             Name at any rank above them.
         """
-        wanted, above = _fold(name), _fold(parent)
-        asked = [_fold(part) for part in lineage.split(",")]
+        wanted, above = fold(name), fold(parent)
+        asked = [fold(part) for part in lineage.split(",")]
         return [
             taxon
             for taxon in self.taxa
@@ -289,11 +289,6 @@ def find_lowest_common_ancestor(one: Taxon, other: Taxon) -> Taxon | None:
         if first and second:
             lowest = rank
     return one.at(lowest) if lowest is not None else None
-
-
-def _fold(name: str) -> str:
-    """Return what is asked for in the form of the names here, which readers write in theirs."""
-    return unify(name.replace("_", " ")).casefold()
 
 
 def _are_distinct_species(taxa: tuple[Taxon, ...]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from bioprobe.cli.app import run
-from bioprobe.face import store as face_module
+from bioprobe.face import filling as face_module
 from bioprobe.images.reading import MAX_PIXELS_PX
 from bioprobe.store import EmbeddingStore
 

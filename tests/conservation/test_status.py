@@ -408,7 +408,7 @@ def test_the_page_and_the_report_show_what_was_counted(
     text = (tmp_path / "all.html").read_text(encoding="utf-8")
     assert "Conservation status</h2>" in text
     assert "24 of 52 pictures" in text
-    assert describe_stored(store._view.store) is None
+    assert describe_stored(store._view.store) == []
 
 
 def test_the_command_writes_each_table(

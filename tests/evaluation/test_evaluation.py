@@ -21,8 +21,8 @@ from bioprobe.evaluation import (
     read_evaluation,
     write_evaluation,
 )
+from bioprobe.evaluation.answers import check_methods
 from bioprobe.evaluation.curves import EfficiencyPlan
-from bioprobe.evaluation.evaluate import check_methods
 from bioprobe.evaluation.keeping import to_clip_benchmark, write_results
 from bioprobe.evaluation.metrics import (
     CALIBRATED,

@@ -81,6 +81,21 @@ def test_the_same_export_twice_gives_the_same_rows(
     assert one.manifest == two.manifest
 
 
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("layout", TARGETS)
+def test_rows_go_out_in_the_order_of_the_view_whichever_shard_they_are_of(
+    layout: str, build_store: BuildStore, tmp_path: Path
+) -> None:
+    store, order = build_store(8), np.array([7, 0, 4, 3, 1, 6])
+    target = tmp_path / TARGETS[layout]
+    export_store(View.all(store).take(order), target, layout)
+    import_vectors(target, tmp_path / "copy", model="plain-1")
+    copy = EmbeddingStore.open(tmp_path / "copy")
+    for name in ("path", "count"):
+        assert list(copy.images.frame[name]) == list(store.images.frame[name].iloc[order])
+    np.testing.assert_allclose(copy.read_vectors(), store.read_vectors(order), atol=1e-7)
+
+
 @pytest.mark.parametrize("layout", TARGETS)
 def test_a_condition_and_retired_rows_limit_what_is_written(
     layout: str, build_store: BuildStore, tmp_path: Path

@@ -14,7 +14,7 @@ from bioprobe.calibration.calibrators import (
     to_probabilities,
 )
 from bioprobe.errors import ProbeError
-from bioprobe.evaluation.evaluate import Answers, check_methods, find_obstacle, gather_answers
+from bioprobe.evaluation.answers import Answers, check_methods, find_obstacle, gather_answers
 from bioprobe.learning.fit import answer_held_out, fit, fit_probe
 from bioprobe.registry import METHODS
 from bioprobe.splits import Split

@@ -21,7 +21,7 @@ from fastapi import Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from bioprobe.options import Option, read_defaults, read_options
-from bioprobe.result import Result
+from bioprobe.result import Notes, Result, Table
 from bioprobe.web.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
@@ -183,6 +183,15 @@ def show_answer(answer: Result, **further: Any) -> Response:  # noqa: ANN401 - J
     rows = answer.to_frame().to_json(orient="records", date_format="iso", double_precision=10)
     head = json.dumps({"notes": notes, **further}, ensure_ascii=True)
     return Response(f'{head[:-1]}, "rows": {rows}}}', media_type="application/json")
+
+
+def show_part(
+    frame: pd.DataFrame, after: int, limit: int, *, notes: Notes = (), **counts: int
+) -> Response:
+    """Return some rows of a table, how many it has, and where the next ones begin."""
+    further = after + limit if after + limit < len(frame) else None
+    part = Table(frame.iloc[after : after + limit], notes=notes)
+    return show_answer(part, **counts, next=further)
 
 
 def answer_csv(frame: pd.DataFrame, name: str, *, safe: bool) -> Response:

@@ -12,7 +12,6 @@ from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from bioprobe.face.store import Store
-from bioprobe.result import Table
 from bioprobe.web.api.asking import Name, PredictBody, ZeroShotBody, narrow, spell_classes
 from bioprobe.web.api.build import (
     PROBLEMS,
@@ -24,7 +23,7 @@ from bioprobe.web.api.build import (
     answer_csv,
     build_body,
     read_given,
-    show_answer,
+    show_part,
 )
 from bioprobe.web.desk import check_writable, find_desk
 from bioprobe.web.jobs import ENDED, Job, Jobs, Work
@@ -184,8 +183,7 @@ def list_job_rows(
 ) -> Response:
     """Give the table that came of a job, some rows at a time."""
     frame = _find_table(request, id)
-    further = after + limit if after + limit < len(frame) else None
-    return show_answer(Table(frame.iloc[after : after + limit]), n_rows=len(frame), next=further)
+    return show_part(frame, after, limit, n_rows=len(frame))
 
 
 @router.get("/jobs/{id}/table.csv", response_class=Response,

@@ -7,8 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
-from bioprobe.result import Table
-from bioprobe.web.api.build import PROBLEMS, Answer, show_answer
+from bioprobe.web.api.build import PROBLEMS, Answer, show_answer, show_part
 from bioprobe.web.desk import find_store
 from bioprobe.web.problems import Refusal
 
@@ -48,6 +47,4 @@ def show_map(
         raise Refusal(404, msg, kind="NoMap")
     found = store.read_map(name)
     frame = found.to_frame()
-    further = after + limit if after + limit < len(frame) else None
-    part = Table(frame.iloc[after : after + limit], notes=found.notes)
-    return show_answer(part, n_images=len(frame), next=further)
+    return show_part(frame, after, limit, notes=found.notes, n_images=len(frame))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from bioprobe.face.store import embed
+from bioprobe.face.filling import embed
 from bioprobe.result import Table
 from bioprobe.web.api.build import PROBLEMS
 from bioprobe.web.api.jobs import JobState, Once

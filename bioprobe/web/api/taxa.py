@@ -8,7 +8,6 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
 from bioprobe.face.store import Store
-from bioprobe.result import Table
 from bioprobe.web.api.build import (
     PROBLEMS,
     Answer,
@@ -17,6 +16,7 @@ from bioprobe.web.api.build import (
     build_body,
     read_given,
     show_answer,
+    show_part,
 )
 from bioprobe.web.desk import check_writable, find_desk, find_store
 
@@ -58,9 +58,7 @@ def list_taxa(
     if like:
         folded = frame.astype(str).apply(lambda column: column.str.casefold())
         frame = frame[folded.apply(lambda row: any(like.casefold() in one for one in row), axis=1)]
-    further = after + limit if after + limit < len(frame) else None
-    part = Table(frame.iloc[after : after + limit], notes=found.notes)
-    return show_answer(part, n_taxa=len(frame), next=further)
+    return show_part(frame, after, limit, notes=found.notes, n_taxa=len(frame))
 
 
 @router.post("/taxa", response_model=Answer)
