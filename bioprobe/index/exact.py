@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.devices import find_gpu
 from bioprobe.engines import Engine
+from bioprobe.index.on_device import find_nearest
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.shard import map_vectors, multiply_few, widen
 from bioprobe.types import Mask, Rows, Vectors
@@ -111,9 +113,12 @@ class StoredVectors:
         vectors : ndarray of float32, shape (n, dim), unit rows
             Not copied where the whole chunk is allowed and stored so.
         """
-        for part in self._choose_parts(allowed, _CHUNK_ROWS):
-            rows, chunk = self._choose(part, allowed)
+        for rows, chunk in self.iter_stored(allowed):
             yield rows, widen(chunk)
+
+    def iter_stored(self, allowed: Mask) -> Iterator[tuple[Rows, npt.NDArray[Any]]]:
+        """Read the same rows as they are stored, in single or half precision."""
+        return (self._choose(part, allowed) for part in self._choose_parts(allowed, _CHUNK_ROWS))
 
     def _choose_parts(self, allowed: Mask, n_rows: int) -> Iterator[slice]:
         """Return rows one after the other, no more than so many at once, with an allowed one."""
@@ -140,8 +145,7 @@ class StoredVectors:
         products : ndarray of float32, shape (n, n_queries)
         """
         if self._held is None and self._is_half:
-            for part in self._choose_parts(allowed, _CHUNK_ROWS):
-                rows, chunk = self._choose(part, allowed)
+            for rows, chunk in self.iter_stored(allowed):
                 yield rows, multiply_few(chunk, queries)
             return
         if allowed.mean() < _COMPARED_FRACTION:
@@ -214,8 +218,13 @@ def search_exactly(
     """
     if vectors.engine is not None:
         return _search_parts(vectors, vectors.engine, queries, k, allowed)
-    find = _find_by_numpy if len(queries) <= _FEW else _find_by_faiss
-    candidates, products = _collect(vectors, queries, k + _MARGIN, allowed, find)
+    device = find_gpu(float(allowed.sum()) * vectors.dim, len(queries))
+    if device is not None:
+        read = functools.partial(vectors.iter_stored, allowed)
+        candidates, products = find_nearest(device, queries, read, k + _MARGIN)
+    else:
+        find = _find_by_numpy if len(queries) <= _FEW else _find_by_faiss
+        candidates, products = _collect(vectors, queries, k + _MARGIN, allowed, find)
     # Of what is farther than this, with room for rounding, nothing is an answer.
     least = _kth(products, k) - 2 * _ROUNDING
     is_near = products >= least[:, np.newaxis]

@@ -29,13 +29,17 @@ Vectors = npt.NDArray[np.float32]
 SCALE = 100.0
 
 
-@pytest.fixture(params=["plain", "scan", "small blocks"])
+@pytest.fixture(params=["plain", "scan", "small blocks", "GPU"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way through the classes."""
     monkeypatch.setattr(engine, "_PLAINLY_AT_ONCE", 200)
+    if request.param == "GPU":
+        request.getfixturevalue("as_on_gpu")
+        # Some of the texts stay there.
+        monkeypatch.setattr(engine, "_NUMBERS_KEPT_THERE", 1000)
     if request.param != "plain":
         monkeypatch.setattr(engine, "_FEW_SCORES", -1)
-    if request.param == "small blocks":
+    if request.param in {"small blocks", "GPU"}:
         monkeypatch.setattr(engine, "_TEXTS_AT_ONCE", 20)
         monkeypatch.setattr(engine, "_IMAGES_AT_ONCE", 3)
         monkeypatch.setattr(engine, "_STRANDS_A_BLOCK", 7)
