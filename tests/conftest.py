@@ -20,8 +20,6 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from bioprobe import devices
-from bioprobe.devices import products_on
 from bioprobe.embedding import embed_images
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.encoder import Encoder, Fingerprint, hash_description, normalise_rows
@@ -139,16 +137,6 @@ class PlainEncoder:
     def _draw(self, text: str) -> npt.NDArray[np.float64]:
         seed = int.from_bytes(hashlib.sha256(f"{self._seed} {text}".encode()).digest()[:8])
         return np.random.default_rng(seed).normal(size=self.dim)
-
-
-@pytest.fixture
-def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have every product made as on a GPU: by the same code, on PyTorch's processor."""
-    import torch
-
-    monkeypatch.setattr(devices, "_open_gpu", lambda _: torch.device("cpu"))
-    with products_on("auto", always=True):
-        yield
 
 
 @pytest.fixture(scope="session")
