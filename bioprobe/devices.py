@@ -48,7 +48,8 @@ def products_on(device: str, *, always: bool = False) -> Iterator[None]:
     device : str
         As :func:`choose_device` takes it; ``auto`` leaves what was chosen before.
     always : bool
-        Whether small ones go there too, for measurements.
+        Whether all go to that device of PyTorch's, small ones and if it is the processor, too: for
+        measurements and tests.
 
     Yields
     ------
@@ -90,13 +91,13 @@ def find_gpu(n_sent: float, n_uses: float) -> torch.device | None:
     chosen = _CHOICE.get() or _Choice()
     if not chosen.always and (n_uses < LEAST_USES or n_sent * n_uses < LEAST_WORK):
         return None
-    device = _open_gpu(chosen.device)
+    device = choose_device(chosen.device) if chosen.always else _find_gpu(chosen.device)
     if device is not None:
         chosen.used.append(_name(device))
     return device
 
 
-def _open_gpu(name: str) -> torch.device | None:
+def _find_gpu(name: str) -> torch.device | None:
     if name.partition(":")[0] not in {"auto", "cuda"} or (name == "auto" and not _may_have_gpu()):
         return None
     device = choose_device(name)

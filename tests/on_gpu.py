@@ -16,7 +16,6 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from bioprobe import devices
 from bioprobe.devices import products_on
 from bioprobe.probes import objective
 from bioprobe.task import leaf_scores
@@ -39,8 +38,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         with products_on("cuda", always=True):
             yield
         return
-    with monkeypatch.context() as patched, products_on("auto", always=True), _Apart():
-        patched.setattr(devices, "_open_gpu", lambda _: THERE)
+    with monkeypatch.context() as patched, products_on(str(THERE), always=True), _Apart():
         for module in (leaf_scores, objective):
             # A mode of PyTorch's holds in its own thread alone.
             patched.setattr(module, "map_alone", lambda work, parts, **_: map(work, parts))
@@ -70,10 +68,10 @@ class _Apart(TorchFunctionMode):
             return found.clone()
         if func is torch.Tensor.copy_:
             return found
-        if kwargs.get("device") is THERE and found is not None and given:
+        if kwargs.get("device") == THERE and found is not None and given:
             # What is sent is another tensor.
             found = found.clone()
-        if kwargs.get("device") is THERE or marked:
+        if kwargs.get("device") == THERE or marked:
             tree_map(_mark, found)
         return found
 

@@ -43,7 +43,7 @@ without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a G
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names by which a GPU was looked for; there is one."""
     names = list[str]()
-    monkeypatch.setattr(devices, "_open_gpu", lambda name: names.append(name) or THERE)
+    monkeypatch.setattr(devices, "_find_gpu", lambda name: names.append(name) or THERE)
     return names
 
 
@@ -105,7 +105,7 @@ def test_what_is_little_work_or_used_seldom_stays(
 ) -> None:
     assert find_gpu(n_sent, n_uses) == (THERE if goes else None)
     assert opened == ["auto"] * goes
-    with products_on("cuda", always=True):
+    with products_on("cpu:0", always=True):
         assert find_gpu(1, 1) == THERE
 
 
@@ -113,10 +113,10 @@ def test_the_choice_holds_in_threads_and_inside_and_what_was_used_is_told(
     opened: list[str],
 ) -> None:
     def use(_: int) -> str:
-        find_gpu(1, 1)
+        find_gpu(LEAST_WORK, LEAST_USES)
         return name_used()
 
-    with products_on("cuda:1", always=True):
+    with products_on("cuda:1"):
         assert name_used() == ""
         with products_on("auto"):
             assert list(map_alone(use, range(3), n_threads=2)) == ["cpu:0"] * 3
@@ -127,19 +127,18 @@ def test_the_choice_holds_in_threads_and_inside_and_what_was_used_is_told(
 
 @pytest.mark.parametrize("name", ["cpu", "mps"])
 def test_who_names_another_device_has_no_product_on_a_gpu(name: str) -> None:
-    with products_on(name, always=True):
-        assert find_gpu(1, 1) is None
+    with products_on(name):
+        assert find_gpu(LEAST_WORK, LEAST_USES) is None
 
 
 @without_gpu
 def test_a_gpu_that_is_not_there_is_refused_by_name_alone() -> None:
-    with products_on("auto", always=True):
-        assert find_gpu(1, 1) is None
+    assert find_gpu(LEAST_WORK, LEAST_USES) is None
     with (
-        products_on("cuda", always=True),
+        products_on("cuda"),
         pytest.raises(BioprobeError, match='"cuda" is not on this machine; choose auto or'),
     ):
-        find_gpu(1, 1)
+        find_gpu(LEAST_WORK, LEAST_USES)
 
 
 def test_single_precision_is_whole_meanwhile_and_as_before_afterwards() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cores import map_alone
 from bioprobe.devices import find_gpu
 from bioprobe.engines import Engine
 from bioprobe.index.on_device import find_nearest
@@ -190,6 +191,8 @@ _FEW = 4
 _STRAND = 32
 # Queries whose candidates are compared at once: few, so that these stay in the cache.
 _BATCH = 32
+# From so many batches, threads are worth their beginning.
+_MANY_BATCHES = 16
 # Numbers of candidates that are held at once, however many there are: 32 MB in double precision.
 _HELD = 1 << 22
 # Half of the last digit that a table shows.
@@ -292,16 +295,17 @@ def rank_candidates(
     similarities : ndarray of float32, shape (n_queries, k)
         -inf there.
     """
-    rows = np.empty((len(queries), k), dtype=np.int64)
-    similarities = np.empty((len(queries), k), dtype=np.float32)
-    for start in range(0, len(queries), _BATCH):
-        batch = slice(start, start + _BATCH)
+
+    def rank(batch: slice) -> tuple[Rows, Vectors]:
         asked = candidates[batch]
         exact = _compare(vectors, queries[batch], asked)
         order = np.lexsort((asked, -exact), axis=1)[:, :k]
-        rows[batch] = np.take_along_axis(asked, order, axis=1)
-        similarities[batch] = np.take_along_axis(exact, order, axis=1)
-    return rows, similarities
+        return np.take_along_axis(asked, order, axis=1), np.take_along_axis(exact, order, axis=1)
+
+    batches = [slice(at, at + _BATCH) for at in range(0, max(1, len(queries)), _BATCH)]
+    at_once = map if len(batches) < _MANY_BATCHES else map_alone
+    rows, similarities = zip(*at_once(rank, batches), strict=True)
+    return np.concatenate(rows), np.concatenate(similarities)
 
 
 def find_all(
