@@ -3,10 +3,10 @@
 ``bash benchmarks/gpu.sh`` runs it within eight minutes. For ViT-B/16 and ViT-L/14 with random
 weights: the model alone in half precision, as it is and compiled with ``max-autotune``; the cosine
 of its vectors to those of the processor in full precision; and ``embed`` from pictures of 224
-pixels beside the faster of the two. Then zero-shot, nearest neighbours and a linear probe: bioprobe
-asks its stores on the processor, and beside it stand the same products on the GPU, with the share
-of answers that are equal. What the time is too short for is left out and said, a part that fails is
-told at the end, and the table of all others is written.
+pixels beside the faster of the two. Before these: nearest neighbours, the kNN probe, zero-shot and
+the linear sweep, each asked of the processor and of the GPU in turn, with the share of answers that
+are equal and the largest difference. What the time is too short for is left out and said, a part
+that fails is told at the end, and the table of all others is written.
 
 Run ``python -m benchmarks.gpu --tiny`` to see every step on a processor.
 """
@@ -22,6 +22,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,11 +31,18 @@ from PIL import Image
 from benchmarks.harness import Row, alternate, make_rows
 from benchmarks.results.machine import describe_machine, list_versions
 from benchmarks.results.page import write_table
+from bioprobe.devices import products_on
+
+if TYPE_CHECKING:
+    from bioprobe.probes.probe import Sweep
+    from bioprobe.task.leaf_scores import LeafScores
 
 #: Seconds after which nothing further is begun.
 DEADLINE_S = 400.0
 _SIDE_PX = 224
 _K = 5
+# Passes over the rows in a sweep, about.
+_N_PASSES = 100
 
 _TINY = "tiny"
 # Of open_clip's own kind, with what is slow made small.
@@ -46,6 +54,7 @@ _TINY_CONFIG = {
 }  # fmt: skip
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
+Ask = Callable[[], Sequence[np.ndarray]]
 
 
 class Sizes:
@@ -65,6 +74,9 @@ class Sizes:
         self.n_vectors, self.n_classes, self.dim = (
             (2000, 50, 64) if is_tiny else (200_000, 1000, 512)
         )
+        self.n_few, self.n_many = (20, 300) if is_tiny else (256, 10_000)
+        self.n_taught, self.n_taught_classes = (400, 8) if is_tiny else (12_000, 200)
+        self.n_rounds_asked = 1 if is_tiny else 2
 
 
 def time_forward(
@@ -178,51 +190,82 @@ def _measure_embed(
 
 
 def compare_answers(sizes: Sizes, device: torch.device) -> list[Row]:
-    """Ask vectors on the processor, as bioprobe does, and on the device; say what is equal."""
-    from benchmarks.zeroshot_scale import encode_text, make_prompts, write_store
-    from bioprobe.index import NeighborIndex
-    from bioprobe.store import EmbeddingStore
-    from bioprobe.task.method import make_probe
-    from bioprobe.taxonomy import Rank
-    from bioprobe.zeroshot.zeroshot import zeroshot
+    """Ask the same of the processor and of the device, and say how far the answers are equal.
 
-    prompts = make_prompts(sizes.n_classes)
-    texts = encode_text([""] * sizes.n_classes, sizes.dim)
+    The work of each row is what :data:`bioprobe.devices.LEAST_WORK` is to be set by, as the rows of
+    fewer questions are: on the device they are not worth their way, or the constant is too large.
+    """
+    from benchmarks.search_index import draw_vectors, make_store
+    from bioprobe.index import NeighborIndex
+    from bioprobe.probes.knn import KnnProbe
+    from bioprobe.probes.linear import LinearProbe
+    from bioprobe.task.leaf_scores import Leaves, score_leaves
+
+    n, few, many, n_taught = sizes.n_vectors, sizes.n_few, sizes.n_many, sizes.n_taught
+    vectors = draw_vectors(n, sizes.dim, sizes.n_classes)
+    labels = np.arange(n_taught) % sizes.n_taught_classes
+    taught = 0.5 * vectors[labels] + vectors[:n_taught]
+    taught /= np.linalg.norm(taught, axis=1, keepdims=True)
+    folds, values = np.random.default_rng(0).integers(0, 3, n_taught), np.array([0.1, 1, 10, 100])
+    texts, neighbours = Leaves.of(vectors), KnnProbe(k=50).fit(vectors, np.arange(n) % 100)
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        write_store(Path(folder) / "store", sizes.n_vectors, sizes.dim)
-        store = EmbeddingStore.open(Path(folder) / "store")
-        exact, vectors = NeighborIndex.open(store), store.read_vectors()
-        queries, taught = vectors[:256], vectors[:2000]
-        probe = make_probe("linear").fit(taught, (taught @ texts[:20].T).argmax(axis=1))
-        held, asked, classes, weights, bias = (
-            torch.from_numpy(np.asarray(one, dtype=np.float32)).to(device)
-            for one in (vectors, queries, texts, probe.coef_, probe.intercept_)
+        index = NeighborIndex.open(make_store(Path(folder) / "store", vectors))
+        asked: dict[str, tuple[float, Ask]] = {}
+        for n_asked in (few, many):
+            some = vectors[:n_asked]
+            asked |= {
+                f"nearest {_K} of {n:,}, {n_asked:,} questions": (
+                    n_asked * vectors.size,
+                    lambda some=some: index.search(some, _K),
+                ),
+                f"kNN probe, {n:,} taught, {n_asked:,} questions": (
+                    n_asked * vectors.size,
+                    lambda some=some: [neighbours.predict_proba(some)],
+                ),
+                f"zero-shot, {n:,} classes, {n_asked:,} images": (
+                    n_asked * vectors.size,
+                    lambda some=some: _ask_texts(
+                        score_leaves(some, texts, k=_K, logit_scale=100.0)
+                    ),
+                ),
+            }  # type: ignore[dict-item]
+        asked[f"linear sweep, {n_taught:,} rows, {sizes.n_taught_classes} classes"] = (
+            taught.size * sizes.n_taught_classes * 3 * 2 * _N_PASSES,
+            lambda: _ask_sweep(LinearProbe.sweep(taught, labels, values, folds)),
         )
-        pairs = {
-            f"nearest {_K} of {len(vectors):,}": (
-                lambda: exact.search(queries, _K)[0],
-                lambda: _fetch((asked @ held.T).topk(_K).indices),
-            ),
-            f"zero-shot, {sizes.n_classes:,} classes": (
-                lambda: zeroshot(store, prompts, lambda asked: texts[: len(asked)],
-                                 rank=Rank.SPECIES, k=1).top_classes[:, 0],
-                lambda: _fetch((held @ classes.T).argmax(dim=1)),
-            ),
-            "linear probe, 20 classes": (
-                lambda: probe.predict(vectors),
-                lambda: probe.classes_[_fetch((held @ weights.T + bias).argmax(dim=1))],
-            ),
-        }  # fmt: skip
-        rows = []
-        for work, (here, there) in pairs.items():
-            equal = float((np.asarray(here()) == np.asarray(there())).mean())
-            took_s = alternate({"processor": here, f"on {device}": there}, 3)
-            rows += make_rows(work, f"{equal:.3%} of answers equal", took_s, own="processor")
+        for work, (n_products, ask) in asked.items():
+            ways = {"processor": _on("cpu", ask), f"on {device}": _on(str(device), ask)}
+            here, there = (way() for way in ways.values())
+            equal = float(np.mean(np.equal(here[0], there[0]).all(axis=1)))
+            most = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
+            said = f"{n_products:.1e} products, {equal:.3%} of rows equal, largest gap {most:.0e}"
+            took_s = alternate(ways, sizes.n_rounds_asked, warm=False)
+            rows += make_rows(work, said, took_s, own=f"on {device}")
+            print(f"{work}: {said}", flush=True)
     return rows
 
 
-def _fetch(found: torch.Tensor) -> np.ndarray:
-    return found.cpu().numpy()
+def _on(device: str, ask: Ask) -> Ask:
+    """Return a question whose products are all made on a device; on "cpu" as without a GPU."""
+
+    def ask_there() -> Sequence[np.ndarray]:
+        with products_on(device, always=device != "cpu"):
+            return ask()
+
+    return ask_there
+
+
+def _ask_votes(votes: np.ndarray) -> list[np.ndarray]:
+    return [votes.argmax(axis=1, keepdims=True), votes]
+
+
+def _ask_texts(found: LeafScores) -> list[np.ndarray]:
+    return [found.top, found.top_probabilities]
+
+
+def _ask_sweep(sweep: Sweep) -> list[np.ndarray]:
+    return [sweep.accuracies, sweep.log_losses]
 
 
 def _wait(device: torch.device) -> None:
@@ -239,7 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     if not asked.tiny and not torch.cuda.is_available():
         parser.error("PyTorch sees no GPU here; --tiny runs every step on the processor")
-    device, sizes = torch.device("cpu" if asked.tiny else "cuda"), Sizes(is_tiny=asked.tiny)
+    device, sizes = torch.device("cpu:0" if asked.tiny else "cuda"), Sizes(is_tiny=asked.tiny)
     print(*describe_machine(), f"versions: {', '.join(list_versions())}", sep="\n", flush=True)
     begun_s, rows, failed = time.monotonic(), list[Row](), list[str]()
     with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 _Part = TypeVar("_Part")
@@ -116,8 +117,10 @@ def map_alone(
             yield from map(work, ahead)
             return
         with ThreadPoolExecutor(n, initializer=begin) as pool:
-            waiting = deque(pool.submit(work, part) for part in itertools.islice(ahead, n))
+            # What was chosen for this thread, such as the device of products, holds in those too.
+            submits = (pool.submit(copy_context().run, work, part) for part in ahead)
+            waiting = deque(itertools.islice(submits, n))
             while waiting:
                 found = waiting.popleft().result()
-                waiting.extend(pool.submit(work, part) for part in itertools.islice(ahead, 1))
+                waiting.extend(itertools.islice(submits, 1))
                 yield found

@@ -9,6 +9,7 @@ from these signatures, and so can a page or an API. Importing this module import
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -27,6 +28,7 @@ from typing import (
     get_type_hints,
 )
 
+from bioprobe.devices import products_on
 from bioprobe.errors import MisuseError
 
 RANK_NAMES = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
@@ -452,6 +454,8 @@ def _is_default(value: object, default: object) -> bool:
 def question(ask: Callable[P, R]) -> Callable[P, R]:
     """Make a question refuse options that do not count beside the others that were given.
 
+    Its large products run on the device that was chosen.
+
     See Also
     --------
     check_options : the rule.
@@ -461,8 +465,12 @@ def question(ask: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(ask)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        check_options(ask, signature.bind(*args, **kwargs).arguments)
-        return ask(*args, **(shared | kwargs))
+        given = signature.bind(*args, **kwargs).arguments
+        check_options(ask, given)
+        # Of a store, as it was opened.
+        device = getattr(given.get("self"), "_device", None) or given.get("device")
+        with products_on(device) if device else contextlib.nullcontext():
+            return ask(*args, **(shared | kwargs))
 
     checked.__signature__ = signature  # type: ignore[attr-defined]
     return checked
@@ -824,7 +832,11 @@ NoLabel = Annotated[
     ),
 ]
 Device = Annotated[
-    str, Option("auto, cpu, cuda, cuda:1 or mps.", choices=("auto", "cpu", "cuda", "mps"))
+    str,
+    Option(
+        "Where the encoder and large products run: auto, cpu, cuda, cuda:1 or mps.",
+        choices=("auto", "cpu", "cuda", "mps"),
+    ),
 ]
 Backend = Annotated[
     str,

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from bioprobe import __version__
+from bioprobe.devices import name_used
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Provenance:
         Version of bioprobe.
     time : str
         Time of the run in UTC, ISO 8601.
+    device : str
+        GPU that made large products; "" where the processor made all.
     """
 
     encoder: dict[str, str]
@@ -45,6 +48,7 @@ class Provenance:
     time: str = dataclasses.field(
         default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     )
+    device: str = dataclasses.field(default_factory=name_used)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a JSON-ready mapping."""

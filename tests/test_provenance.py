@@ -29,6 +29,7 @@ def test_it_is_ready_for_json() -> None:
         command="bioprobe zeroshot",
         version="1",
         time="2026-01-01T00:00:00+00:00",
+        device="cuda",
     )
     assert json.loads(json.dumps(given.to_dict())) == {
         "encoder": {"model": "plain"},
@@ -39,4 +40,5 @@ def test_it_is_ready_for_json() -> None:
         "command": "bioprobe zeroshot",
         "version": "1",
         "time": "2026-01-01T00:00:00+00:00",
+        "device": "cuda",
     }

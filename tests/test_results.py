@@ -137,6 +137,6 @@ def test_every_step_for_a_gpu_runs_on_a_processor(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = table.read_text(encoding="utf-8")
-    assert said.count("100.000% of answers equal") == 3
+    assert said.count("100.000% of rows equal") >= 4
     assert said.count("least cosine to fp32 1.000000") == 2
     assert "| embed | ViT-S-32, 12 JPEGs of 224 pixels |" in said

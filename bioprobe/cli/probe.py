@@ -22,9 +22,9 @@ stacks = Commands(
 # Images of the store are chosen, or pictures named; their encoder is read for these alone.
 _OF_PICTURES: dict[str, With | Without] = {
     **{name: Without("sources") for name in ("where", "mask", "split")},
-    **{name: With("sources") for name in ("model", "device")},
+    "model": With("sources"),
 }
-_READING = {name: With("kind", TEXT_KINDS) for name in ("model", "device")}
+_READING = {"model": With("kind", TEXT_KINDS)}
 
 
 @command(app, "face.learning:Learns.fit", encodes=True, when=_READING, shows=False)

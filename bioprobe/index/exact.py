@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cores import map_alone
+from bioprobe.devices import find_gpu
 from bioprobe.engines import Engine
+from bioprobe.index.on_device import find_nearest
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.shard import map_vectors, multiply_few, widen
 from bioprobe.types import Mask, Rows, Vectors
@@ -111,9 +114,12 @@ class StoredVectors:
         vectors : ndarray of float32, shape (n, dim), unit rows
             Not copied where the whole chunk is allowed and stored so.
         """
-        for part in self._choose_parts(allowed, _CHUNK_ROWS):
-            rows, chunk = self._choose(part, allowed)
+        for rows, chunk in self.iter_stored(allowed):
             yield rows, widen(chunk)
+
+    def iter_stored(self, allowed: Mask) -> Iterator[tuple[Rows, npt.NDArray[Any]]]:
+        """Read the same rows as they are stored, in single or half precision."""
+        return (self._choose(part, allowed) for part in self._choose_parts(allowed, _CHUNK_ROWS))
 
     def _choose_parts(self, allowed: Mask, n_rows: int) -> Iterator[slice]:
         """Return rows one after the other, no more than so many at once, with an allowed one."""
@@ -140,8 +146,7 @@ class StoredVectors:
         products : ndarray of float32, shape (n, n_queries)
         """
         if self._held is None and self._is_half:
-            for part in self._choose_parts(allowed, _CHUNK_ROWS):
-                rows, chunk = self._choose(part, allowed)
+            for rows, chunk in self.iter_stored(allowed):
                 yield rows, multiply_few(chunk, queries)
             return
         if allowed.mean() < _COMPARED_FRACTION:
@@ -186,6 +191,8 @@ _FEW = 4
 _STRAND = 32
 # Queries whose candidates are compared at once: few, so that these stay in the cache.
 _BATCH = 32
+# From so many batches, threads are worth their beginning.
+_MANY_BATCHES = 16
 # Numbers of candidates that are held at once, however many there are: 32 MB in double precision.
 _HELD = 1 << 22
 # Half of the last digit that a table shows.
@@ -214,8 +221,13 @@ def search_exactly(
     """
     if vectors.engine is not None:
         return _search_parts(vectors, vectors.engine, queries, k, allowed)
-    find = _find_by_numpy if len(queries) <= _FEW else _find_by_faiss
-    candidates, products = _collect(vectors, queries, k + _MARGIN, allowed, find)
+    device = find_gpu(float(allowed.sum()) * vectors.dim, len(queries))
+    if device is not None:
+        read = functools.partial(vectors.iter_stored, allowed)
+        candidates, products = find_nearest(device, queries, read, k + _MARGIN)
+    else:
+        find = _find_by_numpy if len(queries) <= _FEW else _find_by_faiss
+        candidates, products = _collect(vectors, queries, k + _MARGIN, allowed, find)
     # Of what is farther than this, with room for rounding, nothing is an answer.
     least = _kth(products, k) - 2 * _ROUNDING
     is_near = products >= least[:, np.newaxis]
@@ -283,16 +295,17 @@ def rank_candidates(
     similarities : ndarray of float32, shape (n_queries, k)
         -inf there.
     """
-    rows = np.empty((len(queries), k), dtype=np.int64)
-    similarities = np.empty((len(queries), k), dtype=np.float32)
-    for start in range(0, len(queries), _BATCH):
-        batch = slice(start, start + _BATCH)
+
+    def rank(batch: slice) -> tuple[Rows, Vectors]:
         asked = candidates[batch]
         exact = _compare(vectors, queries[batch], asked)
         order = np.lexsort((asked, -exact), axis=1)[:, :k]
-        rows[batch] = np.take_along_axis(asked, order, axis=1)
-        similarities[batch] = np.take_along_axis(exact, order, axis=1)
-    return rows, similarities
+        return np.take_along_axis(asked, order, axis=1), np.take_along_axis(exact, order, axis=1)
+
+    batches = [slice(at, at + _BATCH) for at in range(0, max(1, len(queries)), _BATCH)]
+    at_once = map if len(batches) < _MANY_BATCHES else map_alone
+    rows, similarities = zip(*at_once(rank, batches), strict=True)
+    return np.concatenate(rows), np.concatenate(similarities)
 
 
 def find_all(

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
+from bioprobe.devices import find_gpu
 from bioprobe.errors import ProbeError
+from bioprobe.index.on_device import find_nearest
 from bioprobe.probes.probe import Dimension, Limits, Probe, Sweep, find_places, judge
+from bioprobe.task.lazy_rows import iter_parts
 from bioprobe.types import Arrays, Doubles, Rows, Vectors
 
 # Weight of the class frequencies beside the votes: what no neighbour is of has some probability.
 _PRIOR_FRACTION = 0.01
+# On a GPU so many neighbours more are found, of which those with equal similarities are ordered.
+_MARGIN = 16
 _BALANCES = ("none", "class-weight")
 
 
@@ -145,13 +151,18 @@ class KnnProbe(Probe):
 
     def _find(self, X: Vectors, k: int) -> tuple[Rows, Vectors]:  # noqa: N803
         """Return the classes of the nearest neighbours and their similarities."""
-        import faiss
-
         queries, taught = np.ascontiguousarray(X), np.ascontiguousarray(self.vectors_)
-        similarities, rows = faiss.knn(
-            queries, taught, min(k, len(taught)), metric=faiss.METRIC_INNER_PRODUCT
-        )
-        return self.labels_[rows], similarities
+        k, device = min(k, len(taught)), find_gpu(taught.size, len(queries))
+        if device is None:
+            rows, similarities = _find_nearest(queries, taught, k)
+            return self.labels_[rows], similarities
+        read, n = partial(_read, taught), min(k + _MARGIN, len(taught))
+        rows, similarities = find_nearest(device, queries, read, n)
+        if n < len(taught):
+            # Which of so many equals come first is not told there.
+            tied = similarities[:, k - 1] == similarities[:, -1]
+            rows[tied, :k], similarities[tied, :k] = _find_nearest(queries[tied], taught, k)
+        return self.labels_[rows[:, :k]], similarities[:, :k]
 
     def _vote(
         self, labels: Rows, similarities: Vectors, temperature: float
@@ -170,3 +181,15 @@ class KnnProbe(Probe):
         frequencies = counted / max(1, counted.sum())
         votes_and_prior = (1 - _PRIOR_FRACTION) * shares
         return np.asarray(votes_and_prior + _PRIOR_FRACTION * frequencies, dtype=np.float32)
+
+
+def _find_nearest(queries: Vectors, taught: Vectors, k: int) -> tuple[Rows, Vectors]:
+    import faiss
+
+    similarities, rows = faiss.knn(queries, taught, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return rows, similarities
+
+
+def _read(taught: Vectors) -> Iterator[tuple[Rows, Vectors]]:
+    """Take vectors some at a time, with their places."""
+    return ((np.arange(part.start, part.stop), taught[part]) for part in iter_parts(len(taught)))

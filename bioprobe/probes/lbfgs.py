@@ -98,7 +98,7 @@ def minimise(
     import torch
 
     (points, values, gradients), pairs = start, list[_Pair]()
-    active = torch.ones(len(points), dtype=torch.bool)
+    active = torch.ones_like(values, dtype=torch.bool)
     for iteration in range(stop.max_iter):
         direction = _find_direction(gradients, scale, pairs)
         promised = _dot(gradients, direction).double() / 2

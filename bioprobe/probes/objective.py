@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Logits of a chunk, in numbers: 16 MiB as float32, which stays in the cache of most machines.
 _CHUNK_NUMBERS = 1 << 22
+# On a GPU, 256 MiB; rows of up to 4 GiB stay there.
+_CHUNK_THERE, _ROWS_THERE = 1 << 26, 1 << 30
 # Chunks of lazy rows that are read while others are used.
 _N_READERS = 2
 # Added to the logit of a class that a problem has no rows of: it never gets a probability.
@@ -115,30 +117,42 @@ class Objective:
         What to evaluate.
     dtype : torch.dtype
         Of the rows in the products: bfloat16, float32 or float64.
+    device : torch.device, optional
+        Where all is computed; by default on the processor.
     """
 
-    def __init__(self, problems: Problems, dtype: torch.dtype) -> None:
+    def __init__(
+        self, problems: Problems, dtype: torch.dtype, device: torch.device | None = None
+    ) -> None:
         import torch
 
-        self.problems = problems
+        self.problems, self.device = problems, device
         self.dtype = torch.float64 if dtype == torch.float64 else torch.float32
         self._short = dtype
         self._rows: torch.Tensor | None = None
         if not isinstance(problems.rows, LazyRows):
-            self._rows = torch.from_numpy(problems.rows).to(dtype)
+            self._rows = torch.from_numpy(problems.rows)
+            if device is None or self._rows.numel() <= _ROWS_THERE:
+                self._rows = self._rows.to(device=device, dtype=dtype)
         self._directions: torch.Tensor | None = None
         if problems.directions is not None:
-            self._directions = torch.from_numpy(problems.directions).to(self.dtype)
-        self._targets = torch.from_numpy(problems.targets)
-        self._weights = torch.from_numpy(problems.weights).to(self.dtype)
-        self._adjustments = torch.from_numpy(problems.adjustments).to(self.dtype)
+            self._directions = self.take(problems.directions)
+        self._targets = torch.from_numpy(problems.targets).to(device=device)
+        self._weights, self._adjustments = map(self.take, (problems.weights, problems.adjustments))
         width = problems.n_problems * problems.n_classes
         most = len(problems.rows) if self._rows is not None else ROWS_AT_ONCE
-        self._chunk = max(1, min(most, _CHUNK_NUMBERS // width))
+        n_numbers = _CHUNK_NUMBERS if device is None else _CHUNK_THERE
+        self._chunk = max(1, min(most, n_numbers // width))
         # Fresh memory costs more than the arithmetic done in it.
-        self._products = torch.empty(self._chunk, width, dtype=dtype)
-        self._logits = torch.empty(self._chunk, width, dtype=self.dtype)
-        self._partial = torch.empty(width, problems.rows.shape[1], dtype=dtype)
+        self._products = torch.empty(self._chunk, width, dtype=dtype, device=device)
+        self._logits = torch.empty(self._chunk, width, dtype=self.dtype, device=device)
+        self._partial = torch.empty(width, problems.rows.shape[1], dtype=dtype, device=device)
+
+    def take(self, numbers: npt.NDArray[np.floating]) -> torch.Tensor:
+        """Return numbers as those that this computes with, and where."""
+        import torch
+
+        return torch.from_numpy(numbers).to(device=self.device, dtype=self.dtype)
 
     def evaluate(
         self, coefficients: torch.Tensor, intercepts: torch.Tensor, *, with_spreads: bool = False
@@ -148,10 +162,10 @@ class Objective:
 
         n_problems, n_classes, _ = coefficients.shape
         value = Value(
-            torch.zeros(n_problems, dtype=torch.float64),
-            torch.zeros(n_problems * n_classes, self.problems.rows.shape[1], dtype=self.dtype),
-            torch.zeros(n_problems, n_classes, dtype=self.dtype),
-            torch.zeros(n_problems, n_classes, dtype=self.dtype),
+            coefficients.new_zeros(n_problems, dtype=torch.float64),
+            coefficients.new_zeros(n_problems * n_classes, self.problems.rows.shape[1]),
+            coefficients.new_zeros(n_problems, n_classes),
+            coefficients.new_zeros(n_problems, n_classes),
         )
         short = self._shorten(coefficients)
         for part, rows in self._iter_chunks():
@@ -190,11 +204,11 @@ class Objective:
             inside = np.flatnonzero(folds[part] >= 0)
             judges = folds[part][inside]
             own, targets = logits[inside, judges].double(), self._targets[part][inside]
-            right = (own.argmax(dim=1) == targets).numpy()
+            right = (own.argmax(dim=1) == targets).cpu().numpy()
             surprise = torch.nn.functional.cross_entropy(own, targets, reduction="none")
             # As scikit-learn's log_loss: no probability is taken for less than this.
             limit = -np.log(np.finfo(np.float64).eps)
-            losses = surprise.clamp_max(limit).numpy()
+            losses = surprise.clamp_max(limit).cpu().numpy()
             sums += [np.bincount(judges, one, sums.shape[1]) for one in (right, losses)]
         counts = np.bincount(folds[folds >= 0], minlength=sums.shape[1])
         return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
@@ -212,11 +226,16 @@ class Objective:
         held, lazy = self._rows, self.problems.rows
         parts = iter_parts(len(lazy), self._chunk)
         if held is not None:
-            yield from ((part, held[part]) for part in parts)
+            # Of rows that stay where they are computed with, nothing is done.
+            yield from (
+                (part, held[part].to(device=self.device, dtype=self._short)) for part in parts
+            )
             return
 
         def read(part: slice) -> tuple[slice, torch.Tensor]:
-            return part, torch.from_numpy(np.asarray(lazy[part])).to(self._short)
+            return part, torch.from_numpy(np.asarray(lazy[part])).to(
+                device=self.device, dtype=self._short
+            )
 
         yield from map_alone(read, parts, n_threads=_N_READERS)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.devices import find_gpu, multiplying
 from bioprobe.probes.lbfgs import Minimum, Stop, minimise
 from bioprobe.probes.objective import ABSENT, Objective, Problems, Value, choose_dtype
 from bioprobe.task.lazy_rows import LazyRows, average_rows, iter_parts
@@ -112,6 +113,8 @@ _LEAST_WORK = 1e8
 # Accuracies stand still long before the objective does. Of few rows, each shows.
 _ROUGH = Stop(tolerance=3e-4, max_iter=40, noise=1e-3)
 _FINE = Stop(tolerance=1e-7, max_iter=300, noise=1e-7)
+# Passes over the rows on such a path, about.
+_N_PASSES = 100
 # Rows as float64 up to 256 MiB; beyond, float32 it stays.
 _MOST_DOUBLES = 1 << 25
 # Of an intercept's curvature where all rows are certain.
@@ -187,11 +190,11 @@ def sweep_values(
     ndarray of float64, shape (n_values, 2, n_folds)
         Share of the rows of each fold that are right, and their mean negative log-probability.
     """
-    objective = Objective(problems, _choose_dtype(problems))
     penalties = [_to_penalty(value, problems) for value in values]
     stop = _ROUGH if _is_large(problems) else _FINE
-    states = _iter_states(objective, basis, penalties, _to_tensor(prior, objective), stop)
-    with _choose_threads(problems):
+    with _choose_place(problems) as device:
+        objective = Objective(problems, _choose_dtype(problems, device), device)
+        states = _iter_states(objective, basis, penalties, _to_tensor(prior, objective), stop)
         scored = [
             objective.score_held_out(state.coefficients, state.intercepts, folds)
             for state in states
@@ -232,26 +235,24 @@ def solve(
     import torch
 
     shrunk_to = None if prior is None else prior @ basis.directions
-    rough = Objective(problems, _choose_dtype(problems))
     penalties = [_to_penalty(value * step, problems) for step in _WAY]
-    with _choose_threads(problems):
-        *_, state = _iter_states(rough, basis, penalties, _to_tensor(shrunk_to, rough), _ROUGH)
     exact = torch.float64 if problems.n_numbers <= _MOST_DOUBLES else torch.float32
     n_iter = 0
-    for dtype in (torch.float32, exact):
-        # Float32 cannot tell smaller decreases from rounding.
-        aim = stop if dtype == exact else _FINE
-        objective = Objective(problems, dtype)
-        with _choose_threads(problems):
-            state = _solve(
-                objective, basis, penalties[-1], _to_tensor(shrunk_to, objective), state, aim
-            )
-        n_iter += state.n_iter
-    coefficients = state.coefficients[0].double().numpy() @ basis.directions.T
+    with _choose_place(problems) as device:
+        rough = Objective(problems, _choose_dtype(problems, device), device)
+        *_, state = _iter_states(rough, basis, penalties, _to_tensor(shrunk_to, rough), _ROUGH)
+        for dtype in (torch.float32, exact):
+            # Float32 cannot tell smaller decreases from rounding.
+            aim = stop if dtype == exact else _FINE
+            objective = Objective(problems, dtype, device)
+            shrink = _to_tensor(shrunk_to, objective)
+            state = _solve(objective, basis, penalties[-1], shrink, state, aim)
+            n_iter += state.n_iter
+    coefficients = state.coefficients[0].double().cpu().numpy() @ basis.directions.T
     if prior is not None and shrunk_to is not None:
         # Rows say nothing about the directions in which they have no extent.
         coefficients += prior - shrunk_to @ basis.directions.T
-    intercepts = state.intercepts[0].double().numpy() - coefficients @ basis.centre
+    intercepts = state.intercepts[0].double().cpu().numpy() - coefficients @ basis.centre
     return Weights(coefficients, intercepts, n_iter, state.is_converged)
 
 
@@ -378,7 +379,7 @@ def _move(
 
     start = guess.to(objective.dtype).reshape(1, -1)
     objectives, gradients, spreads = evaluate(start, with_spreads=True)
-    lengths = torch.from_numpy(basis.eigenvalues / len(objective.problems.rows))
+    lengths = objective.take(basis.eigenvalues / len(objective.problems.rows))
     curvatures = (along.square().T @ spreads[0]).unsqueeze(1) * lengths.to(objective.dtype)
     diagonal = curvatures + 2 * costs
     least = _LEAST_SPREAD * diagonal.max().clamp_min(torch.finfo(diagonal.dtype).tiny)
@@ -390,14 +391,29 @@ def _move(
     return minimise(step, (start, objectives, gradients), scale, stop)
 
 
-def _choose_dtype(problems: Problems) -> torch.dtype:
+def _choose_dtype(problems: Problems, device: torch.device | None) -> torch.dtype:
     import torch
 
-    return choose_dtype() if _is_large(problems) else torch.float32
+    return choose_dtype() if _is_large(problems) and device is None else torch.float32
 
 
 def _choose_threads(problems: Problems) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if _is_large(problems) else one_thread()
+
+
+@contextlib.contextmanager
+def _choose_place(problems: Problems) -> Iterator[torch.device | None]:
+    """Choose where problems are solved: on a GPU, by all cores, or by one.
+
+    Yields
+    ------
+    torch.device or None
+        None for the processor.
+    """
+    n_uses = 2 * _N_PASSES * problems.adjustments.size
+    device = find_gpu(problems.n_numbers, n_uses)
+    with multiplying(device), _choose_threads(problems):
+        yield device
 
 
 def _is_large(problems: Problems) -> bool:
@@ -411,12 +427,10 @@ def _to_penalty(value: float, problems: Problems) -> float:
 
 
 def _to_tensor(prior: npt.NDArray[np.float64] | None, objective: Objective) -> torch.Tensor:
-    import torch
 
     if prior is not None:
-        return torch.from_numpy(prior).to(objective.dtype)
-    shape = objective.problems.n_classes, objective.problems.rank
-    return torch.zeros(shape, dtype=objective.dtype)
+        return objective.take(prior)
+    return objective.take(np.zeros((objective.problems.n_classes, objective.problems.rank)))
 
 
 def _iter_states(
@@ -436,14 +450,12 @@ def _iter_states(
 
 def _start(objective: Objective, prior: torch.Tensor) -> State:
     """Return the prior's coefficients and the intercepts that give each class its frequency."""
-    import torch
-
     problems = objective.problems
     sums = np.maximum(problems.weigh_classes(), np.finfo(np.float64).tiny)
     shares = np.log(sums / sums.sum(axis=1, keepdims=True))
     intercepts = np.where(problems.adjustments <= ABSENT, 0.0, shares)
     coefficients = prior.expand(problems.n_problems, *prior.shape).clone()
-    return State(coefficients, torch.from_numpy(intercepts).to(objective.dtype))
+    return State(coefficients, objective.take(intercepts))
 
 
 def _solve(
@@ -479,10 +491,10 @@ def _solve(
     start = join(guess.coefficients, guess.intercepts)
     coefficients, intercepts = split(start)
     value = objective.evaluate(coefficients, intercepts, with_spreads=True)
-    lengths = torch.from_numpy(basis.eigenvalues / len(objective.problems.rows))
+    lengths = objective.take(basis.eigenvalues / len(objective.problems.rows))
     # As if a class were as uncertain along every direction: the mean of p(1 − p) times the
     # direction's extent.
-    diagonal = value.spreads.unsqueeze(2) * lengths.to(objective.dtype) + penalty
+    diagonal = value.spreads.unsqueeze(2) * lengths + penalty
     scale = join(1 / diagonal, 1 / (value.spreads + _LEAST_SPREAD))
     found = minimise(evaluate, (start, *penalise(value, coefficients)), scale, stop)
     coefficients, intercepts = split(found.points)

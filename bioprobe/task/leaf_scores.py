@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.cores import map_alone
+from bioprobe.devices import find_gpu, multiplying
 from bioprobe.errors import MismatchError, PromptError
 from bioprobe.task.scores import Columns, Pool, find_top, sum_columns
 from bioprobe.types import Mask, Places, Rows, Scores, Vectors
@@ -97,8 +98,12 @@ _PLAINLY_AT_ONCE = 1_000_000
 # So many images and texts meet at once: 4 MB of scores, where the calls that pass over them take
 # little time and caches still hold them.
 _IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 512, 2048
-# Numbers that all threads together hold of their images, as the sums of all groups: 512 MB.
-_NUMBERS_HELD = 1 << 27
+# Numbers that all threads together hold of their images, as the sums of all groups: 512 MB. A GPU
+# wants more images at once than the share of one of many threads, and has few threads: 2 GB there,
+# and as many here.
+_NUMBERS_HELD, _NUMBERS_HELD_THERE, _THREADS_THERE = 1 << 27, 1 << 29, 4
+# Texts of so many numbers stay on a GPU while images come: 4 GB. What is more is sent again.
+_NUMBERS_KEPT_THERE = 1 << 30
 
 
 def score_leaves(
@@ -206,17 +211,21 @@ def iter_leaf_scores(
     n_texts = len(leaves.rows)
     if not len(vectors):
         yield _answer_none(asked)
-    elif n_texts <= _FEW_TEXTS and len(vectors) * n_texts <= _FEW_SCORES:
+        return
+    device = find_gpu(float(n_texts) * vectors.shape[1], len(vectors))
+    if device is None and n_texts <= _FEW_TEXTS and len(vectors) * n_texts <= _FEW_SCORES:
         size = max(1, _PLAINLY_AT_ONCE // max(1, n_texts))
         for start in range(0, len(vectors), size):
             part = slice(start, start + size)
             yield _score_plainly(vectors[part], kinds[part], asked)
     else:
-        yield from _scan(vectors, kinds, asked)
+        yield from _scan(vectors, kinds, asked, device)
 
 
-def _scan(vectors: Vectors, kinds: Places, asked: _Asked) -> Iterator[LeafScores]:
-    """Score images in as many threads as torch has, each by itself.
+def _scan(
+    vectors: Vectors, kinds: Places, asked: _Asked, device: torch.device | None
+) -> Iterator[LeafScores]:
+    """Score images in as many threads as torch has, each by itself, or in a few on a GPU.
 
     Yields
     ------
@@ -226,15 +235,19 @@ def _scan(vectors: Vectors, kinds: Places, asked: _Asked) -> Iterator[LeafScores
     import torch
 
     n_threads = torch.get_num_threads()
-    scan = _Scan(asked)
-    held = _NUMBERS_HELD // (scan.n_held * n_threads)
-    size = max(1, min(_IMAGES_AT_ONCE, held, -(-len(vectors) // n_threads)))
+    scan = _Scan(asked, device)
+    n_held, n_scans = _NUMBERS_HELD, n_threads
+    if device is not None:
+        n_held, n_scans = _NUMBERS_HELD_THERE, min(n_threads, _THREADS_THERE)
+    held = n_held // (scan.n_held * n_scans)
+    size = max(1, min(_IMAGES_AT_ONCE, held, -(-len(vectors) // n_scans)))
     parts = [slice(start, start + size) for start in range(0, len(vectors), size)]
     try:
-        yield from map_alone(
-            lambda part: scan.score(vectors[part], kinds[part]), parts,
-            n_threads=n_threads, begin=partial(torch.set_num_threads, 1),
-        )  # fmt: skip
+        with multiplying(device):
+            yield from map_alone(
+                lambda part: scan.score(vectors[part], kinds[part]), parts,
+                n_threads=n_scans, begin=partial(torch.set_num_threads, 1),
+            )  # fmt: skip
     finally:
         # What the threads were told holds for all that begin later.
         torch.set_num_threads(n_threads)
@@ -396,16 +409,19 @@ class _Reader:
 class _Images:
     """Images as a scan asks of them."""
 
-    def __init__(self, vectors: Vectors, kinds: Places, asked: _Asked) -> None:
+    def __init__(
+        self, vectors: Vectors, kinds: Places, asked: _Asked, device: torch.device | None
+    ) -> None:
         import torch
 
         # Columns, scaled once.
         scaled = np.float32(asked.logit_scale) * vectors.T
         self.scaled = np.ascontiguousarray(scaled, dtype=np.float32)
         self.vectors, self.reader = vectors, _Reader(asked.leaves)
+        self.there = None if device is None else torch.from_numpy(self.scaled).to(device=device)
         self.kinds = kinds
         self.lines, line_of = np.unique(kinds, return_inverse=True)
-        self.line_of = torch.from_numpy(line_of)
+        self.line_of = torch.from_numpy(line_of).to(device=device)
         self.takes: torch.Tensor | None = None
         if len(self.lines) <= _FEW_LINES:
             self.takes = torch.nn.functional.one_hot(self.line_of).T.to(torch.float32)
@@ -425,6 +441,10 @@ class _Sums:
     bags: torch.Tensor
     # Greatest of each strand.
     greatest: torch.Tensor
+
+    def fetch(self) -> _Sums:
+        """Return the same in the memory of the processor."""
+        return _Sums(*(one.cpu() for one in vars(self).values()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -459,10 +479,11 @@ class _Scan:
     greatest weight is found by comparing whole rows.
     """
 
-    def __init__(self, asked: _Asked) -> None:
+    def __init__(self, asked: _Asked, device: torch.device | None) -> None:
         import torch
 
-        self._asked = asked
+        self._asked, self._device = asked, device
+        self._kept: dict[int, torch.Tensor] = {}
         self._order = np.lexsort((asked.groups, ~asked.allowed))
         self._n_allowed = int(asked.allowed.sum())
         self._sizes = np.diff(asked.starts)[self._order]
@@ -473,7 +494,7 @@ class _Scan:
         opens[self._n_allowed : self._n_allowed + 1] = True
         self._bag_of, self._bag_groups = np.cumsum(opens) - 1, groups[opens]
         self._n_allowed_bags = int(opens[: self._n_allowed].sum())
-        self._count = torch.arange(_TEXTS_AT_ONCE)
+        self._count = torch.arange(_TEXTS_AT_ONCE, device=device)
         self._strand_of = np.zeros(len(self._order), dtype=np.int64)
         self._blocks = list(self._plan())
         # The classes of each strand, one strand after the other.
@@ -504,11 +525,11 @@ class _Scan:
                 end = min(begin + _TEXTS_AT_ONCE, stop)
                 yield _Block(
                     slice(begin, end),
-                    _step(starts, end - begin),
+                    _step(starts, end - begin, self._device),
                     slice(strand, strand + n_strands if end == stop else strand),
                     int(bags[0]),
                     first > 0 and self._bag_of[first - 1] == bags[0],
-                    _step(np.flatnonzero(np.diff(bags, prepend=-1)), last - first),
+                    _step(np.flatnonzero(np.diff(bags, prepend=-1)), last - first, self._device),
                 )
             first, strand = last, strand + n_strands
 
@@ -517,12 +538,13 @@ class _Scan:
         import torch
 
         with torch.inference_mode():
-            images = _Images(vectors, kinds, self._asked)
+            images = _Images(vectors, kinds, self._asked, self._device)
             found = self._sum_weights(
                 images, self._find_highest(images, _SAMPLED_TEXTS) + _HEADROOM
             )
             if not bool(found.totals.isfinite().all()):
                 found = self._sum_weights(images, self._find_highest(images, len(self._texts)))
+            found = found.fetch()
             entries = self._score_again(images, found)
             return self._finish(entries, found)
 
@@ -532,23 +554,39 @@ class _Scan:
 
         asked, texts = self._asked, self._texts[places]
         logits = out[: len(texts)]
-        # torch's products take half as long again on some processors.
-        np.matmul(images.reader.read(texts), images.scaled, out=logits.numpy())
+        if images.there is not None:
+            torch.mm(self._send(images.reader, places, texts), images.there, out=logits)
+        else:
+            # torch's products take half as long again on some processors.
+            np.matmul(images.reader.read(texts), images.scaled, out=logits.numpy())
         if asked.offsets is None:
             return logits
         lines = np.minimum(asked.offsets[images.lines[:, np.newaxis], texts], _INFINITE)
         offsets = torch.from_numpy(np.ascontiguousarray(lines.T, dtype=np.float32))
+        offsets = offsets.to(device=self._device)
         if images.takes is not None:
             return logits.addmm_(offsets, images.takes, alpha=-1)
         return logits.sub_(offsets.index_select(1, images.line_of))
+
+    def _send(self, reader: _Reader, places: Rows | slice, texts: Rows) -> torch.Tensor:
+        """Return texts on the GPU, where those of the first blocks stay."""
+        import torch
+
+        place = places.stop if isinstance(places, slice) else 0
+        sent = self._kept.get(place)
+        if sent is None:
+            sent = torch.tensor(reader.read(texts), device=self._device)
+            if 0 < place * sent.shape[1] <= _NUMBERS_KEPT_THERE:
+                self._kept[place] = sent
+        return sent
 
     def _find_highest(self, images: _Images, n_texts: int) -> torch.Tensor:
         """Return the greatest logit of each image over texts that are evenly spaced."""
         import torch
 
         places = np.arange(0, len(self._texts), max(1, len(self._texts) // n_texts))
-        logits = torch.empty(_TEXTS_AT_ONCE, len(images))
-        highest = torch.full((len(images),), -torch.inf)
+        logits = torch.empty(_TEXTS_AT_ONCE, len(images), device=self._device)
+        highest = torch.full((len(images),), -torch.inf, device=self._device)
         for start in range(0, len(places), _TEXTS_AT_ONCE):
             found = self._multiply(images, places[start : start + _TEXTS_AT_ONCE], logits)
             torch.maximum(highest, found.amax(dim=0), out=highest)
@@ -561,12 +599,12 @@ class _Scan:
         n_images = len(images)
         found = _Sums(
             reference,
-            torch.zeros(n_images, dtype=torch.float64),
-            torch.empty(len(self._bag_groups), n_images),
-            torch.empty(len(self._n_texts), n_images),
+            torch.zeros(n_images, dtype=torch.float64, device=self._device),
+            torch.empty(len(self._bag_groups), n_images, device=self._device),
+            torch.empty(len(self._n_texts), n_images, device=self._device),
         )
         join = torch.maximum if self._asked.pool is Pool.MAX else torch.add
-        logits = torch.empty(_TEXTS_AT_ONCE, n_images)
+        logits = torch.empty(_TEXTS_AT_ONCE, n_images, device=self._device)
         piece: torch.Tensor | None = None
         for block in self._blocks:
             weights = self._multiply(images, block.texts, logits).sub_(reference)
@@ -746,16 +784,17 @@ class _Scan:
 _ADDED_AT_ONCE = 32
 
 
-def _step(starts: Rows, n_rows: int) -> tuple[torch.Tensor, ...]:
+def _step(starts: Rows, n_rows: int, device: torch.device | None) -> tuple[torch.Tensor, ...]:
     """Return where the sums of rows begin that make those from some starts, in one step or two."""
     import torch
 
     if len(starts) == n_rows:
         return ()
-    if np.diff(starts, append=n_rows).max() <= _ADDED_AT_ONCE:
-        return (torch.from_numpy(starts),)
-    fine = np.union1d(starts, np.arange(0, n_rows, _ADDED_AT_ONCE))
-    return torch.from_numpy(fine), torch.from_numpy(np.searchsorted(fine, starts))
+    steps: tuple[Rows, ...] = (starts,)
+    if np.diff(starts, append=n_rows).max() > _ADDED_AT_ONCE:
+        fine = np.union1d(starts, np.arange(0, n_rows, _ADDED_AT_ONCE))
+        steps = fine, np.searchsorted(fine, starts)
+    return tuple(torch.from_numpy(step).to(device=device) for step in steps)
 
 
 def _count_up(starts: Rows, sizes: Rows) -> Rows:

@@ -90,7 +90,7 @@ def test_products_in_bf16_change_no_answer_that_is_clear(monkeypatch: pytest.Mon
 
 def test_products_in_bf16_give_the_same_log_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y, folds = _draw()
-    monkeypatch.setattr(path, "_choose_dtype", lambda _: torch.bfloat16)
+    monkeypatch.setattr(path, "_choose_dtype", lambda *_: torch.bfloat16)
     short = LinearProbe.sweep(x, y, VALUES, folds)
     _, log_losses = _loop(x, y, folds)
     np.testing.assert_allclose(short.log_losses, log_losses, rtol=0.03)

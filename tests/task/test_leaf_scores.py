@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,19 +25,25 @@ from bioprobe.task.leaf_scores import (
     sum_up,
 )
 from bioprobe.task.scores import Columns, Pool, find_top, sum_columns
+from tests.on_gpu import on_gpu
 
 Doubles = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 SCALE = 100.0
 
 
-@pytest.fixture(params=["plain", "scan", "small blocks"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each way through the classes."""
+@pytest.fixture(params=["plain", "scan", "small blocks", "GPU"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Take each way through the classes.
+
+    Yields
+    ------
+    str
+    """
     monkeypatch.setattr(engine, "_PLAINLY_AT_ONCE", 200)
     if request.param != "plain":
         monkeypatch.setattr(engine, "_FEW_SCORES", -1)
-    if request.param == "small blocks":
+    if request.param in {"small blocks", "GPU"}:
         monkeypatch.setattr(engine, "_TEXTS_AT_ONCE", 20)
         monkeypatch.setattr(engine, "_IMAGES_AT_ONCE", 3)
         monkeypatch.setattr(engine, "_STRANDS_A_BLOCK", 7)
@@ -46,7 +54,10 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr(scores, "_FEW_SCORES", 0)
         monkeypatch.setattr(engine, "_FEW_LINES", 2)
         monkeypatch.setattr(engine, "_DOTS_AT_ONCE", 3)
-    return str(request.param)
+    # Some of the texts stay there.
+    monkeypatch.setattr(engine, "_NUMBERS_KEPT_THERE", 1000)
+    with on_gpu(monkeypatch) if request.param == "GPU" else contextlib.nullcontext():
+        yield str(request.param)
 
 
 @dataclasses.dataclass

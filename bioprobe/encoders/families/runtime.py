@@ -6,6 +6,7 @@ import dataclasses
 
 import torch
 
+from bioprobe.devices import choose_device
 from bioprobe.errors import BioprobeError
 from bioprobe.registry import BACKENDS
 
@@ -88,7 +89,7 @@ def choose_runtime(
     if backend not in backends:
         msg = f'backend "{backend}" is not known; choose one of {", ".join(backends)}'
         raise BioprobeError(msg)
-    chosen = _choose_device(device)
+    chosen = choose_device(device)
     default = _CPU_BATCH_SIZE if chosen.type == "cpu" else _ACCELERATOR_BATCH_SIZE
     return Runtime(
         device=chosen,
@@ -97,25 +98,3 @@ def choose_runtime(
         decoding=decoding,
         backend=backend,
     )
-
-
-def _choose_device(name: str) -> torch.device:
-    present = [kind for kind in ("cuda", "mps") if _is_present(kind)] + ["cpu"]
-    if name == "auto":
-        return torch.device(present[0])
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in present or (device.index or 0) >= _count(device):
-        msg = f'device "{name}" is not on this machine; choose auto or {" or ".join(present)}'
-        raise BioprobeError(msg)
-    return device
-
-
-def _count(device: torch.device) -> int:
-    return torch.cuda.device_count() if device.type == "cuda" else 1
-
-
-def _is_present(kind: str) -> bool:
-    return torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
