@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bioprobe.content import CONTENT, PRECEDENCE, Content, join_contents, read_content
+from bioprobe.cells import PLACEHOLDERS
+from bioprobe.content import (
+    CONTENT,
+    PRECEDENCE,
+    Content,
+    join_contents,
+    name_content,
+    read_content,
+)
 from bioprobe.errors import TaxonomyError
 from bioprobe.names import unify
 from bioprobe.taxonomy.parsed_name import TIMES, ParsedName
@@ -208,6 +216,11 @@ def read_labels(
         contents = _take_contents(labels, frame, columns)
     else:
         contents = [""] * len(frame)
+    # A binomial says the genus that its own column does not.
+    labels[Rank.GENUS] = [
+        "" if " " in species and genus.casefold() in PLACEHOLDERS else genus
+        for genus, species in zip(labels[Rank.GENUS], labels[Rank.SPECIES], strict=True)
+    ]
     of_species = spell_column(columns.get(Rank.SPECIES, ""))
     # A folder, and a person who names a column, say the rank; a header tells it less surely.
     by_ending = meant and Rank.SPECIES not in (given or {})
@@ -234,7 +247,7 @@ def read_labels(
     if any(contents):
         named = zip(*(labels[rank] for rank in RANKS), strict=True)
         contents = [
-            content or (Content.ANIMAL.value if any(names) else "")
+            content or (name_content(names[0]) if any(names) else "")
             for content, names in zip(contents, named, strict=True)
         ]
     labels[CONTENT] = contents
@@ -273,7 +286,7 @@ def _take_contents(
             for name in columns:
                 labels[name][row] = ""
         elif content and any(labels[rank][row] for rank in RANKS):
-            content = Content.ANIMAL.value
+            content = name_content(labels[Rank.KINGDOM][row], content)
         taken.append(content)
     return taken
 
@@ -549,6 +562,8 @@ def _place_beside(genus: str, species: str) -> _Placed:
     if not begins_so and " " in species and judge_name(species) is Kind.COMMON:
         return _Placed({Rank.SPECIES: ""}, label=species)
     genus = _write_usually(genus, Rank.GENUS)
+    if species.casefold() in PLACEHOLDERS:
+        return _Placed({Rank.GENUS: genus, Rank.SPECIES: ""}, changed=_NO_EPITHET)
     both = (genus, species)
     if species.lower().startswith((f"{genus}-".lower(), f"{genus}_".lower())):
         both = genus, species.replace("_", " ") if "_" in species else species.replace("-", " ")
@@ -583,18 +598,24 @@ def _write_usually(name: str, rank: Rank) -> str:
 
 
 _WITHOUT_AUTHOR, _IN_CAPITALS, _BY_ENDING, _NOT_SURE = "author", "capitals", "ending", "qualifier"
+_WITHOUT_NOTE, _NO_EPITHET = "note", "no epithet"
 _CHANGES = {
     _WITHOUT_AUTHOR: "species kept without author, year and marks of rank: {:,}",
     _IN_CAPITALS: "names written in the usual capitals (Panthera leo): {:,}",
     _BY_ENDING: "names that end as those of families do, kept at family: {:,}",
     _NOT_SURE: f"names of open nomenclature (sp., cf.), kept at genus, the rest in the column "
     f"{QUALIFIER}: {{:,}}",
+    _WITHOUT_NOTE: "species kept without what is written behind or before them, such as age, sex "
+    "or a common name: {:,}",
+    _NO_EPITHET: "species that are no epithet beside their genus (NA, ?), kept at genus: {:,}",
 }
 
 
 def _describe_change(name: ParsedName, written: str) -> str:
     if name.has_author:
         return _WITHOUT_AUTHOR
+    if name.rest and not name.is_uninomial:
+        return _WITHOUT_NOTE
     return _IN_CAPITALS if not any(c.isupper() for c in written) or written.isupper() else ""
 
 
