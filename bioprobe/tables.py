@@ -419,7 +419,8 @@ def _read_text(
         below = dataclasses.replace(opened, n_skipped=n_skipped)
         with contextlib.suppress(ValueError):
             found = _read_from(below, usual, text, options, said)
-            if prefers and prefers(found.frame.head(0) if is_meant else found.frame):
+            is_better = not is_meant or _names_columns(found.frame.columns)
+            if prefers and is_better and prefers(found.frame.head(0) if is_meant else found.frame):
                 return dataclasses.replace(
                     found, notes=(*found.notes, _tell_title(path, n_skipped))
                 )
@@ -438,6 +439,11 @@ def _tell_title(path: Path, n_above: int) -> Note:
 
 def _is_unnamed(column: object) -> bool:
     return str(column).startswith("Unnamed: ")
+
+
+def _names_columns(columns: Iterable[object]) -> bool:
+    """Tell whether cells could be names of columns: none is a number or a path."""
+    return not any(re.search(r"^[\d.,]+$|[/\\]|\.\w{2,4}$", str(column)) for column in columns)
 
 
 def _tell_doubled(path: Path, header: Iterable[object]) -> Notes:
@@ -918,7 +924,8 @@ def _find_header(
     if found is not None and found + 1 in below:
         # Names of groups of columns, with the columns' own below them.
         has_holes = any(cell in (None, "") for cell in rows[found])
-        if has_holes and prefers(_read_sheet(rows[found + 1 :]).head(0)):
+        below_it = _read_sheet(rows[found + 1 :])
+        if has_holes and _names_columns(below_it.columns) and prefers(below_it.head(0)):
             return found + 1
     return found
 
@@ -929,7 +936,7 @@ def _fill_merged(sheet: Any) -> list[list[object]]:  # noqa: ANN401 - of a libra
     top, left = sheet.start or (0, 0)
     for (first, column), (last, _) in sheet.merged_cell_ranges or ():
         for row in range(first - top + 1, last - top + 1):
-            if 0 <= first - top and row < len(rows) and 0 <= column - left < len(rows[row]):
+            if first >= top and row < len(rows) and 0 <= column - left < len(rows[row]):
                 rows[row][column - left] = rows[first - top][column - left]
     return rows
 

@@ -186,9 +186,7 @@ def _list_paths(paths: Sequence[str], root: Path, options: SourceOptions) -> Par
     listing = pd.DataFrame(places, columns=["root", "path"], dtype=object)
     folders = [PurePosixPath(read_name(file)).parent for file in found.files]
     labelled = label_by_folders(listing, folders, options)
-    return Part(
-        labelled, is_derived=True, is_named=True, reasons=found.reasons, notes=found.notes
-    )
+    return Part(labelled, is_derived=True, is_named=True, reasons=found.reasons, notes=found.notes)
 
 
 def _unquote(path: str, root: Path) -> str:

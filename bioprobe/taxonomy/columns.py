@@ -77,6 +77,9 @@ LABEL_COLUMNS: tuple[str, ...] = (*(rank.value for rank in RANKS), COMMON_NAME)
 LABEL, QUALIFIER, SUBSPECIES = "label", "identification_qualifier", "subspecies"
 # What stands for nothing where a name belongs.
 _NOTHING = frozenset({"na", "n/a", "nan", "null", "none", "<na>", "-", "--"})
+# Two words or three with a capital each, and as many of them as are no chance.
+_TITLED = re.compile(r"[A-Z][a-z]+(?: [A-Z][a-z]+){1,2}")
+_SEVERAL = 3
 #: Free columns that are read out of labels.
 SIDE_COLUMNS = (LABEL, QUALIFIER, SUBSPECIES, CONTENT)
 # Headers, as spell_column writes them, of what a picture holds, and of flags that it is blank.
@@ -222,11 +225,17 @@ def read_labels(
         for genus, species in zip(labels[Rank.GENUS], labels[Rank.SPECIES], strict=True)
     ]
     of_species = spell_column(columns.get(Rank.SPECIES, ""))
+    if meant:
+        is_told = of_species in _FULL_NAMES
+        labels[Rank.SPECIES] = _lower_epithets(labels[Rank.SPECIES], is_told=is_told, tell=tell)
     # A folder, and a person who names a column, say the rank; a header tells it less surely.
     by_ending = meant and Rank.SPECIES not in (given or {})
     is_epithet = of_species in _EPITHETS and Rank.SPECIES not in (given or {})
     ranks = _read_ranks(frame) if of_species in _FULL_NAMES else [""] * len(frame)
-    read = _Reading(labels, meant=meant, by_ending=by_ending, is_epithet=is_epithet)
+    read = _Reading(
+        labels, meant=meant, by_ending=by_ending, is_epithet=is_epithet,
+        of_any_rank=of_species in _FULL_NAMES and Rank.SPECIES not in (given or {}),
+    )  # fmt: skip
     triples = list(zip(labels[Rank.GENUS], labels[Rank.SPECIES], ranks, strict=True))
     found = {triple: read.place(*triple) for triple in dict.fromkeys(triples)}
     placed = [found[triple] for triple in triples]
@@ -236,7 +245,10 @@ def read_labels(
             one.names[rank] if rank in one.names else usual[name]
             for one, name in zip(placed, labels[rank], strict=True)
         ]
-    labels[LABEL] = [one.label for one in placed]
+    labels[LABEL] = [
+        "" if one.label and one.label in above else one.label
+        for one, *above in zip(placed, *(labels[rank] for rank in RANKS), strict=True)
+    ]
     if not apart:
         pairs = zip(labels[Rank.SPECIES], labels[LABEL], strict=True)
         labels[Rank.SPECIES] = [species or label for species, label in pairs]
@@ -258,6 +270,29 @@ def read_labels(
     # From lists pandas takes eight times as long.
     arrays = {name: np.array(labels[name], dtype=object) for name in kept}
     return pd.DataFrame(arrays, index=frame.index, columns=kept, dtype=object)
+
+
+def _lower_epithets(
+    names: list[str], *, is_told: bool, tell: Callable[[str], None] | None
+) -> list[str]:
+    """Write names whose every word has a capital (``Panthera Leo``) as names of species are.
+
+    ``Gila Monster`` has that form too. So this is done where the header tells that names are
+    scientific, where a name stands there in the usual form as well, or where there are several and
+    all could be Latin.
+    """
+    distinct = dict.fromkeys(names)
+    titled = {name: name.capitalize() for name in distinct if _TITLED.fullmatch(name)}
+    titled = {n: usual for n, usual in titled.items() if judge_name(usual) is Kind.SCIENTIFIC}
+    if not titled:
+        return names
+    n_common = sum(judge_name(one) is Kind.COMMON for one in distinct if one not in titled)
+    if not is_told and (len(titled) < _SEVERAL or n_common):
+        titled = {name: usual for name, usual in titled.items() if usual in distinct}
+    n_changed = sum(name in titled for name in names)
+    if n_changed and tell is not None:
+        tell(_CHANGES[_IN_CAPITALS].format(n_changed))
+    return [titled.get(name, name) for name in names]
 
 
 def _take_contents(
@@ -497,11 +532,13 @@ class _Reading:
     """Reads the genus and the species of each row of a table."""
 
     def __init__(
-        self, labels: Mapping[str, list[str]], *, meant: bool, by_ending: bool, is_epithet: bool
-    ) -> None:
+        self, labels: Mapping[str, list[str]], *, meant: bool, by_ending: bool, is_epithet: bool,
+        of_any_rank: bool,
+    ) -> None:  # fmt: skip
         pairs = zip(labels[Rank.GENUS], labels[Rank.SPECIES], strict=True)
         alone = (species for genus, species in dict.fromkeys(pairs) if not genus)
         self._by_ending = by_ending
+        self._of_any_rank = of_any_rank
         self._scientific: dict[str, ParsedName] = {}
         self._common: set[str] = set()
         if not is_epithet:
@@ -517,6 +554,10 @@ class _Reading:
         if species in self._common:
             return _Placed({Rank.SPECIES: ""}, label=species)
         name = self._scientific.get(species)
+        is_family = name is not None and name.is_family and self._by_ending
+        if self._of_any_rank and " " not in species and not is_family:
+            # scientificName holds names of any rank, and one word says not which.
+            return _Placed({Rank.SPECIES: ""}, label=species)
         if name is None:
             return _Placed({Rank.SPECIES: species})
         return _place(name, species, by_ending=self._by_ending)
@@ -562,7 +603,7 @@ def _place_beside(genus: str, species: str) -> _Placed:
     if not begins_so and " " in species and judge_name(species) is Kind.COMMON:
         return _Placed({Rank.SPECIES: ""}, label=species)
     genus = _write_usually(genus, Rank.GENUS)
-    if species.casefold() in PLACEHOLDERS:
+    if species.casefold() in PLACEHOLDERS and "?" not in species:
         return _Placed({Rank.GENUS: genus, Rank.SPECIES: ""}, changed=_NO_EPITHET)
     both = (genus, species)
     if species.lower().startswith((f"{genus}-".lower(), f"{genus}_".lower())):
@@ -607,7 +648,7 @@ _CHANGES = {
     f"{QUALIFIER}: {{:,}}",
     _WITHOUT_NOTE: "species kept without what is written behind or before them, such as age, sex "
     "or a common name: {:,}",
-    _NO_EPITHET: "species that are no epithet beside their genus (NA, ?), kept at genus: {:,}",
+    _NO_EPITHET: "species that are no epithet beside their genus (NA, none), kept at genus: {:,}",
 }
 
 

@@ -36,6 +36,8 @@ _IN_BRACKETS = re.compile(r"(?P<common>[^()]+)\s\((?P<name>[^()]+)\)")
 # An epithet that a mark follows, which the grammar takes for none: Panthera leo, juvenile.
 _MARKED_EPITHET = re.compile(r"(?P<epithet>[a-z]{3,}(?:-[a-z]+)?)[.,;:*!]+(?=\s|$)(?P<rest>.*)")
 _DOUBT = re.compile(r"[a-z-]+\s?\(?\?|[a-z-]+/|\((?:cf|aff|nr)\.?\)")
+# Letters as wide as those of Chinese and Japanese, which are typed there for Latin ones.
+_NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
 _LATIN_ALONE = re.compile(r"(?:us|a|um|is|ops|os|ys|ax|ix|yx|don|ae|formes)$")
 
 
@@ -70,7 +72,7 @@ def read_name(text: str) -> ParsedName | None:
     >>> both.certain, both.qualifier
     ('Panthera', 'leo / P. pardus')
     """
-    name = unify(text)
+    name = unify(text).translate(_NARROW)
     if is_plain(name):
         genus, *epithets = name.split(" ")
         if not has_common_words(name.casefold().split(" ")):
@@ -111,7 +113,7 @@ def _parse(name: str) -> ParsedName | None:
 
 
 def _read_bracketed(name: str) -> ParsedName | None:
-    """Return the species in brackets behind what is no scientific name; None where there is none."""
+    """Return the species in brackets behind a common name; None where there is none."""
     found = _IN_BRACKETS.fullmatch(name)
     if found is None or judge_name(found["common"]) not in {Kind.COMMON, Kind.OPEN}:
         return None
