@@ -50,8 +50,12 @@ def find_synonym_rows(columns: Mapping[str, Sequence[str]]) -> list[int]:
 _OF_RANK = ("{}", "{}name", "taxon{}", "taxon{}name")
 _FULL_NAMES = (
     "scientificname", "sciname", "latinname", "binomial", "binomialname", "acceptedscientificname",
-    "acceptedname", "taxonname",
+    "acceptedname", "taxonname", "wissenschaftlichername", "lateinischername", "nomscientifique",
+    "nomlatin", "nombrecient\u00edfico", "nombrecientifico", "nomecient\u00edfico",
+    "nomecientifico", "nomescientifico", "wetenschappelijkenaam",
 )  # fmt: skip
+# What tables of any labels call these, too.
+_ANY_CLASS = frozenset({"class", "klasse", "classe", "clase"})
 _EPITHETS = ("speciesepithet", "specificepithet")
 _SPELLINGS: dict[Rank, tuple[str, ...]] = {
     rank: tuple(form.format(rank.value) for form in _OF_RANK) for rank in RANKS
@@ -59,6 +63,16 @@ _SPELLINGS: dict[Rank, tuple[str, ...]] = {
 _SPELLINGS[Rank.PHYLUM] += ("division",)
 _SPELLINGS[Rank.CLASS] = ("classrank", "cls", *_SPELLINGS[Rank.CLASS])
 _SPELLINGS[Rank.SPECIES] += (*_FULL_NAMES, *_EPITHETS)
+# The same in tables that were made in German, French, Spanish, Portuguese, Italian and Dutch.
+_SPELLINGS[Rank.KINGDOM] += ("reich", "r\u00e8gne", "regne", "reino", "regno", "rijk")
+_SPELLINGS[Rank.PHYLUM] += ("stamm", "embranchement", "filo", "stam")
+_SPELLINGS[Rank.CLASS] += ("klasse", "classe", "clase")
+_SPELLINGS[Rank.ORDER] += ("ordnung", "ordre", "orden", "ordem", "ordine", "orde")
+_SPELLINGS[Rank.FAMILY] += ("familie", "famille", "familia", "fam\u00edlia", "famiglia")
+_SPELLINGS[Rank.GENUS] += ("gattung", "genre", "g\u00e9nero", "genero", "g\u00eanero", "genere")
+_SPELLINGS[Rank.SPECIES] += (
+    "art", "artname", "esp\u00e8ce", "espece", "especie", "esp\u00e9cie", "specie", "soort",
+)  # fmt: skip
 _COMMON_NAME_SPELLINGS = (
     "commonname", "vernacularname", "common", "comname", "vernacular", "englishname", "trivialname",
 )  # fmt: skip
@@ -157,7 +171,7 @@ def find_rank_columns(
     if (
         list(found) == [Rank.CLASS]
         and not any(given.values())
-        and spell_column(found[Rank.CLASS]) == "class"
+        and spell_column(found[Rank.CLASS]) in _ANY_CLASS
     ):
         found = {}
     common_name = _find_first(_COMMON_NAME_SPELLINGS, free)
@@ -245,6 +259,8 @@ def read_labels(
             one.names[rank] if rank in one.names else usual[name]
             for one, name in zip(placed, labels[rank], strict=True)
         ]
+    if apart:
+        _take_domestic(labels[Rank.SPECIES], frame)
     labels[LABEL] = [
         "" if one.label and one.label in above else one.label
         for one, *above in zip(placed, *(labels[rank] for rank in RANKS), strict=True)
@@ -361,6 +377,20 @@ def _read_content_column(values: pd.Series[Any], spelling: str) -> list[str]:
 
 # Forms that people bred: who counts wolves counts no dogs.
 _DOMESTIC = frozenset({"familiaris", "domesticus", "domestica"})
+
+
+def _take_domestic(species: list[str], frame: pd.DataFrame) -> None:
+    """Complete the names of domestic forms whose last epithet stands in a column of its own."""
+    column = next((name for name in frame.columns if spell_column(name) in _BELOW_COLUMNS), None)
+    if column is None:
+        return
+    for row, cell in enumerate(_clean(frame[column])):
+        epithet = cell.casefold().rpartition(" ")[2]
+        if epithet in _DOMESTIC and species[row].count(" ") == 1:
+            species[row] = f"{species[row]} {epithet}"
+
+
+_BELOW_COLUMNS = frozenset({"subspecies", "infraspecificepithet", "infraspecificname"})
 
 
 def _take_subspecies(species: list[str]) -> list[str]:
@@ -583,7 +613,7 @@ def _place_at(species: str, rank: str) -> _Placed:
     place = rank.lower()
     place = Rank.SPECIES.value if place in _BELOW_SPECIES else place
     if place not in set(RANKS):
-        return _Placed({Rank.SPECIES: ""})
+        return _Placed({Rank.SPECIES: ""}, label=species)
     name = read_name(species)
     stripped = name.certain if name else species
     names = {Rank.SPECIES: "", Rank(place): stripped}
@@ -670,7 +700,7 @@ def _tell_changes(placed: Sequence[_Placed], *, meant: bool, tell: Callable[[str
     if labels:
         shown = ", ".join(list(dict.fromkeys(labels))[:3])
         tell(
-            f"labels that are no scientific names, kept in the column {LABEL} without ranks: "
+            f"labels that name no species, kept in the column {LABEL} without ranks: "
             f"{len(labels):,} ({shown}). Give a list that has common names: --names LIST, or "
             "later: bioprobe taxa resolve"
         )
