@@ -123,6 +123,28 @@ def read_content(word: str) -> str:
 read_content.__module__ = "bioprobe"
 
 
+_ANIMALS = frozenset({"", "animalia", "metazoa"})
+
+
+def name_content(kingdom: str, said: str = "") -> str:
+    """Return what a picture of a taxon holds: an animal, or ``""`` of a plant, fungus or other.
+
+    Parameters
+    ----------
+    kingdom : str
+        Of the taxon, ``""`` where it is not known.
+    said : str
+        What is said beside it; of what is said to be an animal the kingdom is not asked.
+
+    Examples
+    --------
+    >>> name_content("Animalia", "blank"), name_content("Plantae", "blank")
+    ('animal', '')
+    """
+    is_animal = said == Content.ANIMAL or kingdom.casefold() in _ANIMALS
+    return Content.ANIMAL.value if is_animal else ""
+
+
 def join_contents(contents: Iterable[str]) -> str:
     """Return the one of several contents that counts for a picture; ``""`` of none.
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import array
 import codecs
+import collections
 import contextlib
 import csv
 import dataclasses
@@ -405,17 +406,21 @@ def _read_text(
     problem: ValueError | None = None
     try:
         table = _read_from(opened, usual, text, options, said)
-        if prefers is None or prefers(table.frame):
+        is_meant = prefers is None or prefers(table.frame)
+        if is_meant and not any(map(_is_unnamed, table.frame.columns)):
             return table
     except SourceError:
         raise
     except ValueError as error:
-        problem = error
+        is_meant, problem = False, error
     for n_skipped in _find_headers(opened) if prefers else ():
+        if is_meant and n_skipped > 1:
+            break
         below = dataclasses.replace(opened, n_skipped=n_skipped)
         with contextlib.suppress(ValueError):
             found = _read_from(below, usual, text, options, said)
-            if prefers and prefers(found.frame):
+            is_better = not is_meant or _names_columns(found.frame.columns)
+            if prefers and is_better and prefers(found.frame.head(0) if is_meant else found.frame):
                 return dataclasses.replace(
                     found, notes=(*found.notes, _tell_title(path, n_skipped))
                 )
@@ -430,6 +435,28 @@ _MOST_TITLES = 20
 
 def _tell_title(path: Path, n_above: int) -> Note:
     return Note(f"{path}: its header is taken to be row {n_above + 1}; what is above is left out")
+
+
+def _is_unnamed(column: object) -> bool:
+    return str(column).startswith("Unnamed: ")
+
+
+def _names_columns(columns: Iterable[object]) -> bool:
+    """Tell whether cells could be names of columns: none is a number or a path."""
+    return not any(re.search(r"^[\d.,]+$|[/\\]|\.\w{2,4}$", str(column)) for column in columns)
+
+
+def _tell_doubled(path: Path, header: Iterable[object]) -> Notes:
+    """Say which names a header has several times, and what the further columns are called."""
+    counts = collections.Counter(str(name).strip() for name in header if name not in (None, ""))
+    doubled = [name for name, n in counts.items() if n > 1]
+    if not doubled:
+        return ()
+    text = (
+        f"{path}: its header has {', '.join(doubled)} several times; the first is read, and the "
+        f"others are columns of their own: {doubled[0]}.1 …"
+    )
+    return (Note(text, WARNING),)
 
 
 def _find_wider(rows: Iterable[Sequence[object]]) -> list[int]:
@@ -501,6 +528,7 @@ def _read_from(
                 "so that they stay text; --decimal , says that they are of decimals"
             )
         )
+    notes += _tell_doubled(path, next((cells for _, _, cells in opened.iter_records()), []))
     notes += _find_swallowed(opened, n_lines, len(frame))
     return Table(frame, opened.place, tuple(notes))
 
@@ -693,7 +721,7 @@ def _drop_unnamed(written: pd.DataFrame) -> pd.DataFrame:
     """Leave out the empty columns that separators at the end of the header make."""
     while len(written.columns) > 1:
         last = written.columns[-1]
-        if not str(last).startswith("Unnamed: ") or written[last].notna().any():
+        if not _is_unnamed(last) or written[last].notna().any():
             break
         written = written.drop(columns=last)
     return written
@@ -854,11 +882,11 @@ def _read_sheets(
         msg = f"{path} has no sheet {options.sheet!r}; it has {', '.join(names)}"
         raise SourceError(msg)
     chosen: tuple[str, pd.DataFrame, int] | None = None
-    above = 0
+    above, header = 0, list[object]()
     for name in names if options.sheet is None else [options.sheet]:
         sheet = workbook.get_sheet_by_name(name)
         check_shape(path, sheet.height, sheet.width)
-        rows = sheet.to_python(skip_empty_area=True)
+        rows = _fill_merged(sheet)
         if not rows or (options.sheet is None and chosen and prefers is None):
             continue
         first = (sheet.start or (0, 0))[0] + 2
@@ -867,6 +895,7 @@ def _read_sheets(
         is_meant = at is not None
         if chosen is None or is_meant:
             chosen = name, frame, first + (at or 0)
+            header = rows[at or 0]
             above = first + at - 2 if at else 0
         if is_meant:
             break
@@ -875,6 +904,7 @@ def _read_sheets(
         msg = f"{path} cannot be read as a table: {what} hold nothing"
         raise SourceError(msg)
     name, frame, first = chosen
+    said = (*said, *_tell_doubled(path, header))
     if above:
         said = (*said, _tell_title(path, above))
     if len(names) > 1 and options.sheet is None:
@@ -890,7 +920,25 @@ def _find_header(
     if prefers is None:
         return 0
     below = (0, *_find_wider(rows[:_MOST_TITLES]))
-    return next((number for number in below if prefers(_read_sheet(rows[number:]))), None)
+    found = next((number for number in below if prefers(_read_sheet(rows[number:]))), None)
+    if found is not None and found + 1 in below:
+        # Names of groups of columns, with the columns' own below them.
+        has_holes = any(cell in (None, "") for cell in rows[found])
+        below_it = _read_sheet(rows[found + 1 :])
+        if has_holes and _names_columns(below_it.columns) and prefers(below_it.head(0)):
+            return found + 1
+    return found
+
+
+def _fill_merged(sheet: Any) -> list[list[object]]:  # noqa: ANN401 - of a library without types
+    """Return the rows of a sheet; what is merged over several rows stands in each of them."""
+    rows: list[list[object]] = sheet.to_python(skip_empty_area=True)
+    top, left = sheet.start or (0, 0)
+    for (first, column), (last, _) in sheet.merged_cell_ranges or ():
+        for row in range(first - top + 1, last - top + 1):
+            if first >= top and row < len(rows) and 0 <= column - left < len(rows[row]):
+                rows[row][column - left] = rows[first - top][column - left]
+    return rows
 
 
 def _read_sheet(rows: Sequence[Sequence[object]]) -> pd.DataFrame:

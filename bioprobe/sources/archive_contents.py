@@ -183,13 +183,15 @@ def _list_tables(top: Path, tables: Sequence[Path], options: SourceOptions) -> l
     """List pictures, and what tables of no tool say of them."""
     parts: list[Part] = []
     problems: list[str] = []
+    read: set[str] = set()
     for table in tables:
         try:
             parts.append(list_table(table, options))
+            read.add(absolute(table))
         except SourceError as error:
             problems.append(str(error))
     try:
-        parts += list_folder(top, options)
+        parts += list_folder(top, dataclasses.replace(options, named=options.named | read))
     except SourceError:
         if not parts and problems:
             raise SourceError(problems[0]) from None

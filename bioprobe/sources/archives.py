@@ -3,7 +3,9 @@
 References
 ----------
 WebDataset: files of a tar whose names are equal up to the first dot of the last part are one
-sample; a picture's labels lie beside it as ``.json``, ``.cls`` or ``.txt``.
+sample; a picture's labels lie beside it as ``.json``, ``.cls`` or ``.txt``, and ``1.sci.txt`` is
+what ``sci`` is of ``1.jpg``. Cameras write dots into names too: what lies beside ``IMG.01.jpg`` as
+``IMG.02.json`` is of another picture.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import collections
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -185,7 +187,8 @@ def _list(archive: Archive, pictures: Sequence[str], options: SourceOptions) -> 
     if others:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(5))
         notes.append(Note(f"{archive.path}: left out {kinds}, which are no pictures"))
-    said = [sides.get(find_key(name), ()) for name in pictures]
+    stems = {_cut(name) for name in pictures}
+    said = [_choose_sides(name, sides.get(find_key(name), ()), stems) for name in pictures]
     if any(said):
         told: list[Note] = []
         rows = [_read_sides(archive, names, told) for names in said]
@@ -210,33 +213,72 @@ def _find_sides(archive: Archive) -> dict[str, list[str]]:
     return sides
 
 
+def _cut(name: str) -> str:
+    """Return a name without its ending."""
+    return name.removesuffix(PurePosixPath(name).suffix)
+
+
+def _choose_sides(
+    picture: str, sides: Sequence[str], stems: Collection[str]
+) -> list[tuple[str, str]]:
+    """Return those of a sample's files that are of one of its pictures.
+
+    Parameters
+    ----------
+    picture : str
+    sides : sequence of str
+        All of the sample.
+    stems : collection of str
+        Of all pictures.
+
+    Returns
+    -------
+    list of (str, str)
+        Each with what stands in it between the picture's name and its own ending.
+    """
+    mine, stem = list[tuple[str, str]](), _cut(picture)
+    for name in sides:
+        own = _cut(name)
+        is_of_other = own in stems and "." in PurePosixPath(own).name
+        if own == stem or stem.startswith(f"{own}."):
+            mine.append((name, ""))
+        elif own.startswith(f"{stem}.") and not is_of_other:
+            mine.append((name, own[len(stem) + 1 :]))
+    return mine
+
+
 def find_key(name: str) -> str:
     """Return what the files of one sample have in common."""
     path = PurePosixPath(name)
     return f"{path.parent}/{path.name.partition('.')[0]}"
 
 
-def _read_sides(archive: Archive, names: Sequence[str], told: list[Note]) -> dict[str, Any]:
+def _read_sides(
+    archive: Archive, sides: Sequence[tuple[str, str]], told: list[Note]
+) -> dict[str, Any]:
     """Return what files beside a picture say of it; what cannot be read is told."""
     row: dict[str, Any] = {}
-    for name in names:
+    for name, of in sides:
         try:
-            row |= _read_side(archive, name)
+            row |= _read_side(archive, name, of)
         except (ImageReadError, ValueError) as error:
             told.append(Note(f"{name} in {archive.path} is not read: {error}", PROBLEM))
     return row
 
 
-def _read_side(archive: Archive, name: str) -> dict[str, Any]:
+def _read_side(archive: Archive, name: str, of: str) -> dict[str, Any]:
     n_bytes, suffix = archive.members[name].n_bytes, PurePosixPath(name).suffix.lower()
     if n_bytes > _MOST_SIDE_BYTES:
         msg = f"it has {n_bytes:,} bytes, and a label has fewer"
         raise ImageReadError(msg)
-    text = archive.read(name).decode("utf-8-sig").strip()
-    if suffix == ".txt":
-        return {_CAPTION: text} if text else {}
-    if suffix == ".cls":
-        return {LABEL: text} if text else {}
+    try:
+        text = archive.read(name).decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        msg = "it is no text in UTF-8"
+        raise ImageReadError(msg) from None
+    if suffix in {".txt", ".cls"}:
+        column = of or (_CAPTION if suffix == ".txt" else LABEL)
+        return {column: text} if text else {}
     said = parse_json(text, dict)
     return {
         str(key): json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value

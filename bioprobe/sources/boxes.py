@@ -63,10 +63,10 @@ def cut_boxes(part: Part, options: SourceOptions, lines: Sequence[int] | None = 
         else:
             try:
                 region, is_cut = Region.clip(*sides, pad=options.pad, square=options.square)
-            except ValueError as error:
+            except ValueError:
                 entry = row + 2 if lines is None else lines[row]
                 where = ",".join(map(str, values))
-                unread.append((root, path, name_of_region(f"{where} (line {entry})", str(error))))
+                unread.append((root, path, name_of_region(f"{where} (line {entry})", _OUTSIDE)))
                 continue
             counts["cut"] += is_cut
             kept.append(row)
@@ -89,6 +89,7 @@ def cut_boxes(part: Part, options: SourceOptions, lines: Sequence[int] | None = 
     )
 
 
+_OUTSIDE = "no part of it lies in the picture, expected x, y, width and height from 0 to 1"
 _SAID = {
     "cut": "leave their picture and were clipped",
     "confidence": "are left out, as they are less sure than --min-confidence",

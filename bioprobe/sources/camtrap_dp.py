@@ -141,7 +141,10 @@ class _CamtrapDp:
         self._notes.insert(0, Note(text, FACT))
         if n_without:
             self._notes.append(
-                Note(f"{n_without:,} media have no observation, and are rows without a label")
+                Note(
+                    f"{n_without:,} media have no observation; those that are pictures are rows "
+                    "without a label"
+                )
             )
         return make_part(
             self._package, frame, options, notes=self._notes, numbers=_NUMBERS,

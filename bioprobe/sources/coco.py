@@ -28,7 +28,7 @@ from bioprobe.sources.entries import (
 )
 from bioprobe.sources.formats import Format
 from bioprobe.sources.machine_labels import read_machine_labels
-from bioprobe.taxonomy import RANKS
+from bioprobe.taxonomy import RANKS, Rank
 
 if TYPE_CHECKING:
     from bioprobe.sources.files import SourceOptions
@@ -120,7 +120,7 @@ class _Coco:
         return by_image
 
     def _read_categories(self) -> dict[str, str]:
-        """Return the label of each category; one that has a lineage as a text of seven parts."""
+        """Return the label of each category; one that has a lineage as a text of nine parts."""
         listed = self._found.get("categories")
         words = {}
         for one in listed if isinstance(listed, list) else []:
@@ -200,7 +200,7 @@ class _Coco:
 def _write_category(category: Mapping[str, Any]) -> str:
     """Return what a category is called, with its lineage where it has one."""
     name = unify(read_text(category.get("name")))
-    above = [unify(read_text(category.get(rank.value))) for rank in RANKS[2:6]]
+    above = [unify(read_text(category.get(rank.value))) for rank in RANKS[: Rank.SPECIES.depth]]
     epithet = unify(read_text(category.get("specific_epithet")))
     if not any(above):
         return name

@@ -138,7 +138,9 @@ def is_darwin_core_archive(peek: Peek) -> bool:
         return False
     if name := package.find(_META):
         with package.as_file(name) as file, file.open("rb") as stream:
-            return b"rs.tdwg.org/dwc/text" in stream.read(65_536)
+            # In UTF-16 there is a zero between letters.
+            head = stream.read(65_536).replace(b"\0", b"")
+        return b"rs.tdwg.org/dwc/text" in head or b"<archive" in head
     return bool(package.find(*_OCCURRENCES) and package.find(*_MEDIA))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from bioprobe.access import is_absent
 from bioprobe.errors import SourceError
 from bioprobe.files import parse_json, reading_source
+from bioprobe.images.addresses import is_address, split_address
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import read_name, write_name
 from bioprobe.remote import find_address
@@ -174,9 +175,24 @@ def list_standard_input(_source: Path, options: SourceOptions) -> Part:
 
 
 def _list_paths(paths: Sequence[str], root: Path, options: SourceOptions) -> Part:
-    found = find_files(map(write_name, paths), write_name(absolute(root)))
-    listed = list_files([Path(read_name(file)) for file in found.files], root, options)
-    return dataclasses.replace(listed, reasons=found.reasons, notes=found.notes)
+    import pandas as pd
+
+    top = write_name(absolute(root))
+    named = [write_name(_unquote(path, root)) for path in paths]
+    found = find_files(named, top, fetches=options.fetches)
+    places = [
+        split_address(file) if is_address(file) else locate(file, top) for file in found.files
+    ]
+    listing = pd.DataFrame(places, columns=["root", "path"], dtype=object)
+    folders = [PurePosixPath(read_name(file)).parent for file in found.files]
+    labelled = label_by_folders(listing, folders, options)
+    return Part(labelled, is_derived=True, is_named=True, reasons=found.reasons, notes=found.notes)
+
+
+def _unquote(path: str, root: Path) -> str:
+    """Return a path without the quotes that Windows copies it with, where no file has that name."""
+    is_quoted = len(path) > 2 and path[0] == path[-1] == '"'
+    return path[1:-1] if is_quoted and is_absent(root / path) else path
 
 
 def list_objects(
@@ -246,7 +262,10 @@ def list_list(source: Path, options: SourceOptions) -> Part:
     bases = [options.root] if options.root else [source.parent, Path()]
     # Of a list that was written on Windows.
     spelled = [one for path in paths for one in dict.fromkeys((path, path.replace("\\", "/")))]
+    spelled += [one[1:-1] for one in spelled if one[:1] == one[-1:] == '"']
     root = next((base for base in bases if any(not is_absent(base / one) for one in spelled)), None)
+    if root is None and any(map(is_address, paths)):
+        root = bases[0]
     if root is None:
         where = " or ".join(dict.fromkeys(str(base.absolute()) for base in bases))
         msg = (

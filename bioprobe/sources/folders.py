@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,9 @@ from bioprobe.errors import SourceError
 from bioprobe.images.image_table import LOCATION_COLUMNS
 from bioprobe.result import PROBLEM, WARNING, Note
 from bioprobe.sources.files import SourceOptions, absolute, list_files, locate
+from bioprobe.sources.formats import find_format
 from bioprobe.sources.listing import Part, explain_unread, find_said, is_same, join
+from bioprobe.sources.peek import Peek
 from bioprobe.sources.tables import list_rows
 from bioprobe.sources.walking import IMAGE_SUFFIXES, Rules, is_left_out, is_picture, walk
 from bioprobe.tables import read_table
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 # The names and the column that Hugging Face's imagefolder reads.
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _METADATA_COLUMN = "file_name"
+_SHOWN = 3
 
 
 def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
@@ -69,10 +72,35 @@ def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
     found = list_files(walked.files, folder, options)
     notes = [Note(f"{join(root, path)}: {why}", PROBLEM) for root, path, why in unread]
     notes += compare_metadata(listed)
+    notes += _tell_packages(folder, walked.others)
     if left_out:
         remedy = "; --include GLOB takes pictures" if walked.left_out else ""
         notes.append(Note(f"left out below {folder}: {left_out}{remedy}"))
     return [*listed.values(), dataclasses.replace(found, unread=unread, notes=tuple(notes))]
+
+
+def _tell_packages(folder: Path, others: Iterable[Path]) -> list[Note]:
+    """Say which folders below one are packages, whose labels are read where they are named."""
+    kinds = {".json", ".xml", ".csv", ".txt", ".gz"}
+    parents = dict.fromkeys(one.parent for one in others if one.suffix.lower() in kinds)
+    found = {one: kind for one in parents if one != folder and (kind := _name_package(one))}
+    if not found:
+        return []
+    shown = ", ".join(f"{one} ({kind})" for one, kind in list(found.items())[:_SHOWN])
+    more = ", …" if len(found) > _SHOWN else ""
+    text = (
+        f"{len(found):,} folders below {folder} are packages, whose labels are read where they are "
+        f"named as sources: {shown}{more}"
+    )
+    return [Note(text, WARNING)]
+
+
+def _name_package(folder: Path) -> str:
+    try:
+        found = find_format(Peek(folder))
+    except SourceError:  # whoever names it is told why
+        return ""
+    return found.name if found is not None else ""
 
 
 def holds_parquet_only(folder: Path) -> Path | None:

@@ -16,7 +16,9 @@ An address is no file: a ``file://`` one is the path that it holds; of others, b
 of their last part is taken, where no other address of the table ends in it or the folders above it
 are those of the address.
 
-Where several files could be meant none is taken.
+Where several files could be meant none is taken, nor is one that several paths of the table lead to
+by rule 4, unless one of these ends in the other: of ``D:\2020\CAM1\3.JPG`` and
+``D:\2021\CAM1\3.JPG`` only one can be ``CAM1/3.JPG``.
 
 Of paths that start from an address, ``--root s3://bucket/photos``, nothing is looked up but whether
 a column of folders is part of them: each names the object that it is written as, ``\\`` read as
@@ -53,6 +55,7 @@ _DRIVE = re.compile(r"[A-Za-z]:(?=[/\\])")
 _SHOWN = 3
 _NONE = "no such file or directory"
 _SEVERAL = "several files could be meant"
+_SHARED = "several paths lead to one file"
 _ADDRESS = "an address, and nothing is fetched unless asked: --fetch"
 _FILE = re.compile(r"\s*file://", re.IGNORECASE)
 
@@ -173,6 +176,7 @@ def find_files(
     lookup.find_tails(addresses)
     if described is not None and lookup.lost:
         lookup.search(described)
+    lookup.part_shared()
     if fetches:
         lookup.leave_addresses()
     lookup.name_lost()
@@ -369,6 +373,25 @@ class _Lookup:
         files = map(self._join, tails)
         return next((file for file in files if _is_there(file)), "")
 
+    def part_shared(self) -> None:
+        """Lose the rows whose file is that of another path too: it can be of one of them only."""
+        by_file: dict[str, list[int]] = collections.defaultdict(list)
+        for row in (*self._searched, *self._by_address):
+            by_file[self.files[row]].append(row)
+        shared = set()
+        for file, rows in by_file.items():
+            paths = list(dict.fromkeys(self._paths[row] for row in rows))
+            if len(paths) < 2 or _are_ends(paths):
+                continue
+            shared.update(rows)
+            for row in rows:
+                self._where[row] = [file]
+                self.why[row] = f"{_SHARED}: {', '.join(paths[:_SHOWN])} to {file}"
+                self.files[row] = self._addresses.get(row) or self._join(self._paths[row])
+        self._searched = [row for row in self._searched if row not in shared]
+        self._by_address = [row for row in self._by_address if row not in shared]
+        self.lost = sorted({*self.lost, *shared})
+
     def leave_addresses(self) -> None:
         """Take what lies at addresses for files that will be there."""
         self.lost = [row for row in self.lost if row not in self._addresses]
@@ -473,7 +496,7 @@ class _Lookup:
                 said.append(
                     Note(f"{len(rows):,} files of {name} found {how}: {', '.join(shown)}{more}")
                 )
-        ambiguous = [row for row in self.lost if self._get_reason(row) == _SEVERAL]
+        ambiguous = [row for row in self.lost if self._get_reason(row) in {_SEVERAL, _SHARED}]
         addresses = [row for row in self.lost if self.why[row] == _ADDRESS]
         if addresses:
             shown = [self._addresses[row] for row in addresses[:_SHOWN]]
@@ -514,6 +537,12 @@ class _Lookup:
 
     def _write_columns(self) -> str:
         return f" and {', '.join(self._used)}" if self._used else ""
+
+
+def _are_ends(paths: Sequence[str]) -> bool:
+    """Tell whether each of some paths is an end of the longest, as of one file on two machines."""
+    split = sorted(([fold(part) for part in _split(path)] for path in paths), key=len)
+    return all(split[-1][-len(parts) :] == parts for parts in split)
 
 
 def _holds(parents: Sequence[str], asked: Iterable[str]) -> bool:

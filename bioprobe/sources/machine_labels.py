@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bioprobe.content import CONTENT, read_content
+from bioprobe.content import CONTENT, name_content, read_content
 from bioprobe.names import unify
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABEL_COLUMNS, QUALIFIER, read_labels
 from bioprobe.taxonomy.scientific_names import read_name
@@ -14,16 +14,18 @@ from bioprobe.taxonomy.taxon import Rank
 if TYPE_CHECKING:
     import pandas as pd
 
-# Of the strings that name a taxon, between its identifier and its common name.
+# Of the strings that name a taxon, between its identifier and its epithet.
 _PARTS = (Rank.CLASS, Rank.ORDER, Rank.FAMILY, Rank.GENUS)
+_WHOLE = (Rank.KINGDOM, Rank.PHYLUM, *_PARTS)
 
 
 def read_machine_labels(words: Iterable[str]) -> pd.DataFrame:
     """Return what words of tools mean.
 
     A text of seven parts, ``identifier;class;order;family;genus;species;common name``, is a taxon
-    at its deepest part, however it is written; the last part may be missing. Of other words those
-    are taxa that have the form of a scientific name of a species or family.
+    at its deepest part, however it is written; the last part may be missing. One of nine has
+    kingdom and phylum before the class. Of other words those are taxa that have the form of a
+    scientific name of a species or family.
 
     Parameters
     ----------
@@ -60,22 +62,24 @@ def read_machine_labels(words: Iterable[str]) -> pd.DataFrame:
 
 
 def _read_parts(parts: list[str]) -> dict[str, str]:
-    _, *names = parts[: len(_PARTS) + 2]
+    ranks = _WHOLE if len(parts) == len(_WHOLE) + 3 else _PARTS
+    _, *names = parts[: len(ranks) + 2]
     *above, epithet = names
-    common_name = parts[len(_PARTS) + 2] if len(parts) > len(_PARTS) + 2 else ""
+    common_name = parts[len(ranks) + 2] if len(parts) > len(ranks) + 2 else ""
     if not any(names):
         content = read_content(common_name)
         return {CONTENT: content} if content else {LABEL: common_name}
     genus = above[-1].capitalize()
     if genus == "Homo":
         return {CONTENT: "human"}
-    values = {rank.value: name.capitalize() for rank, name in zip(_PARTS, above, strict=True)}
+    values = {rank.value: name.capitalize() for rank, name in zip(ranks, above, strict=True)}
     if epithet and genus:
         rest = epithet.lower().removeprefix(f"{genus.lower()} ")
         values[Rank.SPECIES.value] = f"{genus} {rest}"
     elif epithet:
         values[LABEL] = epithet
-    return {**values, COMMON_NAME: common_name, CONTENT: "animal"}
+    content = name_content(values.get(Rank.KINGDOM.value, ""))
+    return {**values, COMMON_NAME: common_name, CONTENT: content}
 
 
 def _read_plain(words: list[str]) -> dict[str, dict[str, str]]:

@@ -20,7 +20,7 @@ from bioprobe.images.regions import REGION, get_box
 from bioprobe.registry import SOURCES
 from bioprobe.remote import find_address
 from bioprobe.remote import name as remember
-from bioprobe.result import PROBLEM, Note, Notes, Result
+from bioprobe.result import PROBLEM, WARNING, Note, Notes, Result
 from bioprobe.sources.bounds import confine
 from bioprobe.sources.datasets import is_dataset
 from bioprobe.sources.files import (
@@ -36,7 +36,7 @@ from bioprobe.sources.listing import Listing, Part, join
 from bioprobe.sources.lookup import find_near
 from bioprobe.sources.peek import Peek
 from bioprobe.sources.tables import is_text_table, list_table
-from bioprobe.sources.walking import IMAGE_SUFFIXES
+from bioprobe.sources.walking import IMAGE_SUFFIXES, Rules, walk
 from bioprobe.tables import TABLE_SUFFIXES, TableOptions, find_ending
 from bioprobe.taxonomy import RANKS
 
@@ -114,10 +114,30 @@ def _list(name: str, source: Path, options: SourceOptions) -> Any:  # noqa: ANN4
             if at_address:
                 msg = f"{source} is {one.what}, of pictures on a disk; got --root {at_address}"
                 raise SourceError(msg)
-            return list(one.list(Peek(source), options))
+            listed = list(one.list(Peek(source), options))
+            return _tell_unlisted(source, listed, options) if is_folder(source) else listed
     if at_address:
         remember(at_address)
     return SOURCES.load(name)(source, options)
+
+
+def _tell_unlisted(folder: Path, parts: list[Part], options: SourceOptions) -> list[Part]:
+    """Say how many pictures lie in a package that it does not name."""
+    named = {
+        join(*at)
+        for part in parts
+        for at in zip(part.frame["root"], part.frame["path"], strict=True)
+    }
+    found = walk(folder, Rules(options.exclude, options.include)).files
+    others = [file for file in map(write_name, map(absolute, found)) if file not in named]
+    if not others or not parts or options.categories:
+        return parts
+    text = (
+        f"{len(others):,} pictures below {folder} are of none of its rows, and not listed "
+        f"({others[0]}); name them, or their folder, too to embed them"
+    )
+    first = dataclasses.replace(parts[0], notes=(*parts[0].notes, Note(text, WARNING)))
+    return [first, *parts[1:]]
 
 
 def _find_home(source: Path) -> Path:

@@ -12,6 +12,7 @@ Wildlife Insights, *Data dictionary* (batch upload and public downloads).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
 
     from bioprobe.sources.peek import Peek
 
-_IMAGES = ("images.csv",)
+# Of a large project there are several: images_2000001.csv, images_2000002.csv.
+_IMAGES = re.compile(r"images(?:_\d+)*\.csv", re.IGNORECASE)
+_SHOWN = 3
 _NEEDED = frozenset({"project_id", "deployment_id", "image_id", "wi_taxon_id"})
 # A download names pictures by both, the upload by the second alone.
 _PICTURE = frozenset({"filename", "location"})
@@ -69,20 +72,22 @@ _TRUE = frozenset({"1", "true", "yes", "1.0"})
 
 def is_wildlife_insights(peek: Peek) -> bool:
     """Tell whether a source is Wildlife Insights' images.csv, or a folder or zip that holds one."""
-    package, name = _find(peek)
-    if package is None or not name:
+    package, found = _find(peek)
+    if package is None or not found:
         return False
-    with package.as_file(name) as file, file.open("rb") as stream:
+    with package.as_file(found[0]) as file, file.open("rb") as stream:
         names, _ = read_header(stream.readline(1 << 16))
     known = {name.casefold() for name in names}
     return known >= _NEEDED and bool(known & _PICTURE)
 
 
-def _find(peek: Peek) -> tuple[Package | None, str]:
+def _find(peek: Peek) -> tuple[Package | None, list[str]]:
+    """Return the package of a source, and the tables of its images."""
     if peek.path.suffix.lower() == ".csv" and is_file(peek.path):
-        return Package(peek.path.parent), peek.path.name
+        return Package(peek.path.parent), [peek.path.name]
     package = Package.look(peek.path)
-    return package, "" if package is None else package.find(*_IMAGES)
+    names = () if package is None else package.top
+    return package, sorted(name for name in names if _IMAGES.fullmatch(name))
 
 
 def list_wildlife_insights(peek: Peek, options: SourceOptions) -> list[Part]:
@@ -95,12 +100,13 @@ def list_wildlife_insights(peek: Peek, options: SourceOptions) -> list[Part]:
     """
     import pandas as pd
 
-    package, name = _find(peek)
-    if package is None:
-        msg = f"{peek.path} holds no {_IMAGES[0]}"
+    package, found = _find(peek)
+    if package is None or not found:
+        msg = f"{peek.path} holds no images.csv"
         raise SourceError(msg)
     notes: list[Note] = []
-    images = read_text_table(package, [name], Dialect(), notes)
+    images = read_text_table(package, found, Dialect(), notes)
+    name = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
     if not len(images):
         msg = f"{name} of {package.path} has no row"
         raise SourceError(msg)

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bioprobe.content import CONTENT, PRECEDENCE, Content, join_contents, read_content
+from bioprobe.cells import PLACEHOLDERS
+from bioprobe.content import (
+    CONTENT,
+    PRECEDENCE,
+    Content,
+    join_contents,
+    name_content,
+    read_content,
+)
 from bioprobe.errors import TaxonomyError
 from bioprobe.names import unify
 from bioprobe.taxonomy.parsed_name import TIMES, ParsedName
@@ -42,8 +50,12 @@ def find_synonym_rows(columns: Mapping[str, Sequence[str]]) -> list[int]:
 _OF_RANK = ("{}", "{}name", "taxon{}", "taxon{}name")
 _FULL_NAMES = (
     "scientificname", "sciname", "latinname", "binomial", "binomialname", "acceptedscientificname",
-    "acceptedname", "taxonname",
+    "acceptedname", "taxonname", "wissenschaftlichername", "lateinischername", "nomscientifique",
+    "nomlatin", "nombrecient\u00edfico", "nombrecientifico", "nomecient\u00edfico",
+    "nomecientifico", "nomescientifico", "wetenschappelijkenaam",
 )  # fmt: skip
+# What tables of any labels call these, too.
+_ANY_CLASS = frozenset({"class", "klasse", "classe", "clase"})
 _EPITHETS = ("speciesepithet", "specificepithet")
 _SPELLINGS: dict[Rank, tuple[str, ...]] = {
     rank: tuple(form.format(rank.value) for form in _OF_RANK) for rank in RANKS
@@ -51,6 +63,16 @@ _SPELLINGS: dict[Rank, tuple[str, ...]] = {
 _SPELLINGS[Rank.PHYLUM] += ("division",)
 _SPELLINGS[Rank.CLASS] = ("classrank", "cls", *_SPELLINGS[Rank.CLASS])
 _SPELLINGS[Rank.SPECIES] += (*_FULL_NAMES, *_EPITHETS)
+# The same in tables that were made in German, French, Spanish, Portuguese, Italian and Dutch.
+_SPELLINGS[Rank.KINGDOM] += ("reich", "r\u00e8gne", "regne", "reino", "regno", "rijk")
+_SPELLINGS[Rank.PHYLUM] += ("stamm", "embranchement", "filo", "stam")
+_SPELLINGS[Rank.CLASS] += ("klasse", "classe", "clase")
+_SPELLINGS[Rank.ORDER] += ("ordnung", "ordre", "orden", "ordem", "ordine", "orde")
+_SPELLINGS[Rank.FAMILY] += ("familie", "famille", "familia", "fam\u00edlia", "famiglia")
+_SPELLINGS[Rank.GENUS] += ("gattung", "genre", "g\u00e9nero", "genero", "g\u00eanero", "genere")
+_SPELLINGS[Rank.SPECIES] += (
+    "art", "artname", "esp\u00e8ce", "espece", "especie", "esp\u00e9cie", "specie", "soort",
+)  # fmt: skip
 _COMMON_NAME_SPELLINGS = (
     "commonname", "vernacularname", "common", "comname", "vernacular", "englishname", "trivialname",
 )  # fmt: skip
@@ -69,6 +91,9 @@ LABEL_COLUMNS: tuple[str, ...] = (*(rank.value for rank in RANKS), COMMON_NAME)
 LABEL, QUALIFIER, SUBSPECIES = "label", "identification_qualifier", "subspecies"
 # What stands for nothing where a name belongs.
 _NOTHING = frozenset({"na", "n/a", "nan", "null", "none", "<na>", "-", "--"})
+# Two words or three with a capital each, and as many of them as are no chance.
+_TITLED = re.compile(r"[A-Z][a-z]+(?: [A-Z][a-z]+){1,2}")
+_SEVERAL = 3
 #: Free columns that are read out of labels.
 SIDE_COLUMNS = (LABEL, QUALIFIER, SUBSPECIES, CONTENT)
 # Headers, as spell_column writes them, of what a picture holds, and of flags that it is blank.
@@ -159,7 +184,7 @@ def find_rank_columns(
     if (
         list(found) == [Rank.CLASS]
         and not any(given.values())
-        and spell_column(found[Rank.CLASS]) == "class"
+        and spell_column(found[Rank.CLASS]) in _ANY_CLASS
     ):
         found = {}
     common_name = find_first(_COMMON_NAME_SPELLINGS, free)
@@ -217,12 +242,23 @@ def read_labels(
         contents = _take_contents(labels, frame, columns)
     else:
         contents = [""] * len(frame)
+    # A binomial says the genus that its own column does not.
+    labels[Rank.GENUS] = [
+        "" if " " in species and genus.casefold() in PLACEHOLDERS else genus
+        for genus, species in zip(labels[Rank.GENUS], labels[Rank.SPECIES], strict=True)
+    ]
     of_species = spell_column(columns.get(Rank.SPECIES, ""))
+    if meant:
+        is_told = of_species in _FULL_NAMES
+        labels[Rank.SPECIES] = _lower_epithets(labels[Rank.SPECIES], is_told=is_told, tell=tell)
     # A folder, and a person who names a column, say the rank; a header tells it less surely.
     by_ending = meant and Rank.SPECIES not in (given or {})
     is_epithet = of_species in _EPITHETS and Rank.SPECIES not in (given or {})
     ranks = _read_ranks(frame) if of_species in _FULL_NAMES else [""] * len(frame)
-    read = _Reading(labels, meant=meant, by_ending=by_ending, is_epithet=is_epithet)
+    read = _Reading(
+        labels, meant=meant, by_ending=by_ending, is_epithet=is_epithet,
+        of_any_rank=of_species in _FULL_NAMES and Rank.SPECIES not in (given or {}),
+    )  # fmt: skip
     triples = list(zip(labels[Rank.GENUS], labels[Rank.SPECIES], ranks, strict=True))
     found = {triple: read.place(*triple) for triple in dict.fromkeys(triples)}
     placed = [found[triple] for triple in triples]
@@ -232,7 +268,12 @@ def read_labels(
             one.names[rank] if rank in one.names else usual[name]
             for one, name in zip(placed, labels[rank], strict=True)
         ]
-    labels[LABEL] = [one.label for one in placed]
+    if apart:
+        _take_domestic(labels[Rank.SPECIES], frame)
+    labels[LABEL] = [
+        "" if one.label and one.label in above else one.label
+        for one, *above in zip(placed, *(labels[rank] for rank in RANKS), strict=True)
+    ]
     if not apart:
         pairs = zip(labels[Rank.SPECIES], labels[LABEL], strict=True)
         labels[Rank.SPECIES] = [species or label for species, label in pairs]
@@ -243,7 +284,7 @@ def read_labels(
     if any(contents):
         named = zip(*(labels[rank] for rank in RANKS), strict=True)
         contents = [
-            content or (Content.ANIMAL.value if any(names) else "")
+            content or (name_content(names[0]) if any(names) else "")
             for content, names in zip(contents, named, strict=True)
         ]
     labels[CONTENT] = contents
@@ -254,6 +295,29 @@ def read_labels(
     # From lists pandas takes eight times as long.
     arrays = {name: np.array(labels[name], dtype=object) for name in kept}
     return pd.DataFrame(arrays, index=frame.index, columns=kept, dtype=object)
+
+
+def _lower_epithets(
+    names: list[str], *, is_told: bool, tell: Callable[[str], None] | None
+) -> list[str]:
+    """Write names whose every word has a capital (``Panthera Leo``) as names of species are.
+
+    ``Gila Monster`` has that form too. So this is done where the header tells that names are
+    scientific, where a name stands there in the usual form as well, or where there are several and
+    all could be Latin.
+    """
+    distinct = dict.fromkeys(names)
+    titled = {name: name.capitalize() for name in distinct if _TITLED.fullmatch(name)}
+    titled = {n: usual for n, usual in titled.items() if judge_name(usual) is Kind.SCIENTIFIC}
+    if not titled:
+        return names
+    n_common = sum(judge_name(one) is Kind.COMMON for one in distinct if one not in titled)
+    if not is_told and (len(titled) < _SEVERAL or n_common):
+        titled = {name: usual for name, usual in titled.items() if usual in distinct}
+    n_changed = sum(name in titled for name in names)
+    if n_changed and tell is not None:
+        tell(_CHANGES[_IN_CAPITALS].format(n_changed))
+    return [titled.get(name, name) for name in names]
 
 
 def _take_contents(
@@ -282,7 +346,7 @@ def _take_contents(
             for name in columns:
                 labels[name][row] = ""
         elif content and any(labels[rank][row] for rank in RANKS):
-            content = Content.ANIMAL.value
+            content = name_content(labels[Rank.KINGDOM][row], content)
         taken.append(content)
     return taken
 
@@ -322,6 +386,20 @@ def _read_content_column(values: pd.Series[Any], spelling: str) -> list[str]:
 
 # Forms that people bred: who counts wolves counts no dogs.
 _DOMESTIC = frozenset({"familiaris", "domesticus", "domestica"})
+
+
+def _take_domestic(species: list[str], frame: pd.DataFrame) -> None:
+    """Complete the names of domestic forms whose last epithet stands in a column of its own."""
+    column = next((name for name in frame.columns if spell_column(name) in _BELOW_COLUMNS), None)
+    if column is None:
+        return
+    for row, cell in enumerate(_clean(frame[column])):
+        epithet = cell.casefold().rpartition(" ")[2]
+        if epithet in _DOMESTIC and species[row].count(" ") == 1:
+            species[row] = f"{species[row]} {epithet}"
+
+
+_BELOW_COLUMNS = frozenset({"subspecies", "infraspecificepithet", "infraspecificname"})
 
 
 def _take_subspecies(species: list[str]) -> list[str]:
@@ -493,11 +571,13 @@ class _Reading:
     """Reads the genus and the species of each row of a table."""
 
     def __init__(
-        self, labels: Mapping[str, list[str]], *, meant: bool, by_ending: bool, is_epithet: bool
-    ) -> None:
+        self, labels: Mapping[str, list[str]], *, meant: bool, by_ending: bool, is_epithet: bool,
+        of_any_rank: bool,
+    ) -> None:  # fmt: skip
         pairs = zip(labels[Rank.GENUS], labels[Rank.SPECIES], strict=True)
         alone = (species for genus, species in dict.fromkeys(pairs) if not genus)
         self._by_ending = by_ending
+        self._of_any_rank = of_any_rank
         self._scientific: dict[str, ParsedName] = {}
         self._common: set[str] = set()
         if not is_epithet:
@@ -513,6 +593,10 @@ class _Reading:
         if species in self._common:
             return _Placed({Rank.SPECIES: ""}, label=species)
         name = self._scientific.get(species)
+        is_family = name is not None and name.is_family and self._by_ending
+        if self._of_any_rank and " " not in species and not is_family:
+            # scientificName holds names of any rank, and one word says not which.
+            return _Placed({Rank.SPECIES: ""}, label=species)
         if name is None:
             return _Placed({Rank.SPECIES: species})
         return _place(name, species, by_ending=self._by_ending)
@@ -538,7 +622,7 @@ def _place_at(species: str, rank: str) -> _Placed:
     place = rank.lower()
     place = Rank.SPECIES.value if place in _BELOW_SPECIES else place
     if place not in set(RANKS):
-        return _Placed({Rank.SPECIES: ""})
+        return _Placed({Rank.SPECIES: ""}, label=species)
     name = read_name(species)
     stripped = name.certain if name else species
     names = {Rank.SPECIES: "", Rank(place): stripped}
@@ -558,6 +642,8 @@ def _place_beside(genus: str, species: str) -> _Placed:
     if not begins_so and " " in species and judge_name(species) is Kind.COMMON:
         return _Placed({Rank.SPECIES: ""}, label=species)
     genus = _write_usually(genus, Rank.GENUS)
+    if species.casefold() in PLACEHOLDERS and "?" not in species:
+        return _Placed({Rank.GENUS: genus, Rank.SPECIES: ""}, changed=_NO_EPITHET)
     both = (genus, species)
     if species.lower().startswith((f"{genus}-".lower(), f"{genus}_".lower())):
         both = genus, species.replace("_", " ") if "_" in species else species.replace("-", " ")
@@ -592,18 +678,24 @@ def _write_usually(name: str, rank: Rank) -> str:
 
 
 _WITHOUT_AUTHOR, _IN_CAPITALS, _BY_ENDING, _NOT_SURE = "author", "capitals", "ending", "qualifier"
+_WITHOUT_NOTE, _NO_EPITHET = "note", "no epithet"
 _CHANGES = {
     _WITHOUT_AUTHOR: "species kept without author, year and marks of rank: {:,}",
     _IN_CAPITALS: "names written in the usual capitals (Panthera leo): {:,}",
     _BY_ENDING: "names that end as those of families do, kept at family: {:,}",
     _NOT_SURE: f"names of open nomenclature (sp., cf.), kept at genus, the rest in the column "
     f"{QUALIFIER}: {{:,}}",
+    _WITHOUT_NOTE: "species kept without what is written behind or before them, such as age, sex "
+    "or a common name: {:,}",
+    _NO_EPITHET: "species that are no epithet beside their genus (NA, none), kept at genus: {:,}",
 }
 
 
 def _describe_change(name: ParsedName, written: str) -> str:
     if name.has_author:
         return _WITHOUT_AUTHOR
+    if name.rest and not name.is_uninomial:
+        return _WITHOUT_NOTE
     return _IN_CAPITALS if not any(c.isupper() for c in written) or written.isupper() else ""
 
 
@@ -617,7 +709,7 @@ def _tell_changes(placed: Sequence[_Placed], *, meant: bool, tell: Callable[[str
     if labels:
         shown = ", ".join(list(dict.fromkeys(labels))[:3])
         tell(
-            f"labels that are no scientific names, kept in the column {LABEL} without ranks: "
+            f"labels that name no species, kept in the column {LABEL} without ranks: "
             f"{len(labels):,} ({shown}). Give a list that has common names: --names LIST, or "
             "later: bioprobe taxa resolve"
         )

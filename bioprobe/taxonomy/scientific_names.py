@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import re
 from collections.abc import Iterable
@@ -24,6 +25,19 @@ _CODE = re.compile(
 _LATIN = re.compile(
     r"(?:us|a|um|is|e|i|or|[aeiouy]x|ns|es|on|os|as|ops|ys|o|en|ps|oides|er|al|ur|u)$"
 )
+# Two names for one picture: Panthera leo / P. pardus, Canis lupus/latrans, Panthera leo or pardus.
+# Authors follow the same words in a capital: Hove & Zibrowius.
+_EITHER = re.compile(
+    r"(?P<first>[^/|;+]+?)(?:\s*(?:(?P<bare>/)|[|;+])\s*|,?\s+(?:(?P<word>or|oder|ou|vs\.?)|and|und|et|&)\s+"
+    r"|,\s+)(?P<second>(?P<genus>[A-Z][a-z]*\.?)?(?(genus)\s+)[a-z-]{4,}(?![\w.]).*)"
+)
+# A known name in brackets behind what people call it: Lion (Panthera leo).
+_IN_BRACKETS = re.compile(r"(?P<common>[^()]+)\s\((?P<name>[^()]+)\)")
+# An epithet that a mark follows, which the grammar takes for none: Panthera leo, juvenile.
+_MARKED_EPITHET = re.compile(r"(?P<epithet>[a-z]{3,}(?:-[a-z]+)?)[.,;:*!]+(?=\s|$)(?P<rest>.*)")
+_DOUBT = re.compile(r"[a-z-]+\s?\(?\?|[a-z-]+/|\((?:cf|aff|nr)\.?\)")
+# Letters as wide as those of Chinese and Japanese, which are typed there for Latin ones.
+_NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
 _LATIN_ALONE = re.compile(r"(?:us|a|um|is|ops|os|ys|ax|ix|yx|don|ae|formes)$")
 
 
@@ -44,6 +58,8 @@ def read_name(text: str) -> ParsedName | None:
     A name whose genus is shortened (``P. leo``) says too little alone, and names of viruses and of
     bacteria that nobody grew are names of what no picture shows.
 
+    Where a text names two taxa, what they have in common is sure, and the rest is its qualifier.
+
     Examples
     --------
     >>> read_name("PANTHERA LEO (LINNAEUS, 1758)").certain
@@ -52,8 +68,11 @@ def read_name(text: str) -> ParsedName | None:
     'Quercus robur brutia'
     >>> read_name("American Robin"), read_name("P. leo")
     (None, None)
+    >>> both = read_name("Panthera leo / P. pardus")
+    >>> both.certain, both.qualifier
+    ('Panthera', 'leo / P. pardus')
     """
-    name = unify(text)
+    name = unify(text).translate(_NARROW)
     if is_plain(name):
         genus, *epithets = name.split(" ")
         if not has_common_words(name.casefold().split(" ")):
@@ -64,14 +83,68 @@ def read_name(text: str) -> ParsedName | None:
                 text, name, rank, genus=genus, epithets=tuple(epithets),
                 cardinality=1 + len(epithets), certain=name,
             )  # fmt: skip
+    name = name.replace("_", " ").strip(" '\"\u2026")
+    either = _EITHER.fullmatch(name)
+    parsed = _read_bracketed(name) or (_read_either(either) if either is not None else None)
+    if parsed is None:
+        parsed = _parse(name)
+    return None if parsed is None or not parsed.certain else dataclasses.replace(parsed, text=text)
+
+
+def _parse(name: str) -> ParsedName | None:
     # Most names are plain, and the forms of all others take longer to make than most questions.
     from bioprobe.taxonomy.name_parsing import parse_name
 
-    name = name.replace("_", " ").strip(" '\"\u2026")
     parsed = parse_name(name)
     if not parsed.parsed or parsed.is_virus or parsed.genus.endswith("."):
         return None
-    return None if parsed.canonical.startswith("Candidatus") else parsed
+    if parsed.canonical.startswith("Candidatus"):
+        return None
+    if not parsed.is_uninomial or parsed.qualifier or not parsed.rest:
+        return parsed
+    marked = _MARKED_EPITHET.fullmatch(parsed.rest)
+    if marked is not None and _LATIN.search(marked["epithet"]):
+        whole = parse_name(f"{parsed.certain} {marked['epithet']}")
+        if whole.parsed and not whole.is_uninomial:
+            return dataclasses.replace(whole, rest=marked["rest"].strip())
+    if _DOUBT.match(parsed.rest):
+        return _leave_open(parsed, parsed.rest)
+    return parsed
+
+
+def _read_bracketed(name: str) -> ParsedName | None:
+    """Return the species in brackets behind a common name; None where there is none."""
+    found = _IN_BRACKETS.fullmatch(name)
+    if found is None or judge_name(found["common"]) not in {Kind.COMMON, Kind.OPEN}:
+        return None
+    parsed = _parse(found["name"])
+    is_whole = parsed is not None and parsed.certain == found["name"] and not parsed.is_uninomial
+    return dataclasses.replace(parsed, rest=found["common"]) if parsed and is_whole else None
+
+
+def _leave_open(parsed: ParsedName, qualifier: str) -> ParsedName:
+    """Return the genus of a name, with the rest as what is not sure."""
+    return dataclasses.replace(
+        parsed, canonical=parsed.genus, rank="genus", qualifier=qualifier, epithets=(),
+        authorship="", cardinality=0, certain=parsed.genus, hybrid="", rest="",
+    )  # fmt: skip
+
+
+def _read_either(either: re.Match[str]) -> ParsedName | None:
+    """Return what two names have in common; nothing is sure where their genera differ.
+
+    None where there are no two.
+    """
+    first, genus = _parse(either["first"]), either["genus"]
+    if first is None or first.is_uninomial or first.hybrid == "formula":
+        return None
+    if not genus and not (either["bare"] or either["word"]):
+        return None
+    is_one = not genus or genus == first.genus or genus == f"{first.genus[0]}."
+    if not is_one:
+        return ParsedName(either[0])
+    written = either[0].partition(" ")
+    return _leave_open(first, written[2] if written[0] == first.genus else either[0])
 
 
 def is_plain(name: str) -> bool:

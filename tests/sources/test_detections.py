@@ -854,3 +854,25 @@ def test_field_files_of_coco_camera_traps(shared_dir: Path) -> None:
     assert frame["seq_id"].nunique() == 4
     assert pd.to_datetime(frame["datetime"]).notna().all()
     assert not listing.unread
+
+
+def test_a_category_with_a_whole_lineage_keeps_it_and_no_plant_is_an_animal(home: Path) -> None:
+    oak = {
+        "kingdom": "Plantae", "phylum": "Tracheophyta", "class": "Magnoliopsida",
+        "order": "Fagales", "family": "Fagaceae", "genus": "Quercus",
+    }  # fmt: skip
+    content = {
+        "images": [{"id": 1, "file_name": "p/0.jpg"}, {"id": 2, "file_name": "p/1.jpg"}],
+        "categories": [
+            {"id": 0, "name": "Quercus robur", "specific_epithet": "robur", **oak},
+            {"id": 1, "name": "empty"},
+        ],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 0}, {"id": 2, "image_id": 2, "category_id": 1}
+        ],
+    }  # fmt: skip
+    listing = _list(home, content)
+    assert list(listing.labels("kingdom")) == ["Plantae", ""]
+    assert list(listing.labels("phylum")) == ["Tracheophyta", ""]
+    assert list(listing.labels("species")) == ["Quercus robur", ""]
+    assert listing.frame["content"].tolist() == ["", "blank"]

@@ -289,3 +289,37 @@ def test_a_table_and_a_zip_of_nothing_say_so(tmp_path: Path) -> None:
     (tmp_path / "e.zip").write_bytes(b"PK\5\6" + bytes(18))
     with pytest.raises(SourceError, match=r"e\.zip holds no picture that can be read"):
         find_images([tmp_path / "e.zip"])
+
+
+def test_columns_under_the_names_of_their_groups_are_read(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.jpg")
+    listing = _list(tmp_path, "Picture,Taxon,\nfile,genus,species\na.jpg,Alces,alces\n")
+    assert listing.labels("species") == ["Alces alces"]
+    assert "header is taken to be row 2" in _said(listing)
+    # A row is no header because it is wider.
+    listing = _list(tmp_path, "file,species,\na.jpg,Alces alces,image\n", "u.csv")
+    assert listing.file_names == ["a.jpg"]
+
+
+def test_what_is_merged_over_rows_of_a_sheet_stands_in_each(tmp_path: Path) -> None:
+    xlsxwriter = pytest.importorskip("xlsxwriter")
+    _touch(tmp_path, "a.jpg", "b.jpg")
+    with xlsxwriter.Workbook(tmp_path / "t.xlsx") as book:
+        sheet = book.add_worksheet()
+        sheet.merge_range("A1:A2", "file")
+        sheet.merge_range("B1:C1", "Taxon")
+        sheet.write_row("B2", ["genus", "species"])
+        sheet.write_column("A3", ["a.jpg", "b.jpg"])
+        sheet.merge_range("B3:B4", "Alces")
+        sheet.merge_range("C3:C4", "alces")
+    assert list(find_images([tmp_path / "t.xlsx"]).labels("species")) == ["Alces alces"] * 2
+
+
+def test_a_name_that_a_header_has_twice_is_said(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.jpg")
+    listing = _list(tmp_path, "file,species,species\na.jpg,Alces alces,Panthera leo\n")
+    assert listing.labels("species") == ["Alces alces"]
+    assert "its header has species several times" in _said(listing)
+    frame = pd.DataFrame([["file", "n", "n"], ["a.jpg", 1, 2]])
+    frame.to_excel(tmp_path / "t.xlsx", index=False, header=False)
+    assert "its header has n several times" in _said(find_images([tmp_path / "t.xlsx"]))

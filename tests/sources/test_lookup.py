@@ -213,3 +213,23 @@ def test_what_is_found_otherwise_is_one_picture_with_the_folders(tmp_path: Path)
         listing = find_images(sources)
         assert len(listing) == 2
         assert sorted(listing.labels(Rank.FAMILY)) == ["", "Felidae"]
+
+
+def test_a_file_that_two_foreign_paths_lead_to_is_of_neither(tmp_path: Path) -> None:
+    _touch(tmp_path, "CAM1/3.JPG", "CAM2/4.JPG")
+    rows = [
+        {"file": path, "species": species}
+        for path, species in (
+            (r"D:\2020\CAM1\3.JPG", "Panthera leo"),
+            (r"D:\2021\CAM1\3.JPG", "Alces alces"),
+            # One picture, as two machines name it.
+            (r"D:\cards\CAM2\4.JPG", "Alces alces"),
+            ("/mnt/disk/cards/CAM2/4.JPG", "Alces alces"),
+        )
+    ]
+    listing = _list(tmp_path, rows)
+    assert set(_get_files(listing)) == {
+        "/2020/CAM1/3.JPG", "/2021/CAM1/3.JPG", str(tmp_path / "CAM2/4.JPG")
+    }  # fmt: skip
+    reason = listing.reasons["/2021/CAM1/3.JPG"]
+    assert reason.startswith("several paths lead to one file: /2020/CAM1/3.JPG, /2021/CAM1/3.JPG")

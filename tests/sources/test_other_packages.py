@@ -323,3 +323,26 @@ def test_a_folder_of_pictures_with_another_json_is_a_folder(tmp_path: Path) -> N
     draw(tmp_path, "a.jpg")
     write(tmp_path, datapackage__json=json.dumps({"resources": [{"name": "birds"}]}))
     assert get(find(tmp_path), "path") == ["a.jpg"]
+
+
+def test_images_of_a_large_project_in_several_tables_are_one_download(tmp_path: Path) -> None:
+    draw(tmp_path, "p/a.jpg", "p/b.jpg", "p/c.jpg")
+    rows = [f"1,D0,i{n},{n}.jpg,gs://b/p/{n}.jpg,0,A,t,Aves,,,,,Bird," for n in "ab"]
+    write(tmp_path, images_2000001__csv=f"{_WI}{rows[0]}\n",
+          images_2000002__csv=f"{_WI}{rows[1]}\n")  # fmt: skip
+    listing = find(tmp_path)
+    assert get(listing, "path") == ["p/a.jpg", "p/b.jpg"]
+    assert "images_2000001.csv, images_2000002.csv of" in say(listing)
+    # What a package does not name is not lost without a word.
+    assert f"1 pictures below {tmp_path} are of none of its rows, and not listed" in say(listing)
+
+
+def test_a_meta_xml_is_known_in_utf_16_and_when_cut(tmp_path: Path) -> None:
+    folder = _archive(tmp_path)
+    meta = (folder / "meta.xml").read_text()
+    paths = get(find(folder), "path")
+    (folder / "meta.xml").write_text(f'<?xml version="1.0" encoding="UTF-16"?>{meta}', "utf-16")
+    assert get(find(folder), "path") == paths
+    (folder / "meta.xml").write_text("<archive><core", "utf-8")
+    with pytest.raises(SourceError, match=r"meta\.xml of .* cannot be read as XML"):
+        find(folder)

@@ -149,3 +149,23 @@ def test_what_is_no_list_is_told_what_is_read(
     (tmp_path / name).write_bytes(data)
     with pytest.raises(SourceError, match=problem):
         find_images([tmp_path / name])
+
+
+def test_a_list_of_addresses_is_one(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "a.jpg").touch()
+    urls = ["https://example.org/p/a.jpg", "https://example.org/q/b.jpg?size=1"]
+    (tmp_path / "l.txt").write_text("\n".join(urls))
+    listing = find_images([tmp_path / "l.txt"])
+    assert listing.file_names == ["p/a.jpg", "b.jpg?size=1"]
+    assert list(listing.reasons) == [urls[1]]
+    assert "nothing is fetched unless asked" in listing.reasons[urls[1]]
+    assert not find_images([tmp_path / "l.txt"], SourceOptions(fetches=True)).reasons
+
+
+def test_paths_in_the_quotes_of_windows_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a b.jpg").touch()
+    (tmp_path / "l.txt").write_text('"a b.jpg"\r\n')
+    listing = find_images([tmp_path / "l.txt"])
+    assert listing.file_names == ["a b.jpg"]
+    assert not listing.reasons

@@ -79,6 +79,30 @@ def test_what_lies_beside_a_picture_is_its_label(tmp_path: Path) -> None:
     assert "2.json" in _say(listing)
 
 
+def test_a_name_with_dots_takes_the_labels_of_no_other_picture(tmp_path: Path) -> None:
+    listing = find_images([
+        _tar(
+            tmp_path / "s.tar",
+            *((f"IMG.2020.{n}.png", _draw(n)) for n in (1, 2, 3)),
+            *((f"IMG.2020.{n}.json", json.dumps({"n": n}).encode()) for n in (1, 2, 4)),
+        )
+    ])  # fmt: skip
+    assert listing.frame["n"].fillna(0).tolist() == [1, 2, 0]
+
+
+def test_side_files_with_a_name_of_their_own_are_columns_of_that_name(tmp_path: Path) -> None:
+    listing = find_images([
+        _tar(
+            tmp_path / "s.tar", ("1.png", _draw(1)), ("1.scientific_name.txt", b"Panthera leo"),
+            ("1.site.cls", b"7"), ("1.txt", b"a lion"), ("1.bad.txt", b"\xff\xfe"),
+        )
+    ])  # fmt: skip
+    assert listing.labels("species") == ["Panthera leo"]
+    assert listing.frame[["site", "caption"]].to_numpy().tolist() == [["7", "a lion"]]
+    assert "1.bad.txt in" in _say(listing)
+    assert "it is no text in UTF-8" in _say(listing)
+
+
 def test_members_that_are_not_safe_are_failures(tmp_path: Path) -> None:
     link = tarfile.TarInfo("link.png")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"

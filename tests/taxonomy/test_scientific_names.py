@@ -159,3 +159,66 @@ def test_a_list_is_read_by_the_columns_that_are_named(tmp_path: Path) -> None:
     with pytest.raises(TaxonomyError, match="--rank-column"):
         read_taxonomy(path)
     assert [t.name for t in read_taxonomy(path, {Rank.SPECIES: "Art"})] == ["Panthera leo"]
+
+
+@pytest.mark.parametrize(
+    ("name", "genus", "qualifier"),
+    [
+        ("Panthera leo / Panthera pardus", "Panthera", "leo / Panthera pardus"),
+        ("Panthera leo or P. pardus", "Panthera", "leo or P. pardus"),
+        ("Canis lupus/latrans", "Canis", "lupus/latrans"),
+        ("Panthera leo and Panthera pardus", "Panthera", "leo and Panthera pardus"),
+        ("Panthera leo?", "Panthera", "leo?"),
+    ],
+)
+def test_of_two_names_and_of_a_doubt_the_genus_is_sure(
+    name: str, genus: str, qualifier: str
+) -> None:
+    assert _read(species=name) == {"genus": genus, "identification_qualifier": qualifier}
+
+
+def test_two_names_of_two_genera_are_no_taxon() -> None:
+    assert _read(species="Panthera leo | Alces alces") == {"label": "Panthera leo | Alces alces"}
+
+
+@pytest.mark.parametrize(
+    "name", ["\uff30anthera \uff4ceo", "Panthera leo, juv", "Panthera leo.", "Panthera leo; adult", "Lion (Panthera leo)"]
+)
+def test_what_is_written_beside_a_name_is_no_part_of_it(name: str) -> None:
+    assert _read(species=name) == {"genus": "Panthera", "species": "Panthera leo"}
+
+
+@pytest.mark.parametrize("word", ["NA", "nan", "None", "N/A", "unidentified", "TBD"])
+def test_a_word_for_nothing_is_no_epithet(word: str) -> None:
+    assert _read(genus="Panthera", species=word).get("species", "") == ""
+    assert _read(genus=word, species="Panthera leo")["genus"] == "Panthera"
+
+
+def test_names_with_a_capital_each_are_names_where_all_could_be() -> None:
+    def place(*names: str, column: str = "species") -> list[str]:
+        return read_labels(pd.DataFrame({column: names}))["species"].tolist()
+
+    latin = ["Panthera leo", "Alces alces", "Ursus maritimus"]
+    assert place(*(name.title() for name in latin)) == latin
+    assert place("Panthera Leo", "Panthera leo") == ["Panthera leo"] * 2
+    assert place("Panthera Leo", column="scientificName") == ["Panthera leo"]
+    assert place("Gila Monster", "Ball Python", "Red Fox") == [""] * 3
+    assert place("Gila Monster") == [""]
+
+
+def test_one_word_as_a_scientific_name_is_no_species() -> None:
+    assert _read(scientificName="Mammalia") == {"label": "Mammalia"}
+    assert _read(scientificName="Mammalia", **{"class": "Mammalia"}) == {"class": "Mammalia"}
+    assert _read(scientificName="Felidae") == {"family": "Felidae"}
+
+
+def test_beside_the_words_of_camera_traps_no_plant_is_an_animal() -> None:
+    labels = read_labels(
+        pd.DataFrame(
+            {
+                "kingdom": ["Plantae", "Animalia", ""],
+                "species": ["Quercus robur", "Alces alces", "blank"],
+            }
+        )
+    )
+    assert labels["content"].tolist() == ["", "animal", "blank"]
