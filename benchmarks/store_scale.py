@@ -1,9 +1,13 @@
-"""What a store costs that is only asked: seconds of CPU, memory and disk, at more and more rows.
+"""What a store costs: seconds of CPU and by the clock, memory and disk, at more and more rows.
 
 Draws stores of float16 vectors in clusters as orders, families, genera and species have them, with
 an image table as camera traps have it, and asks each by commands in processes of their own. The
 smallest shows what starting costs:
 ``python -m benchmarks.store_scale [--rows 1000 100000 1000000] [--dim 512] [--keep FOLDER]``.
+
+With ``--compact`` a copy of each store, of which a twentieth is removed, is compacted while one
+process goes on with what it opened before and another opens the store anew for each search. Every
+answer is compared with that of before.
 """
 
 from __future__ import annotations
@@ -19,8 +23,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -171,6 +176,10 @@ def list_commands(store: Path) -> dict[str, list[str]]:
         "evaluate": [
             *bioprobe, "evaluate", *level, "--methods", "centroid", "--name", "drawn", *at
         ],
+        "report": [
+            *bioprobe, "report", "drawn", "--output", str(store.with_suffix(".html")), *at
+        ],
+        "review": [*bioprobe, "review", *level, "--propose", "20", "--by", "anna", *at],
         **{f"index {kind}": [*bioprobe, "store", "index", "--kind", kind, *at] for kind in KINDS},
         "… search --row": search,
     }  # fmt: skip
@@ -180,14 +189,100 @@ def list_commands(store: Path) -> dict[str, list[str]]:
 _SHOWN = ("store info", "search --row", "probe fit lda")
 
 
-def measure(command: list[str]) -> tuple[float, float]:
-    """Return the seconds of CPU and the peak memory in megabytes of a command."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+class Spent(NamedTuple):
+    """What a command took: seconds of processor time, by the clock, and megabytes at its peak."""
+
+    cpu_s: float
+    clock_s: float
+    peak_mb: float
+
+
+class FailedError(Exception):
+    """A command failed, and what it said last."""
+
+
+def measure(command: list[str]) -> Spent:
+    """Run a command to its end, and return what it took."""
+    start_s = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        if process.returncode:
+            msg = f"exit {process.returncode}: {said.read().strip()[-200:]}"
+            raise FailedError(msg)
+    clock_s = time.perf_counter() - start_s
+    return Spent(used.ru_utime + used.ru_stime, clock_s, used.ru_maxrss / 1024)
+
+
+def read_on(place: Path, pipe: Any, *, opens_again: bool) -> None:  # noqa: ANN401 - a Connection
+    """Search until the pipe says stop, and send what the searches came to.
+
+    It sends once it has its first answers, which later ones are compared with, and at the end how
+    many searches there were, how many were answered otherwise, and the seconds of the longest.
+    """
+    import bioprobe as bp
+
+    store = bp.open(place)
+    rows = np.array([5, len(store) // 2, len(store) - 1])
+    queries = EmbeddingStore.open(place).read_vectors(rows)
+
+    def ask(number: int) -> list[tuple[str, float]]:
+        found = store.search(vector=[queries[number]]).to_frame()
+        return list(zip(found["file_name"], found["similarity"], strict=True))
+
+    expected = [ask(number) for number in range(len(queries))]
+    pipe.send(expected)
+    n_asked = n_wrong = 0
+    longest_s = 0.0
+    while not pipe.poll() or n_asked < len(queries):
+        start_s = time.perf_counter()
+        if opens_again:
+            store = bp.open(place)
+        n_wrong += ask(n_asked % len(queries)) != expected[n_asked % len(queries)]
+        longest_s = max(longest_s, time.perf_counter() - start_s)
+        n_asked += 1
+    pipe.send((n_asked, n_wrong, longest_s))
+
+
+def compact(place: Path) -> None:
+    """Compact a copy of a store while two processes search it, and print what that came to."""
+    copy = place.with_name(f"{place.name}-compacted")
+    shutil.rmtree(copy, ignore_errors=True)
+    # What is written anew is put in place of the old: links do for a copy.
+    shutil.copytree(place, copy, copy_function=os.link)
+    bioprobe, at = [sys.executable, "-m", "bioprobe", "store"], ["--store", str(copy)]
+    gone = ", ".join(f"'site{number:03d}'" for number in range(10))
+    measure([*bioprobe, "remove", "--where", f"site in ({gone})", "--yes", *at])
+    spawn = multiprocessing.get_context("spawn")
+    readers = {}
+    for name, opens_again in (("one that stays", False), ("one that comes back", True)):
+        pipe, theirs = spawn.Pipe()
+        process = spawn.Process(
+            target=read_on, args=(copy, theirs), kwargs={"opens_again": opens_again}
+        )
+        process.start()
+        theirs.close()
+        pipe.recv()
+        readers[name] = pipe, process
+    spent = measure([*bioprobe, "compact", *at])
+    print(f"store compact: {spent}, {_count_shards(copy)} shards")
+    for name, (pipe, process) in readers.items():
+        pipe.send("stop")
+        n_asked, n_wrong, longest_s = pipe.recv()
+        process.join()
+        print(
+            f"{name}: {n_asked} searches, {n_wrong} answered otherwise, the longest in "
+            f"{longest_s:.1f} s"
+        )
+    measure([*bioprobe, "compact", *at])
+    print(f"compacted again when nobody reads: {_count_shards(copy)} shards")
+    shutil.rmtree(copy)
+
+
+def _count_shards(folder: Path) -> int:
+    return sum(1 for one in (folder / "shards").iterdir() if one.is_dir())
 
 
 def draw_apart(folder: Path, n_rows: int, dim: int, shard_rows: int) -> None:
@@ -214,7 +309,7 @@ def list_rows(*, is_quick: bool) -> list[Row]:
             measure(commands["split"])
             for name in _SHOWN:
                 runs = [measure(commands[name]) for _ in range(2 if is_quick else 3)]
-                seconds, peaks = (tuple(one) for one in zip(*runs, strict=True))
+                seconds, _, peaks = (tuple(one) for one in zip(*runs, strict=True))
                 size = f"{n_rows:,} x 512"
                 rows += [
                     Row(work=f"{name}, CPU", size=size, unit="s", ours=seconds, n=n_rows),
@@ -231,6 +326,7 @@ def main() -> None:
     parser.add_argument("--shard-rows", type=int, default=16_384)
     parser.add_argument("--asked", nargs="+", help="Only these questions, as the table names them.")
     parser.add_argument("--runs", type=int, default=3, help="The median is shown.")
+    parser.add_argument("--compact", action="store_true", help="Compact them, as it says above.")
     parser.add_argument("--keep", type=Path, help="Folder where stores stay, and are found again.")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -241,22 +337,30 @@ def main() -> None:
             if not EmbeddingStore.exists(place) or len(EmbeddingStore.open(place)) < n_rows:
                 shutil.rmtree(place, ignore_errors=True)
                 draw_apart(place, n_rows, given.dim, given.shard_rows)
-        print(f"{'rows':>11} {'disk MB':>9} {'asked':14} {'CPU s':>7} {'peak MB':>8}", flush=True)
+        if given.compact:
+            for place in stores.values():
+                compact(place)
+            return
+        print(
+            f"{'rows':>11} {'disk MB':>9} {'asked':17} {'CPU s':>7} {'clock s':>7} {'peak MB':>8}",
+            flush=True,
+        )
         for n_rows, place in stores.items():
-            n_bytes = sum(one.stat().st_size for one in place.rglob("*") if one.is_file())
             for name, command in list_commands(place).items():
                 if given.asked and name not in given.asked:
                     continue
                 try:
                     runs = [measure(command) for _ in range(given.runs)]
-                except subprocess.CalledProcessError as error:
-                    print(f"{n_rows:>11,} {n_bytes / 1e6:>9,.0f} {name:14} {error}", flush=True)
+                except FailedError as error:
+                    print(f"{n_rows:>11,} {'':>9} {name:17} {error}", flush=True)
                     continue
-                seconds, peak = (statistics.median(one) for one in zip(*runs, strict=True))
-                line = (
-                    f"{n_rows:>11,} {n_bytes / 1e6:>9,.0f} {name:14} {seconds:>7.2f} {peak:>8,.0f}"
+                spent = Spent(*(statistics.median(one) for one in zip(*runs, strict=True)))
+                n_bytes = sum(one.stat().st_size for one in place.rglob("*") if one.is_file())
+                print(
+                    f"{n_rows:>11,} {n_bytes / 1e6:>9,.0f} {name:17} {spent.cpu_s:>7.2f} "
+                    f"{spent.clock_s:>7.1f} {spent.peak_mb:>8,.0f}",
+                    flush=True,
                 )
-                print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,9 @@ KINDS = (FLAT, "ivf", "hnsw", "ivfpq", "sq8", "ivfsq8", "ivfpqfs", "ivfrabitq")
 #: measured on 100,000 vectors of dim 512, but for what takes long to build.
 BY_SPEED = ("ivfpqfs", "ivfsq8", "ivfrabitq", "hnsw", "ivf", "ivfpq", "sq8")
 
-# faiss asks for so many vectors a centroid, and uses no more than 256.
-_LEAST_A_CENTROID, _MOST_A_CENTROID = 39, 256
+# faiss asks for so many vectors a centroid, and uses no more than 256 for the 256 of a product
+# quantiser. Lists, of which large stores have thousands, are as good by a quarter of that.
+_LEAST_A_CENTROID, _MOST_A_CENTROID, _MOST_A_LIST = 39, 256, 64
 _EF_CONSTRUCTION = 128
 # Codes of 4 bits are learnt from 16 vectors or more.
 _LEAST_FAST_SCAN = 64
@@ -171,9 +172,9 @@ def list_dials(structure: Structure, k: int, n_rows: int) -> list[Dial]:
 
 def count_training_rows(structure: Structure, n_rows: int) -> int:
     """Return how many vectors an index of a structure is trained on."""
-    n_centroids = max(structure.n_lists, 256 if structure.n_bytes else 0)
+    of_codes = 256 * _MOST_A_CENTROID if structure.n_bytes else 0
     # The range of each number, for SQ8, is known from fewer.
-    return min(n_rows, max(_MOST_A_CENTROID * n_centroids, 10_000))
+    return min(n_rows, max(_MOST_A_LIST * structure.n_lists, of_codes, 10_000))
 
 
 def estimate_bytes(structure: Structure, n_rows: int, dim: int) -> int:

@@ -115,6 +115,8 @@ _ROUGH = Stop(tolerance=3e-4, max_iter=40, noise=1e-3)
 _FINE = Stop(tolerance=1e-7, max_iter=300, noise=1e-7)
 # Passes over the rows on such a path, about.
 _N_PASSES = 100
+# Of the objective, in single precision.
+_LEAST_GAIN = 1e-8
 # Rows as float64 up to 256 MiB; beyond, float32 it stays.
 _MOST_DOUBLES = 1 << 25
 # Of an intercept's curvature where all rows are certain.
@@ -212,7 +214,8 @@ def solve(
     """Solve one logistic regression to the end.
 
     It is begun roughly, on a path from strong regularisation, and polished in float32 and, if
-    its rows are few enough, in float64.
+    its rows are few enough, in float64. In float32 alone the objective ends within some
+    millionths of its minimum.
 
     Parameters
     ----------
@@ -236,14 +239,16 @@ def solve(
 
     shrunk_to = None if prior is None else prior @ basis.directions
     penalties = [_to_penalty(value * step, problems) for step in _WAY]
-    exact = torch.float64 if problems.n_numbers <= _MOST_DOUBLES else torch.float32
+    # Float32 cannot tell smaller decreases from rounding.
+    single = dataclasses.replace(stop, tolerance=max(stop.tolerance, _LEAST_GAIN))
+    polish = [(torch.float32, single)]
+    if problems.n_numbers <= _MOST_DOUBLES:
+        polish = [(torch.float32, _FINE), (torch.float64, stop)]
     n_iter = 0
     with _choose_place(problems) as device:
         rough = Objective(problems, _choose_dtype(problems, device), device)
         *_, state = _iter_states(rough, basis, penalties, _to_tensor(shrunk_to, rough), _ROUGH)
-        for dtype in (torch.float32, exact):
-            # Float32 cannot tell smaller decreases from rounding.
-            aim = stop if dtype == exact else _FINE
+        for dtype, aim in polish:
             objective = Objective(problems, dtype, device)
             shrink = _to_tensor(shrunk_to, objective)
             state = _solve(objective, basis, penalties[-1], shrink, state, aim)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import datetime
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +14,13 @@ import numpy.typing as npt
 
 from bioprobe.access import is_file
 from bioprobe.content import CONTENT, Content, read_content
-from bioprobe.errors import LongTextError, PromptError, SelectionError
+from bioprobe.errors import (
+    LongTextError,
+    ModelUnavailableError,
+    NoTextTowerError,
+    PromptError,
+    SelectionError,
+)
 from bioprobe.files import (
     TEXT,
     TEXTS,
@@ -35,7 +40,7 @@ from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, to_taxonomy
-from bioprobe.types import Doubles, EncodeText, Mask, Rows, Vectors
+from bioprobe.types import Doubles, EncodeText, Mask, Places, Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -359,92 +364,119 @@ def score_by_text(
     return np.asarray(side - _log_mean_exp(dropped), dtype=np.float64)
 
 
-def ask_texts(
-    store: EmbeddingStore,
-    rows: Rows,
-    vectors: Vectors,
-    prompts: NoisePrompts,
-    encode_text: EncodeText,
-    taxa: Iterable[Taxon] = (),
-) -> tuple[Doubles, npt.NDArray[np.object_], Notes]:
-    """Score images by the texts of both sides, and name the dropped concept nearest to each.
+@dataclasses.dataclass(frozen=True, eq=False)
+class NoiseTexts:
+    """What the texts of both sides say of images, and those of each image's own class.
 
     Parameters
     ----------
-    store : EmbeddingStore
-        Whose labels say which class an image is of.
-    rows : ndarray of int64, shape (n_images,)
-    vectors : ndarray of float32, shape (n_images, dim), unit rows
-        Those of the rows.
-    prompts : NoisePrompts
-    encode_text : callable
-        From texts to unit vectors.
-    taxa : iterable of Taxon
-        Classes that an image without a label may be of; the best of them counts as its own.
-
-    Returns
-    -------
-    scores : ndarray of float64, shape (n_images,)
-        Log-odds that an image is to be kept.
-    reasons : ndarray of str, shape (n_images,)
-    notes : tuple of Note
-        Which classes have texts that the encoder does not read; their images are judged as those
-        without a label.
+    scale : float
+        The encoder's factor from cosine similarity to logits.
+    kept, dropped : ndarray of float32, shape (n_concepts, dim), unit rows
+    classes : ndarray of float32, shape (n_classes, dim), unit rows
+        Those that images are labelled with.
+    own : ndarray of int64, shape (n_images,)
+        Class of each image; -1 where it has none.
+    listed : ndarray of float32, shape (n_listed, dim), unit rows
+        Classes that an image without a label may be of.
     """
-    scale = store.manifest.logit_scale
-    kept, dropped = (
-        embed_means([prompts.write(phrases) for phrases in side.values()], encode_text)
-        for side in (prompts.kept, prompts.dropped)
-    )
+
+    scale: float
+    kept: Vectors
+    dropped: Vectors
+    classes: Vectors
+    own: Places
+    listed: Vectors
+
+    @classmethod
+    def read(
+        cls, view: View, prompts: NoisePrompts, encode_text: EncodeText, taxa: Iterable[Taxon] = ()
+    ) -> tuple[Self, Notes]:
+        """Embed the texts of both sides and of the classes of images.
+
+        Parameters
+        ----------
+        view : View
+            Whose labels say which class an image is of.
+        prompts : NoisePrompts
+        encode_text : callable
+            From texts to unit vectors.
+        taxa : iterable of Taxon
+            Classes that an image without a label may be of; the best of them counts as its own.
+
+        Returns
+        -------
+        texts : NoiseTexts
+        notes : tuple of Note
+            Which classes have texts that the encoder does not read; their images are judged as
+            those without a label.
+        """
+        kept, dropped = (
+            embed_means([prompts.write(phrases) for phrases in side.values()], encode_text)
+            for side in (prompts.kept, prompts.dropped)
+        )
+        listed, long_listed = _sort_out_long(taxa, prompts, encode_text)
+        labels, numbers = _number_taxa(view)
+        named, long = _sort_out_long(labels, prompts, encode_text)
+        counts = np.bincount(numbers[numbers >= 0], minlength=len(labels))
+        left_out = dict.fromkeys(long_listed, 0)
+        left_out |= {taxon: int(counts[labels.index(taxon)]) for taxon in long}
+        names = [max((*taxon.lineage, taxon.common_name), key=len) for taxon in left_out]
+        place = {taxon: at for at, taxon in enumerate(named)}
+        places = np.array([place.get(taxon, -1) for taxon in labels] + [-1], dtype=np.int64)
+        texts = cls(
+            view.manifest.logit_scale, kept, dropped, _encode_classes(named, prompts, encode_text),
+            places[numbers], _encode_classes(listed, prompts, encode_text),
+        )  # fmt: skip
+        return texts, describe_long(names, list(left_out.values()))
+
+    def ask(self, part: slice, vectors: Vectors) -> tuple[Doubles, Places]:
+        """Score some of the images, and tell which dropped concept is nearest to each.
+
+        Parameters
+        ----------
+        part : slice
+            Which of the images.
+        vectors : ndarray of float32, shape (n, dim), unit rows
+            Theirs.
+
+        Returns
+        -------
+        scores : ndarray of float64, shape (n,)
+            Log-odds that an image is to be kept.
+        nearest : ndarray of int64, shape (n,)
+        """
+        own, alike = self.own[part], np.full(len(vectors), -np.inf, dtype=np.float32)
+        has = own >= 0
+        if has.any():
+            alike[has] = np.einsum("nd,nd->n", vectors[has], self.classes[own[has]])
+        if len(self.listed) and not has.all():
+            alike[~has] = _find_best(vectors, np.flatnonzero(~has), self.listed)
+        away = self.scale * (vectors @ self.dropped.T)
+        scores = score_by_text(self.scale * (vectors @ self.kept.T), away, self.scale * alike)
+        return scores, away.argmax(axis=1)
+
+
+def _number_taxa(view: View) -> tuple[list[Taxon], Places]:
+    """Return the taxa that images are labelled with, and that of each image, -1 for none."""
+    table = view.images.take(view.rows, LABEL_COLUMNS)
+    groups = table.groupby(list(LABEL_COLUMNS)).ngroup().to_numpy()
+    _, firsts = np.unique(groups, return_index=True)
+    found = [next(iter(to_taxonomy(table.iloc[[at]])), None) for at in firsts.tolist()]
+    taxa = list(dict.fromkeys(taxon for taxon in found if taxon))
+    place = {taxon: at for at, taxon in enumerate(taxa)}
+    places = np.array([place[taxon] if taxon else -1 for taxon in found], dtype=np.int64)
+    return taxa, places[groups] if len(groups) else np.zeros(0, dtype=np.int64)
+
+
+def _sort_out_long(
+    taxa: Iterable[Taxon], prompts: NoisePrompts, encode_text: EncodeText
+) -> tuple[list[Taxon], list[Taxon]]:
+    """Return the taxa whose texts the encoder reads, and those whose texts are too long for it."""
     listed = list(taxa)
     is_long = _find_long(listed, prompts, encode_text)
-    kept_taxa = [taxon for taxon, long in zip(listed, is_long, strict=True) if not long]
-    classes = _encode_classes(kept_taxa, prompts, encode_text)
-    alike, left_out = _compare_with_classes(store, rows, vectors, prompts, encode_text, classes)
-    left_out |= {taxon: 0 for taxon, long in zip(listed, is_long, strict=True)
-                 if long and taxon not in left_out}  # fmt: skip
-    names = [max((*taxon.lineage, taxon.common_name), key=len) for taxon in left_out]
-    notes = describe_long(names, list(left_out.values()))
-    own = scale * alike
-    away = scale * vectors @ dropped.T
-    reasons = np.array(list(prompts.dropped), dtype=object)[away.argmax(axis=1)]
-    return score_by_text(scale * vectors @ kept.T, away, own), reasons, notes
-
-
-def _compare_with_classes(
-    store: EmbeddingStore,
-    rows: Rows,
-    vectors: Vectors,
-    prompts: NoisePrompts,
-    encode_text: EncodeText,
-    listed: Vectors,
-) -> tuple[Vectors, dict[Taxon, int]]:
-    """Return the similarity to an image's own class; without a label, to the best listed one.
-
-    Also the classes whose texts the encoder does not read, and how many images have each.
-    """
-    table = store.images.take(rows, LABEL_COLUMNS)
-    groups = [
-        group for _, group in table.assign(at=np.arange(len(rows))).groupby(list(LABEL_COLUMNS))
-    ]
-    taxa = [next(iter(to_taxonomy(group)), None) for group in groups]
-    named_taxa = [taxon for taxon in taxa if taxon]
-    is_long = _find_long(named_taxa, prompts, encode_text)
-    long = {taxon for taxon, is_one in zip(named_taxa, is_long, strict=True) if is_one}
-    left_out: collections.Counter[Taxon] = collections.Counter()
-    for group, taxon in zip(groups, taxa, strict=True):
-        if taxon in long:
-            left_out[taxon] += len(group)
-    taxa = [None if taxon in long else taxon for taxon in taxa]
-    named = _encode_classes([taxon for taxon in taxa if taxon], prompts, encode_text)
-    rest = iter(named)
-    similarities = np.full(len(rows), -np.inf, dtype=np.float32)
-    for group, taxon in zip(groups, taxa, strict=True):
-        classes = next(rest)[np.newaxis] if taxon else listed
-        if len(classes):
-            at = group["at"].to_numpy()
-            similarities[at] = _find_best(vectors, at, classes)
-    return similarities, left_out
+    pairs = list(zip(listed, is_long, strict=True))
+    return [taxon for taxon, long in pairs if not long], [taxon for taxon, long in pairs if long]
 
 
 def _find_long(taxa: Sequence[Taxon], prompts: NoisePrompts, encode_text: EncodeText) -> list[bool]:
@@ -625,24 +657,33 @@ def filter_noise(
         If there is no image, or the labels cannot be used.
     """
     view = View.of(asked)
-    store, rows, vectors = view.store, view.rows, view.read_vectors()
-    scores, reasons, notes = ask_texts(store, rows, vectors, prompts, encode_text, taxa or ())
+    store, rows = view.store, view.rows
     truth = _read_labels(store.images, labels, prompts)[rows] if labels else None
-    method, quality, chosen = "text", None, 0.0
+    known = np.zeros(0, dtype=np.int64)
     if truth is not None:
         # Folds are drawn by position: the order of rows in the store must say nothing.
         order = store.images.order(rows)
         known = order[~np.isnan(truth[order])]
         wanted = truth[known] == 1
         _check_labels(wanted, str(labels))
-        linear = len(known) >= MIN_LABELS_FOR_LINEAR
+    linear = len(known) >= MIN_LABELS_FOR_LINEAR
+    texts: NoiseTexts | None = None
+    try:
+        texts, notes = NoiseTexts.read(view, prompts, encode_text, taxa or ())
+    except (ModelUnavailableError, NoTextTowerError) as error:
+        if not linear:
+            raise
+        notes = (Note(f"only labels are asked, and no reasons are named: {error}"),)
+    taught = view.read_vectors(rows[known])
+    score = _make_model().fit(taught, wanted).decision_function if linear else None
+    scores, reasons = _score(view, texts, score, list(prompts.dropped))
+    method, quality, chosen = "linear" if linear else "text", None, 0.0
+    if truth is not None:
         quality = measure_filter(
-            vectors[known], scores[known], wanted, linear=linear, recall=recall, seed=seed
+            taught, scores[known], wanted, linear=linear, recall=recall, seed=seed
         )
         if linear:
-            method = "linear"
-            scores = apply_linear(vectors[known], wanted, vectors)
-            scores[known] = score_by_linear(vectors[known], wanted, seed=seed)
+            scores[known] = score_by_linear(taught, wanted, seed=seed)
         chosen = choose_threshold(scores[known], wanted, recall=recall)
     if threshold is not None:
         chosen, quality = threshold, None
@@ -669,6 +710,26 @@ def filter_noise(
         prompts.name, store.images, rows, scores, chosen, reasons,
         judged, method, quality, provenance, notes=notes,
     )  # fmt: skip
+
+
+def _score(
+    view: View,
+    texts: NoiseTexts | None,
+    score: Callable[[Vectors], Doubles] | None,
+    dropped: list[str],
+) -> tuple[Doubles, npt.NDArray[np.object_]]:
+    """Score all images some at a time, by the texts or by another score, and name the reasons."""
+    scores = np.empty(len(view), dtype=np.float64)
+    nearest = np.full(len(view), len(dropped), dtype=np.int64)
+    start = 0
+    for vectors in view.iter_vectors():
+        part = slice(start, start + len(vectors))
+        if texts is not None:
+            scores[part], nearest[part] = texts.ask(part, vectors)
+        if score is not None:
+            scores[part] = score(vectors)
+        start = part.stop
+    return scores, np.array([*dropped, ""], dtype=object)[nearest]
 
 
 def _read_labels(images: ImageTable, column: str, prompts: NoisePrompts) -> Doubles:

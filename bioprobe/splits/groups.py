@@ -45,11 +45,14 @@ def join_groups(kinds: Sequence[Names], n_images: int) -> npt.NDArray[np.object_
     >>> join_groups([burst, animal], 5).tolist()
     ['g1', 'g1', 'g1', '', '']
     """
+    import pandas as pd
+
     first, second = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for kind in kinds:
-        _, firsts, inverse = np.unique(kind.astype(str), return_index=True, return_inverse=True)
-        linked = (firsts[inverse] < np.arange(n_images)) & (kind != "")
-        first.append(firsts[inverse][linked])
+        codes, _ = pd.factorize(kind)
+        own_first = np.unique(codes, return_index=True)[1][codes]
+        linked = (own_first < np.arange(n_images)) & (kind != "")
+        first.append(own_first[linked])
         second.append(np.flatnonzero(linked))
     numbers = find_components(np.concatenate(first), np.concatenate(second), n_images)
     shared = np.bincount(numbers, minlength=1)[numbers] > 1
@@ -292,8 +295,8 @@ def place_groups(
     scikit-learn's ``StratifiedGroupKFold`` is greedy in the same way, from large groups to small;
     it does not promise that a class enters a part.
     """
-    contents = _list_contents(classes, groups)
     sizes = np.bincount(groups)
+    ends, of, counts = _list_contents(classes, groups)
     order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]
     room = quotas.tolist()
@@ -302,7 +305,8 @@ def place_groups(
     placed = np.zeros(len(sizes), dtype=np.int64)
     usual = np.flatnonzero(quotas.sum(axis=0)).tolist()
     for group in order.tolist():
-        inside = contents[group]
+        own = slice(ends[group], ends[group + 1])
+        inside = list(zip(of[own], counts[own], strict=True))
         forced = {part for c, _ in inside if left[c] <= len(missing[c]) for part in missing[c]}
         parts = sorted(forced) if forced else usual
         # Each image that finds room counts by the room there is: the gain in squared distance
@@ -319,11 +323,9 @@ def place_groups(
     return placed[groups]
 
 
-def _list_contents(classes: Places, groups: Places) -> list[list[tuple[int, int]]]:
-    """Return the classes of each group, with their numbers of images."""
+def _list_contents(classes: Places, groups: Places) -> tuple[list[int], list[int], list[int]]:
+    """Return where each group ends, from 0, in a list of classes, and images of each of these."""
     n_classes = int(classes.max(initial=0)) + 1
     pairs, counts = np.unique(groups * n_classes + classes, return_counts=True)
-    contents: list[list[tuple[int, int]]] = [[] for _ in range(int(groups.max(initial=-1)) + 1)]
-    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        contents[pair // n_classes].append((pair % n_classes, count))
-    return contents
+    ends = np.append(0, np.cumsum(np.bincount(pairs // n_classes)))
+    return ends.tolist(), (pairs % n_classes).tolist(), counts.tolist()

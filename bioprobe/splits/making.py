@@ -308,9 +308,11 @@ def find_leaks(
 
 
 def _find_leak(kind: str, parts: npt.NDArray[np.object_], groups: npt.NDArray[np.object_]) -> Leak:
+    import pandas as pd
+
     inside = (parts != "") & (groups != "")
     here = parts[inside]
-    _, numbers = np.unique(groups[inside].astype(str), return_inverse=True)
+    numbers = pd.factorize(groups[inside])[0]
     seen = np.zeros((int(numbers.max(initial=-1)) + 1, len(PARTS)), dtype=bool)
     for place, part in enumerate(PARTS):
         seen[numbers[here == part], place] = True

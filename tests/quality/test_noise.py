@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bioprobe.encoders.encoder import Encoder, normalise_rows
-from bioprobe.errors import PromptError, SelectionError
+from bioprobe.errors import NoTextTowerError, PromptError, SelectionError
 from bioprobe.prompts import embed_means
 from bioprobe.quality.noise import (
     NoiseFilter,
@@ -87,6 +87,35 @@ def test_fifty_labels_replace_the_texts(make: Callable[..., EmbeddingStore]) -> 
     assert found.quality is not None
     assert found.quality.f1_fraction == 1
     assert found.kept.tolist() == [True] * 25 + [False] * 27
+
+
+def test_labels_do_without_texts_where_the_encoder_reads_none(
+    make: Callable[..., EmbeddingStore],
+) -> None:
+    def encode(texts: Sequence[str]) -> Vectors:
+        msg = f"no text tower reads {texts[0]}"
+        raise NoTextTowerError(msg)
+
+    labels = ["animal"] * 24 + [""] + ["not animal"] * 26 + [""]
+    store = make([5] * 25 + [6] * 27, hand=labels)
+    found = filter_noise(store, PROMPTS, encode, labels="hand")
+    assert found.kept.tolist() == filter_noise(store, PROMPTS, _encode, labels="hand").kept.tolist()
+    assert "no text tower reads x" in found.notes[0].text
+    assert set(found.to_frame()["reason"]) == {"", "label"}
+    few = make([5] * 25 + [6] * 27, "few", hand=["1"] * 4 + [""] * 40 + ["0"] * 8)
+    with pytest.raises(NoTextTowerError):
+        filter_noise(few, PROMPTS, encode, labels="hand")
+
+
+def test_images_are_asked_some_at_a_time(
+    make: Callable[..., EmbeddingStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make([3, 1, 0, 3, 2, 3], family=["Coralidae", "", "", "", "", "Coralidae"])
+    found = filter_noise(store, PROMPTS, _encode)
+    monkeypatch.setattr("bioprobe.store.view._IMAGES_AT_ONCE", 4)
+    again = filter_noise(store, PROMPTS, _encode)
+    np.testing.assert_allclose(again.scores, found.scores, atol=1e-5)
+    assert again.reasons.tolist() == found.reasons.tolist()
 
 
 @pytest.mark.parametrize(
