@@ -14,7 +14,6 @@ from bioprobe.options import (
     Precision,
     RankColumns,
     With,
-    list_given,
     question,
 )
 from bioprobe.progress import Progress
@@ -221,6 +220,7 @@ def quantise(
     from bioprobe.embedding.quantising import quantise_model
     from bioprobe.encoders import load_encoder
     from bioprobe.face.pictures import count_outcomes
+    from bioprobe.options import list_given
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.taxonomy import Rank
 
