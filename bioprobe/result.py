@@ -122,6 +122,12 @@ class Result:
         return f"<ul>{said}</ul>{frame.head(_SHOWN).to_html(index=False)}{rest}"
 
 
+def read_fields(found: Result) -> dict[str, Any]:
+    """Return the fields of a result by name, to make one of its face of them."""
+    fields: Any = dataclasses.fields(found)  # type: ignore[arg-type]
+    return {field.name: getattr(found, field.name) for field in fields}
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Table(Result):
     """An answer that is a table and no more.

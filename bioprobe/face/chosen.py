@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from bioprobe.images.regions import REGION, Region
-from bioprobe.result import Result
 from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
@@ -177,9 +176,3 @@ class Paged:
 
     def _write(self, path: Path) -> int:
         raise NotImplementedError
-
-
-def read_fields(found: Result) -> dict[str, Any]:
-    """Return the fields of a result by name, to make one of its face of them."""
-    fields: Any = dataclasses.fields(found)  # type: ignore[arg-type]
-    return {field.name: getattr(found, field.name) for field in fields}

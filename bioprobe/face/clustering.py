@@ -21,7 +21,7 @@ from bioprobe.options import (
     split_names,
 )
 from bioprobe.progress import Progress, Step, tell_nobody
-from bioprobe.result import WARNING, Note, Table
+from bioprobe.result import WARNING, Note, Table, read_fields
 
 if TYPE_CHECKING:
     from bioprobe.face.grouped_pages import Clusters, Order
@@ -209,7 +209,6 @@ class Groups(Opened):
         from bioprobe.clustering.clusters import cluster_images, find_units
         from bioprobe.clustering.methods import Wish
         from bioprobe.clustering.naming import propose_names
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Clusters
         from bioprobe.images.image_table import read_level
         from bioprobe.store.computed import check_name
@@ -326,7 +325,6 @@ class Groups(Opened):
             If there is no such column.
         """
         from bioprobe.clustering.clusters import assign_later, read_clusters
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Clusters
         from bioprobe.store.view import View
 
@@ -389,7 +387,6 @@ class Groups(Opened):
         from bioprobe.clustering.agreement import measure_line, measure_nearest
         from bioprobe.clustering.clusters import find_units
         from bioprobe.clustering.order import order_images
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Order
         from bioprobe.images.image_table import read_level
         from bioprobe.store.computed import check_name

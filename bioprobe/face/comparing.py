@@ -17,7 +17,7 @@ from bioprobe.options import (
     SeedOption,
     question,
 )
-from bioprobe.result import WARNING, Note, Result
+from bioprobe.result import WARNING, Note, Result, read_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,7 +162,6 @@ def compare(
     [['2.jpg', 'Lynx lynx', 'Felis catus']]
     """
     from bioprobe.agreement import Comparing, compare_sides
-    from bioprobe.face.chosen import read_fields
     from bioprobe.face.compared_pages import Comparison
     from bioprobe.taxonomy import Rank
     from bioprobe.taxonomy.lists import read_taxa

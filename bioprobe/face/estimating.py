@@ -23,7 +23,7 @@ from bioprobe.options import (
     Without,
     question,
 )
-from bioprobe.result import WARNING, Note, Result, Table
+from bioprobe.result import WARNING, Note, Result, Table, read_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -249,7 +249,6 @@ class Infers(Asks, Learns):
         import numpy as np
 
         from bioprobe.counting.estimates import Collection, Estimating, estimate_groups
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.compared_pages import Estimates
 
         view = self._view

@@ -43,6 +43,7 @@ from bioprobe.options import (
     question,
     split_names,
 )
+from bioprobe.result import read_fields
 
 if TYPE_CHECKING:
     from bioprobe import evaluation
@@ -267,7 +268,6 @@ class Evaluates(Learns, Splits):
         """
         from bioprobe.evaluation import Pictured, evaluate, measure_without, write_evaluation
         from bioprobe.evaluation.other_store import compare_with
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.evaluation import Evaluation
         from bioprobe.task.prior import read_prior
         from bioprobe.task.sequences import Pooling
@@ -346,7 +346,6 @@ class Evaluates(Learns, Splits):
             If there is none.
         """
         from bioprobe.evaluation.keeping import read_evaluation
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.evaluation import Evaluation
         from bioprobe.report import find_newest
 

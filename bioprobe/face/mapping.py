@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from bioprobe.errors import BioprobeError, MisuseError, StoreError, UnreadableError
 from bioprobe.face.opened import Opened
 from bioprobe.options import Option, SeedOption, question
-from bioprobe.result import WARNING, Note, Table
+from bioprobe.result import WARNING, Note, Table, read_fields
 
 if TYPE_CHECKING:
     from bioprobe.face.grouped_pages import Map
@@ -102,7 +102,6 @@ class Maps(Opened):
         --------
         >>> store.map().to_frame()[["file_name", "x", "y"]]  # doctest: +SKIP
         """
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Map
         from bioprobe.mapping.result import (
             NEIGHBORS,
@@ -167,7 +166,6 @@ class Maps(Opened):
         StoreError
             If there is no such map, or its file is damaged.
         """
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.grouped_pages import Map
         from bioprobe.mapping.result import open_map
 

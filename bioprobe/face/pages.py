@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from bioprobe.face.chosen import Paged, Pictures, read_fields
-from bioprobe.result import Result
+from bioprobe.face.chosen import Paged, Pictures
+from bioprobe.result import Result, read_fields
 from bioprobe.task import decisions, pooling, predictions, sequences
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from bioprobe.errors import MisuseError, SelectionError, TaxonomyError
 from bioprobe.face.clustering import GroupColumns
 from bioprobe.face.opened import Opened
 from bioprobe.options import RANK_NAMES, Option, SeedOption, list_given, question, split_names
-from bioprobe.result import WARNING, Note, Notes, Result, Table
+from bioprobe.result import WARNING, Note, Notes, Result, Table, read_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -486,7 +486,6 @@ def _group(
     from bioprobe.clustering.clusters import cluster_images, find_mean, find_units
     from bioprobe.clustering.methods import Wish
     from bioprobe.clustering.unknown import LEAST_IMAGES, name_groups
-    from bioprobe.face.chosen import read_fields
     from bioprobe.face.grouped_pages import Clusters
 
     units, _ = find_units(view, group or None)

@@ -23,7 +23,7 @@ from bioprobe.options import (
     question,
     split_names,
 )
-from bioprobe.result import WARNING, Note
+from bioprobe.result import WARNING, Note, read_fields
 
 if TYPE_CHECKING:
     from bioprobe.face.quality_pages import Duplicates, Flaws, NoiseFilter, Overlap, Repeats
@@ -273,7 +273,6 @@ class Sifts(Opened):
                 {"blurred": blurred, "dark": dark, "odd size": odd_size},
                 {"blurred": blurred_below, "dark": dark_below},
             )
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.quality_pages import NoiseFilter
         from bioprobe.images.image_table import read_level
         from bioprobe.quality.noise import (
@@ -310,7 +309,6 @@ class Sifts(Opened):
         confirm: str | Sequence[str] | None,
         deny: str | Sequence[str] | None,
     ) -> Repeats:
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.quality_pages import Repeats
         from bioprobe.quality.repeats import find_repeats
 
@@ -323,7 +321,6 @@ class Sifts(Opened):
         return Repeats(**read_fields(found)).say(said)
 
     def _filter_flaws(self, asked: dict[str, bool], below: dict[str, float | None]) -> Flaws:
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.quality_pages import Flaws
         from bioprobe.quality.flaws import find_flaws
 
@@ -404,7 +401,6 @@ class Sifts(Opened):
         """
         if against is not None:
             return self._find_overlap(Path(against), threshold, confirm=confirm)
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.quality_pages import Duplicates
         from bioprobe.quality import find_duplicates
         from bioprobe.store.selections import DUPLICATES_MASK
@@ -435,7 +431,6 @@ class Sifts(Opened):
         return Duplicates(**read_fields(found)).say((*self._notes, *said))
 
     def _find_overlap(self, against: Path, threshold: float | None, *, confirm: bool) -> Overlap:
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.quality_pages import Overlap
         from bioprobe.interchange.others import open_others
         from bioprobe.quality import find_overlap
@@ -444,7 +439,7 @@ class Sifts(Opened):
         others = open_others(against, self._view)
         found = find_overlap(self._view, others, threshold=threshold, confirm=confirm)
         found.write(self._view.store)
-        said = describe_overlap(found, self._view.images.name_row)
+        said = _describe_overlap(found, self._view.images.name_row)
         if not self._view.origin:
             said.append(f"kept as a mask of the others; use it with: --mask {AGAINST_MASK}")
         return Overlap(**read_fields(found)).say((*self._notes, *said))
@@ -617,7 +612,7 @@ def _describe_closest(
     return said
 
 
-def describe_overlap(found: against.Overlap, name: Callable[[int], str]) -> list[Note | str]:
+def _describe_overlap(found: against.Overlap, name: Callable[[int], str]) -> list[Note | str]:
     """Say how many images are in another collection too, by what, and what is nearly."""
     others, is_copy = found.others, found.is_copy
     kinds = found.to_frame()["kind"].value_counts().to_dict()

@@ -20,7 +20,7 @@ from bioprobe.options import (
     question,
     split_names,
 )
-from bioprobe.result import WARNING, Note
+from bioprobe.result import WARNING, Note, read_fields
 
 if TYPE_CHECKING:
     from bioprobe.face.compared_pages import Robustness
@@ -122,7 +122,6 @@ class Tries(Asks, Learns):
         >>> store.robustness("family").write_page("robustness.html")  # doctest: +SKIP
         """
         from bioprobe.embedding import load_encoder_for
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.compared_pages import Robustness
         from bioprobe.robustness.alterations import choose_alterations
         from bioprobe.robustness.trial import try_alterations

@@ -19,7 +19,7 @@ from bioprobe.options import (
     list_given,
     question,
 )
-from bioprobe.result import FACT, WARNING, Note
+from bioprobe.result import FACT, WARNING, Note, read_fields
 
 if TYPE_CHECKING:
     from bioprobe import index
@@ -251,7 +251,6 @@ class Seeks(Opened):
         >>> store.search(text="a spotted cat on snow", k=10)  # doctest: +SKIP
         >>> store.search(text=["a cat::2", "snow"], over_background=2)  # doctest: +SKIP
         """
-        from bioprobe.face.chosen import read_fields
         from bioprobe.face.found_pages import Neighbors
         from bioprobe.index import Background, Enough, Terms, compose_question, search
 

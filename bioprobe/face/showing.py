@@ -157,7 +157,10 @@ class Shows(Opened):
             One row an image: ``row``, ``file_name``, and what is known of it. Where its files lie
             on this machine is not among that.
         """
-        rows = self.rows[self.rows > after][:n]
+        import numpy as np
+
+        # Whatever order they are asked in, so that no page leaves one out.
+        rows = np.sort(self.rows[self.rows > after], kind="stable")[:n]
         frame = self.describe_rows(rows.tolist())
         return Table(frame)
 

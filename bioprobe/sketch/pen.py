@@ -249,8 +249,8 @@ def _along(points: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(points) == 2:
         return np.linspace(points[0], points[1], _STEPS)
     padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
-    curve = _bend(*(padded[i : len(padded) - 3 + i] for i in range(4)), _STEPS)
-    return np.concatenate([curve, points[-1:]])
+    a, b, c, d = (padded[i : len(padded) - 3 + i] for i in range(4))
+    return np.concatenate([_bend(a, b, c, d, _STEPS), points[-1:]])
 
 
 def _bend(

@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from bioprobe.task.also import Also
 
 
-# Bounds the memory of the scores: 16 million of them are 64 MB.
-_SCORES_AT_ONCE = 16_000_000
-
-
 #: How it is said that a list of what may occur changed an answer.
 LEFT_OUT = "the list leaves out"
 

@@ -58,7 +58,7 @@ def list_images(
     found = chosen.list_images(after=after, n=limit)
     frame = found.to_frame()
     last = int(frame["row"].iloc[-1]) if len(frame) else after
-    is_last = not len(frame) or last == int(chosen.rows[-1])
+    is_last = not len(frame) or last == int(chosen.rows.max())
     further = None if is_last else f"{store.generation}.{last}"
     return show_answer(found, n_images=len(chosen), next=further)
 
