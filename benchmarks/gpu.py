@@ -221,7 +221,7 @@ def compare_answers(sizes: Sizes, device: torch.device) -> list[Row]:
                 ),
                 f"kNN probe, {n:,} taught, {n_asked:,} questions": (
                     n_asked * vectors.size,
-                    lambda some=some: [neighbours.predict_proba(some)],
+                    lambda some=some: _ask_votes(neighbours.predict_proba(some)),
                 ),
                 f"zero-shot, {n:,} classes, {n_asked:,} images": (
                     n_asked * vectors.size,

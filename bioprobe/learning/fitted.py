@@ -218,10 +218,10 @@ class FittedProbe:
         view = View.of(asked).beside(self.block).reading(self.estimator.reads)
         self.check_encoder(view.manifest.encoder)
         weighed = self.weigh(view)
-        provenance = self._describe(str(view.folder), len(view), view.condition)
         top, scores = answer_in_chunks(view, partial(self._answer, k, weighed))
         answers = Predictions(
-            view.images, view.rows, self.classes, top, scores, provenance,
+            view.images, view.rows, self.classes, top, scores,
+            self._describe(str(view.folder), len(view), view.condition),
             view.find_taught(self.find_taught(view.images, view.rows)),
         )  # fmt: skip
         if self.block is not None:
