@@ -346,3 +346,23 @@ def test_a_meta_xml_is_known_in_utf_16_and_when_cut(tmp_path: Path) -> None:
     (folder / "meta.xml").write_text("<archive><core", "utf-8")
     with pytest.raises(SourceError, match=r"meta\.xml of .* cannot be read as XML"):
         find(folder)
+
+
+def test_packages_below_a_folder_are_named_and_a_bad_one_stops_nothing(tmp_path: Path) -> None:
+    draw(tmp_path, "A/p/a.jpg", "B/p/b.jpg")
+    row = "1,D0,i0,a.jpg,gs://b/p/a.jpg,0,A,t,Aves,,,,,Bird,"
+    write(tmp_path / "A", images__csv=f"{_WI}{row}\n")
+    write(tmp_path / "B", datapackage__json="{")
+    listing = find(tmp_path)
+    assert get(listing, "path") == ["A/p/a.jpg", "B/p/b.jpg"]
+    assert f"1 folders below {tmp_path} are packages" in say(listing)
+    assert f"{tmp_path / 'A'} (wildlife-insights)" in say(listing)
+
+
+def test_a_table_in_a_zip_that_was_read_was_not_left_out(tmp_path: Path) -> None:
+    draw(tmp_path / "z", "p/a.jpg")
+    write(tmp_path / "z", t__csv="file,species\np/a.jpg,Alces alces\n", n__txt="notes")
+    listing = find(pack(tmp_path / "z", tmp_path / "z.zip"))
+    assert get(listing, "species") == ["Alces alces"]
+    assert "1 .txt" in say(listing)
+    assert ".csv" not in say(listing)
