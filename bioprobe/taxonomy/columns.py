@@ -97,7 +97,9 @@ _SEVERAL = 3
 #: Free columns that are read out of labels.
 SIDE_COLUMNS = (LABEL, QUALIFIER, SUBSPECIES, CONTENT)
 # Headers, as spell_column writes them, of what a picture holds, and of flags that it is blank.
-_OF_CONTENT = ("content", "observationtype")
+_OF_CONTENT = ("content", "observationtype", "category")
+# Any label, such as LILA's of a picture before it was made one of taxa.
+_LABELS = (LABEL, "originallabel")
 _BLANK_FLAGS = ("isblank", "isempty", "blank", "empty")
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
 
@@ -384,7 +386,7 @@ def _read_content_column(values: pd.Series[Any], spelling: str) -> list[str]:
     if spelling in _BLANK_FLAGS:
         flags = [_FLAGS.get(cell.casefold()) for cell in _clean(values)]
         return [Content.BLANK.value if flag and None not in flags else "" for flag in flags]
-    if spelling == LABEL or (spelling in _OF_CONTENT and _is_content(_clean(values))):
+    if spelling in _LABELS or (spelling in _OF_CONTENT and _is_content(_clean(values))):
         return _read_contents(_clean(values))
     return []
 
@@ -675,8 +677,11 @@ def _lower(epithets: str) -> str:
 
 def _write_usually(name: str, rank: Rank) -> str:
     """Return a name above species in the usual capitals, if it has the form of one."""
-    if not name or rank is Rank.SPECIES or not (name.islower() or name.isupper()):
+    if not name or rank is Rank.SPECIES:
         return name
+    if not (name.islower() or name.isupper()):
+        parsed = read_name(name) if " " in name else None
+        return parsed.certain if parsed and parsed.is_uninomial and parsed.has_author else name
     parsed = read_name(name)
     is_name = len(name) > 3 and judge_name(name) is Kind.SCIENTIFIC
     return parsed.certain if parsed and parsed.is_uninomial and is_name else name

@@ -231,6 +231,17 @@ def test_beside_the_words_of_camera_traps_no_plant_is_an_animal() -> None:
     assert labels["content"].tolist() == ["", "animal", "blank"]
 
 
+def test_a_family_loses_its_author_too() -> None:
+    assert _read(family="Felidae Fischer, 1817", genus="Panthera Oken, 1816") == {
+        "family": "Felidae", "genus": "Panthera"
+    }  # fmt: skip
+
+
+def test_the_words_of_a_first_label_say_what_a_picture_holds() -> None:
+    columns = {"original_label": ["empty", "lion"], "species": ["", "Panthera leo"]}
+    assert read_labels(pd.DataFrame(columns))["content"].tolist() == ["blank", "animal"]
+
+
 def test_headers_in_other_languages_are_of_ranks() -> None:
     for headers in (("Gattung", "Art"), ("genre", "esp\u00e8ce"), ("G\u00e9nero", "Especie")):
         said = _read(**dict(zip(headers, ("Panthera", "leo"), strict=True)))
