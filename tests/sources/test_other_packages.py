@@ -366,3 +366,38 @@ def test_a_table_in_a_zip_that_was_read_was_not_left_out(tmp_path: Path) -> None
     assert get(listing, "species") == ["Alces alces"]
     assert "1 .txt" in say(listing)
     assert ".csv" not in say(listing)
+
+
+def test_lines_that_end_early_and_media_in_one_cell_are_read(tmp_path: Path) -> None:
+    draw(tmp_path, "p/a.jpg", "p/b.jpg")
+    terms = f"{_DWC}scientificName {_DWC}associatedMedia {_DWC}order"
+    write(
+        tmp_path,
+        meta__xml=_meta(_table("core", f"{_DWC}Occurrence", "o.txt", terms)),
+        o__txt="id\tn\ta\to\n1\tAlces alces\tp/a.jpg; p/b.jpg\n2\tLynx lynx\thttps://e.org/1|https://e.org/2\tCarnivora\n",
+    )
+    listing = find(tmp_path)
+    assert get(listing, "path") == ["p/a.jpg", "p/b.jpg", "1", "2"]
+    assert get(listing, "order") == ["", "", "Carnivora", "Carnivora"]
+
+
+def test_media_whose_format_is_an_ending_are_pictures(tmp_path: Path) -> None:
+    draw(tmp_path, "p/a.jpg")
+    media = _table("extension", "http://rs.gbif.org/terms/1.0/Multimedia", "m.txt",
+                   f"{_DC}identifier {_DC}format")  # fmt: skip
+    core = _table("core", f"{_DWC}Occurrence", "o.txt", f"{_DWC}scientificName")
+    write(tmp_path, meta__xml=_meta(core, media), o__txt="id\tn\n1\tAlces alces\n",
+          m__txt="id\tf\tk\n1\tp/a.jpg\tJPEG\n1\tp/b.mp4\tmp4\n")  # fmt: skip
+    assert get(find(tmp_path), "path") == ["p/a.jpg"]
+
+
+def test_a_quote_of_an_archive_that_is_not_closed_is_named_by_its_line(tmp_path: Path) -> None:
+    how = 'fieldsTerminatedBy="\\t" fieldsEnclosedBy="&quot;" ignoreHeaderLines="1"'
+    terms = f"{_DWC}scientificName {_DWC}associatedMedia"
+    write(
+        tmp_path,
+        meta__xml=_meta(_table("core", f"{_DWC}Occurrence", "o.txt", terms, how=how)),
+        o__txt='id\tn\ta\n1\tAlces alces\tp/a.jpg\n2\t"Lynx lynx\tp/b.jpg\n',
+    )
+    with pytest.raises(SourceError, match="has a quote in line 3 that is not closed"):
+        find(tmp_path)
