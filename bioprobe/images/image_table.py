@@ -26,6 +26,7 @@ from bioprobe.options import KEEP, LEAVE_OUT
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
+    LABEL,
     LABEL_COLUMNS,
     LABELS_FROM,
     fill_holes,
@@ -640,7 +641,7 @@ class Placeholders:
 
 
 def find_placeholders(frame: pd.DataFrame, values: Collection[str] = PLACEHOLDERS) -> Placeholders:
-    """Find the labels of an image table that look like none.
+    """Find the labels of an image table that look like none: names of taxa, and ``label``.
 
     A species that such a word completed, ``Felis ?``, is one, and so is one that it begins.
 
@@ -651,13 +652,18 @@ def find_placeholders(frame: pd.DataFrame, values: Collection[str] = PLACEHOLDER
     values : collection of str
         What is looked for, whatever its case and form.
     """
+    import pandas as pd
+
     keys = {unify(value).casefold() for value in values} - {""}
     emptied = frame.copy(deep=False)
     words: list[npt.NDArray[np.object_]] = []
-    for column in LABEL_COLUMNS if keys else ():
+    names = [*LABEL_COLUMNS, *([LABEL] if LABEL in frame else [])]
+    for column in names if keys else ():
         words.append(_find_words(frame, column, keys))
         if (hit := words[-1] != "").any():
-            emptied[column] = np.where(hit, "", frame[column].to_numpy(dtype=object))
+            nothing = "" if column in LABEL_COLUMNS else None
+            values = np.where(hit, nothing, frame[column].to_numpy(dtype=object))
+            emptied[column] = settle(pd.Series(values, index=frame.index, dtype=object))
     rows = np.any([one != "" for one in words], axis=0) if words else np.zeros(len(frame), bool)
     # A row counts once for each word, in however many of its labels that is.
     counts = collections.Counter(

@@ -209,8 +209,14 @@ class _CamtrapDp:
     ) -> None:
         """Join observations of events to the media that have none of their own."""
         deployments = get_column(self._observations, "deploymentID")
-        names = get_column(self._observations, "eventID")
+        names = self._read_events(self._observations)
         of_event: dict[tuple[str, str], list[int]] = {}
+        # Media of older packages say their event themselves.
+        said = zip(get_column(self._media, "deploymentID"), self._read_events(self._media),
+                   strict=True)  # fmt: skip
+        for picture, key in enumerate(said):
+            if key[1]:
+                of_event.setdefault(key, []).append(picture)
         for picture, rows in observed.items():
             for row in rows:
                 of_event.setdefault((deployments[row], names[row]), []).append(picture)
@@ -242,6 +248,11 @@ class _CamtrapDp:
             "{} observations of events have no media by deployment and time, and are no row",
             unknown,
         )
+
+    @staticmethod
+    def _read_events(frame: pd.DataFrame) -> list[str]:
+        pairs = zip(get_column(frame, "eventID"), get_column(frame, "sequenceID"), strict=True)
+        return [event or sequence for event, sequence in pairs]
 
     def _find_makers(self, observed: np.ndarray[Any, Any]) -> list[str]:
         methods = self._pick_observed(observed, "classificationMethod")

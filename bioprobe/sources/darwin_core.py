@@ -23,7 +23,9 @@ from xml.parsers import expat
 
 from bioprobe.errors import SourceError
 from bioprobe.images.addresses import is_address
+from bioprobe.images.location import write_name
 from bioprobe.result import WARNING, Note
+from bioprobe.sources.files import absolute
 from bioprobe.sources.formats import Format
 from bioprobe.sources.package_pictures import ENTRY, FILE, make_part
 from bioprobe.sources.package_tables import (
@@ -34,6 +36,8 @@ from bioprobe.sources.package_tables import (
     write_snake,
 )
 from bioprobe.sources.packages import Package
+from bioprobe.sources.tables import split_paths
+from bioprobe.sources.walking import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +56,6 @@ _OCCURRENCE = "occurrence"
 _MEDIA_TYPES = ("multimedia", "image")
 #: Where media say their file: the file itself first, then the page or place that names it.
 _FILE_TERMS = ("accessURI", "identifier", "goodQualityAccessURI", "references")
-_SEVERAL = re.compile(r"\s*\|\s*")
 _ESCAPES = re.compile(r"\\[tnrfv\\'\"0]")
 _STILL = ("", "stillimage", "image")
 # Terms of an occurrence that have another name here.
@@ -270,13 +273,17 @@ def _read_dialect(element: ET.Element, what: str) -> Dialect:
     delimiter = _unescape(element.get("fieldsTerminatedBy", ","))
     quote = _unescape(element.get("fieldsEnclosedBy", '"'))
     n_skipped = _read_index(element.get("ignoreHeaderLines"), what) or 0
+    indexes = [
+        one.get("index") for kind in ("id", "coreid", "field") for one in _find_all(element, kind)
+    ]
+    places = [at for one in indexes if (at := _read_index(one, what)) is not None]
     for name, value in (("fieldsTerminatedBy", delimiter), ("fieldsEnclosedBy", quote)):
         if len(value) > 1 or (not value and name == "fieldsTerminatedBy") or value in {"\n", "\r"}:
             msg = f"{what} has {name} {value!r}, expected one character"
             raise SourceError(msg)
     return Dialect(
         delimiter, quote, encoding=element.get("encoding") or "utf-8", n_skipped=n_skipped,
-        has_header=False,
+        has_header=False, width=1 + max(places, default=-1),
     )  # fmt: skip
 
 
@@ -327,8 +334,9 @@ class _Archive:
             self._notes.append(Note(f"{text.format(self._package.path)}, and are taken once"))
         named = {(name, row) for name, row, _, _ in pairs}
         associated = get_column(self._rows, "associatedMedia")
+        base = write_name(absolute(options.root or self._package.folder))
         for row, cell in enumerate(associated):
-            for name in filter(None, _SEVERAL.split(cell)):
+            for name in _split_media(cell, base):
                 if (name, row) not in named:
                     named.add((name, row))
                     pairs.append((name, row, {}, f"associatedMedia of row {row + 1}"))
@@ -379,7 +387,8 @@ class _Archive:
         }
         for at, (name, row) in enumerate(zip(names, rows, strict=True)):
             kind = re.split("[/#:]", kinds[at])[-1]
-            is_still = kind in _STILL and (not formats[at] or formats[at].startswith("image"))
+            is_image = formats[at].startswith("image") or f".{formats[at]}" in IMAGE_SUFFIXES
+            is_still = kind in _STILL and (not formats[at] or is_image)
             if not is_still and not formats[at].startswith("image/"):
                 others.append(f"{name} ({kinds[at] or formats[at]})")
                 continue
@@ -460,6 +469,12 @@ class _Archive:
             f"{genus} {epithets[row]}" if genus and epithets[row] else genus
             for genus, row in zip(genera, rows, strict=True)
         ]
+
+
+def _split_media(cell: str, base: str) -> list[str]:
+    """Return what a cell names: by the bar of the standard, and by what people write for it."""
+    parts = [part.strip() for part in cell.split("|")]
+    return [name for part in parts if part for name in split_paths(part, base)]
 
 
 DARWIN_CORE_ARCHIVE = Format(

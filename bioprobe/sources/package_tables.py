@@ -55,6 +55,9 @@ class Dialect:
         Whether the last of these names the columns.
     missing : tuple of str
         Cells that say nothing.
+    width : int
+        Cells of a line at least, where no header says so: the first lines may be shorter, as
+        programs leave out what is empty at the end.
     """
 
     delimiter: str = ","
@@ -65,6 +68,7 @@ class Dialect:
     n_skipped: int = 1
     has_header: bool = True
     missing: tuple[str, ...] = ()
+    width: int = 0
 
 
 def read_text_table(
@@ -174,14 +178,9 @@ def _read_text(
     except pd.errors.EmptyDataError:
         frame = pd.DataFrame(dtype=object)
     except pd.errors.ParserError as error:
-        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-        if found is None:
-            raise
-        msg = (
-            f"{what} line {found[2]} has {found[3]} cells, expected {found[1]} as the lines "
-            "before; put quotes around a cell that holds the separator"
-        )
-        raise SourceError(msg) from error
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        frame = _parse_wider(source, dialect, encoding, what, error)
     if not dialect.has_header and columns:
         frame = frame.rename(columns=dict(zip(map(str, range(len(columns))), columns, strict=True)))
     frame = frame.fillna("")
@@ -190,7 +189,30 @@ def _read_text(
     return frame
 
 
-def _parse(source: Path | io.BytesIO, dialect: Dialect, encoding: str) -> pd.DataFrame:
+def _parse_wider(
+    source: Path | io.BytesIO, dialect: Dialect, encoding: str, what: str, error: Exception
+) -> pd.DataFrame:
+    """Read a table whose first line is shorter than others, as wide as it is said to be."""
+    found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+    if found is not None and int(found[3]) <= dialect.width and not dialect.has_header:
+        return _parse(source, dialect, encoding, dialect.width)
+    if open_quote := re.search(r"EOF inside string starting at row (\d+)", str(error)):
+        # Rows are counted from 0, with those that were skipped.
+        line = int(open_quote[1]) + 1
+        msg = f"{what} has a quote in line {line} that is not closed; close it, or double it"
+        raise SourceError(msg) from error
+    if found is None:
+        raise error
+    msg = (
+        f"{what} line {found[2]} has {found[3]} cells, expected {found[1]} as the lines "
+        "before; put quotes around a cell that holds the separator"
+    )
+    raise SourceError(msg) from error
+
+
+def _parse(
+    source: Path | io.BytesIO, dialect: Dialect, encoding: str, width: int = 0
+) -> pd.DataFrame:
     import pandas as pd
 
     with warnings.catch_warnings():
@@ -205,6 +227,7 @@ def _parse(source: Path | io.BytesIO, dialect: Dialect, encoding: str) -> pd.Dat
                 escapechar=dialect.escape or None,
                 encoding=encoding,
                 header=0 if dialect.has_header else None,
+                names=range(width) if width else None,
                 skiprows=max(dialect.n_skipped - dialect.has_header, 0),
                 dtype=str,
                 keep_default_na=False,

@@ -97,7 +97,9 @@ _SEVERAL = 3
 #: Free columns that are read out of labels.
 SIDE_COLUMNS = (LABEL, QUALIFIER, SUBSPECIES, CONTENT)
 # Headers, as spell_column writes them, of what a picture holds, and of flags that it is blank.
-_OF_CONTENT = ("content", "observationtype")
+_OF_CONTENT = ("content", "observationtype", "category")
+# Any label, such as LILA's of a picture before it was made one of taxa.
+_LABELS = (LABEL, "originallabel")
 _BLANK_FLAGS = ("isblank", "isempty", "blank", "empty")
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
 
@@ -242,11 +244,7 @@ def read_labels(
         contents = _take_contents(labels, frame, columns)
     else:
         contents = [""] * len(frame)
-    # A binomial says the genus that its own column does not.
-    labels[Rank.GENUS] = [
-        "" if " " in species and genus.casefold() in PLACEHOLDERS else genus
-        for genus, species in zip(labels[Rank.GENUS], labels[Rank.SPECIES], strict=True)
-    ]
+    _leave_genera(labels)
     of_species = spell_column(columns.get(Rank.SPECIES, ""))
     if meant:
         is_told = of_species in _FULL_NAMES
@@ -257,7 +255,7 @@ def read_labels(
     ranks = _read_ranks(frame) if of_species in _FULL_NAMES else [""] * len(frame)
     read = _Reading(
         labels, meant=meant, by_ending=by_ending, is_epithet=is_epithet,
-        of_any_rank=of_species in _FULL_NAMES and Rank.SPECIES not in (given or {}),
+        of_any_rank=apart and of_species in _FULL_NAMES and Rank.SPECIES not in (given or {}),
     )  # fmt: skip
     triples = list(zip(labels[Rank.GENUS], labels[Rank.SPECIES], ranks, strict=True))
     found = {triple: read.place(*triple) for triple in dict.fromkeys(triples)}
@@ -270,13 +268,11 @@ def read_labels(
         ]
     if apart:
         _take_domestic(labels[Rank.SPECIES], frame)
-    labels[LABEL] = [
-        "" if one.label and one.label in above else one.label
-        for one, *above in zip(placed, *(labels[rank] for rank in RANKS), strict=True)
-    ]
+    labels[LABEL] = _find_labels(placed, labels)
     if not apart:
-        pairs = zip(labels[Rank.SPECIES], labels[LABEL], strict=True)
-        labels[Rank.SPECIES] = [species or label for species, label in pairs]
+        # A list leaves out what is at none of the ranks.
+        said = zip(labels[Rank.SPECIES], labels[LABEL], ranks, strict=True)
+        labels[Rank.SPECIES] = [name or ("" if rank else label) for name, label, rank in said]
     labels[QUALIFIER] = [one.qualifier for one in placed]
     if apart:
         _take_people(labels, contents)
@@ -295,6 +291,26 @@ def read_labels(
     # From lists pandas takes eight times as long.
     arrays = {name: np.array(labels[name], dtype=object) for name in kept}
     return pd.DataFrame(arrays, index=frame.index, columns=kept, dtype=object)
+
+
+def _leave_genera(labels: dict[str, list[str]]) -> None:
+    """Empty words for nothing in the column of genera, where a binomial says the genus."""
+    genera = labels[Rank.GENUS]
+    nothing = {genus for genus in set(genera) if genus.casefold() in PLACEHOLDERS}
+    if nothing:
+        pairs = zip(genera, labels[Rank.SPECIES], strict=True)
+        labels[Rank.GENUS] = [
+            "" if " " in one and genus in nothing else genus for genus, one in pairs
+        ]
+
+
+def _find_labels(placed: Sequence[_Placed], labels: Mapping[str, list[str]]) -> list[str]:
+    """Return what names no taxon, or is of no known rank, and stands at none of the row."""
+    found = [one.label for one in placed]
+    for row, label in enumerate(found):
+        if label and any(labels[rank][row] == label for rank in RANKS):
+            found[row] = ""
+    return found
 
 
 def _lower_epithets(
@@ -379,7 +395,7 @@ def _read_content_column(values: pd.Series[Any], spelling: str) -> list[str]:
     if spelling in _BLANK_FLAGS:
         flags = [_FLAGS.get(cell.casefold()) for cell in _clean(values)]
         return [Content.BLANK.value if flag and None not in flags else "" for flag in flags]
-    if spelling == LABEL or (spelling in _OF_CONTENT and _is_content(_clean(values))):
+    if spelling in _LABELS or (spelling in _OF_CONTENT and _is_content(_clean(values))):
         return _read_contents(_clean(values))
     return []
 
@@ -670,8 +686,11 @@ def _lower(epithets: str) -> str:
 
 def _write_usually(name: str, rank: Rank) -> str:
     """Return a name above species in the usual capitals, if it has the form of one."""
-    if not name or rank is Rank.SPECIES or not (name.islower() or name.isupper()):
+    if not name or rank is Rank.SPECIES:
         return name
+    if not (name.islower() or name.isupper()):
+        parsed = read_name(name) if " " in name else None
+        return parsed.certain if parsed and parsed.is_uninomial and parsed.has_author else name
     parsed = read_name(name)
     is_name = len(name) > 3 and judge_name(name) is Kind.SCIENTIFIC
     return parsed.certain if parsed and parsed.is_uninomial and is_name else name
@@ -709,7 +728,8 @@ def _tell_changes(placed: Sequence[_Placed], *, meant: bool, tell: Callable[[str
     if labels:
         shown = ", ".join(list(dict.fromkeys(labels))[:3])
         tell(
-            f"labels that name no species, kept in the column {LABEL} without ranks: "
+            f"labels that are no scientific names, or of no rank that is known, kept in the column "
+            f"{LABEL}: "
             f"{len(labels):,} ({shown}). Give a list that has common names: --names LIST, or "
             "later: bioprobe taxa resolve"
         )

@@ -214,3 +214,12 @@ def test_rows_are_found_by_the_paths_of_their_files() -> None:
     assert table.find_rows(["/a/b/c.jpg"]).tolist() == [0, 1, 2, 4]
     assert table.find_rows(["/z/c.jpg", "/a/b/d.jpg", "c.jpg"]).tolist() == [3, 5]
     assert table.find_rows([]).tolist() == []
+
+
+def test_a_label_that_is_no_taxon_may_be_none_too() -> None:
+    table = _build(path=list("abc"), label=["NA", "deer", None])
+    assert find_placeholders(table.frame).counts == {"NA": 1}
+    emptied = find_placeholders(table.frame, ["na"]).frame["label"]
+    assert emptied.fillna("").tolist() == ["", "deer", ""]
+    numbers = find_placeholders(_build(path=list("ab"), label=[-1, 3]).frame, ["-1"])  # type: ignore[arg-type]
+    assert numbers.frame["label"].astype(object).fillna("").tolist() == ["", 3]

@@ -219,3 +219,20 @@ def test_the_sample_says_what_its_readme_says(shared_dir: Path) -> None:
     assert rows["IMG_0003.JPG", ""] == "Alces alces"
     assert dict(zip(names, get(listing, "content"), strict=True))["IMG_0001.JPG"] == "blank"
     assert get(listing, "location")[:2] == ["ridge", "creek"]
+
+
+@pytest.mark.parametrize("name", ["eventID", "sequenceID"])
+def test_media_of_older_packages_say_their_event(tmp_path: Path, name: str) -> None:
+    draw(tmp_path, "p/a.jpg", "p/b.jpg")
+    write(
+        tmp_path,
+        datapackage__json=describe(*_TABLES, profile="…/camtrap-dp/0.6/camtrap-dp-profile.json"),
+        deployments__csv="deploymentID\nD1\n",
+        media__csv=f"mediaID,deploymentID,{name},filePath\nm0,D1,e1,p/a.jpg\nm1,D1,e2,p/b.jpg\n",
+        observations__csv=f"observationID,deploymentID,{name},observationType,scientificName\n"
+        "o0,D1,e2,animal,Alces alces\n",
+    )
+    listing = find(tmp_path)
+    assert dict(zip(get(listing, "path"), get(listing, "species"), strict=True)) == {
+        "p/a.jpg": "", "p/b.jpg": "Alces alces"
+    }  # fmt: skip

@@ -346,3 +346,58 @@ def test_a_meta_xml_is_known_in_utf_16_and_when_cut(tmp_path: Path) -> None:
     (folder / "meta.xml").write_text("<archive><core", "utf-8")
     with pytest.raises(SourceError, match=r"meta\.xml of .* cannot be read as XML"):
         find(folder)
+
+
+def test_packages_below_a_folder_are_named_and_a_bad_one_stops_nothing(tmp_path: Path) -> None:
+    draw(tmp_path, "A/p/a.jpg", "B/p/b.jpg")
+    row = "1,D0,i0,a.jpg,gs://b/p/a.jpg,0,A,t,Aves,,,,,Bird,"
+    write(tmp_path / "A", images__csv=f"{_WI}{row}\n")
+    write(tmp_path / "B", datapackage__json="{")
+    listing = find(tmp_path)
+    assert get(listing, "path") == ["A/p/a.jpg", "B/p/b.jpg"]
+    assert f"1 folders below {tmp_path} are packages" in say(listing)
+    assert f"{tmp_path / 'A'} (wildlife-insights)" in say(listing)
+
+
+def test_a_table_in_a_zip_that_was_read_was_not_left_out(tmp_path: Path) -> None:
+    draw(tmp_path / "z", "p/a.jpg")
+    write(tmp_path / "z", t__csv="file,species\np/a.jpg,Alces alces\n", n__txt="notes")
+    listing = find(pack(tmp_path / "z", tmp_path / "z.zip"))
+    assert get(listing, "species") == ["Alces alces"]
+    assert "1 .txt" in say(listing)
+    assert ".csv" not in say(listing)
+
+
+def test_lines_that_end_early_and_media_in_one_cell_are_read(tmp_path: Path) -> None:
+    draw(tmp_path, "p/a.jpg", "p/b.jpg")
+    terms = f"{_DWC}scientificName {_DWC}associatedMedia {_DWC}order"
+    write(
+        tmp_path,
+        meta__xml=_meta(_table("core", f"{_DWC}Occurrence", "o.txt", terms)),
+        o__txt="id\tn\ta\to\n1\tAlces alces\tp/a.jpg; p/b.jpg\n2\tLynx lynx\thttps://e.org/1|https://e.org/2\tCarnivora\n",
+    )
+    listing = find(tmp_path)
+    assert get(listing, "path") == ["p/a.jpg", "p/b.jpg", "1", "2"]
+    assert get(listing, "order") == ["", "", "Carnivora", "Carnivora"]
+
+
+def test_media_whose_format_is_an_ending_are_pictures(tmp_path: Path) -> None:
+    draw(tmp_path, "p/a.jpg")
+    media = _table("extension", "http://rs.gbif.org/terms/1.0/Multimedia", "m.txt",
+                   f"{_DC}identifier {_DC}format")  # fmt: skip
+    core = _table("core", f"{_DWC}Occurrence", "o.txt", f"{_DWC}scientificName")
+    write(tmp_path, meta__xml=_meta(core, media), o__txt="id\tn\n1\tAlces alces\n",
+          m__txt="id\tf\tk\n1\tp/a.jpg\tJPEG\n1\tp/b.mp4\tmp4\n")  # fmt: skip
+    assert get(find(tmp_path), "path") == ["p/a.jpg"]
+
+
+def test_a_quote_of_an_archive_that_is_not_closed_is_named_by_its_line(tmp_path: Path) -> None:
+    how = 'fieldsTerminatedBy="\\t" fieldsEnclosedBy="&quot;" ignoreHeaderLines="1"'
+    terms = f"{_DWC}scientificName {_DWC}associatedMedia"
+    write(
+        tmp_path,
+        meta__xml=_meta(_table("core", f"{_DWC}Occurrence", "o.txt", terms, how=how)),
+        o__txt='id\tn\ta\n1\tAlces alces\tp/a.jpg\n2\t"Lynx lynx\tp/b.jpg\n',
+    )
+    with pytest.raises(SourceError, match="has a quote in line 3 that is not closed"):
+        find(tmp_path)

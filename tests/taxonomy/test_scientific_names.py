@@ -155,10 +155,10 @@ def test_headers_are_read_in_any_spelling_in_lists(tmp_path: Path, header: str) 
 
 def test_a_list_is_read_by_the_columns_that_are_named(tmp_path: Path) -> None:
     path = tmp_path / "taxa.csv"
-    path.write_text("Art,Name\nPanthera leo,lion\n")
+    path.write_text("Kind,Name\nPanthera leo,lion\n")
     with pytest.raises(TaxonomyError, match="--rank-column"):
         read_taxonomy(path)
-    assert [t.name for t in read_taxonomy(path, {Rank.SPECIES: "Art"})] == ["Panthera leo"]
+    assert [t.name for t in read_taxonomy(path, {Rank.SPECIES: "Kind"})] == ["Panthera leo"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,14 @@ def test_two_names_of_two_genera_are_no_taxon() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["\uff30anthera \uff4ceo", "Panthera leo, juv", "Panthera leo.", "Panthera leo; adult", "Lion (Panthera leo)"]
+    "name",
+    [
+        "\uff30anthera \uff4ceo",
+        "Panthera leo, juv",
+        "Panthera leo.",
+        "Panthera leo; adult",
+        "Lion (Panthera leo)",
+    ],
 )
 def test_what_is_written_beside_a_name_is_no_part_of_it(name: str) -> None:
     assert _read(species=name) == {"genus": "Panthera", "species": "Panthera leo"}
@@ -222,3 +229,30 @@ def test_beside_the_words_of_camera_traps_no_plant_is_an_animal() -> None:
         )
     )
     assert labels["content"].tolist() == ["", "animal", "blank"]
+
+
+def test_a_family_loses_its_author_too() -> None:
+    assert _read(family="Felidae Fischer, 1817", genus="Panthera Oken, 1816") == {
+        "family": "Felidae", "genus": "Panthera"
+    }  # fmt: skip
+
+
+def test_the_words_of_a_first_label_say_what_a_picture_holds() -> None:
+    columns = {"original_label": ["empty", "lion"], "species": ["", "Panthera leo"]}
+    assert read_labels(pd.DataFrame(columns))["content"].tolist() == ["blank", "animal"]
+
+
+def test_headers_in_other_languages_are_of_ranks() -> None:
+    for headers in (("Gattung", "Art"), ("genre", "esp\u00e8ce"), ("G\u00e9nero", "Especie")):
+        said = _read(**dict(zip(headers, ("Panthera", "leo"), strict=True)))
+        assert said == {"genus": "Panthera", "species": "Panthera leo"}
+    assert _read(**{"Wissenschaftlicher Name": "Panthera Leo"})["species"] == "Panthera leo"
+    # As of class, so of Klasse: alone it may be any label.
+    assert _read(Klasse="3") == {}
+
+
+def test_a_domestic_form_in_three_columns_is_not_its_wild_species() -> None:
+    assert _read(genus="Canis", species="lupus", subspecies="familiaris")["species"] == (
+        "Canis lupus familiaris"
+    )
+    assert _read(genus="Canis", species="lupus", subspecies="signatus")["species"] == "Canis lupus"
