@@ -391,9 +391,15 @@ class ImageTable:
         ndarray of int64, shape (n,)
             ``rows[images.order(rows)]`` is sorted; rows that do not differ stay as they come.
         """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         keys = ["sha256", "path", "root", REGION]
-        frame = self.take(rows, keys).reset_index(drop=True).astype(str)
-        return frame.sort_values(keys, kind="stable").index.to_numpy(dtype=np.int64)
+        texts = pa.Table.from_pandas(self.take(rows, keys), preserve_index=False)
+        texts = texts.cast(pa.schema([(name, pa.large_string()) for name in texts.column_names]))
+        # It is stable, and the bytes of UTF-8 are in the order of what they write.
+        order = pc.sort_indices(texts, sort_keys=[(name, "ascending") for name in keys])
+        return np.asarray(order.to_numpy(), dtype=np.int64)
 
     def labels(self, level: str) -> npt.NDArray[np.object_]:
         """Return the label of every row at a rank, or its value in any column, as text.

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MisuseError, SelectionError, StoreError
+from bioprobe.images.regions import REGION, name_content
 from bioprobe.names import suggest
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 _FOLDER = "splits/"
+_LINES_AT_ONCE = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +92,17 @@ def hash_split(
     they lie in matters.
     """
     rows = np.flatnonzero(parts != "")
-    paths = store.images.column("path").iloc[rows]
-    contents = store.images.contents[rows].tolist()
+    hashes, regions, paths = (
+        store.images.column(name).iloc[rows] for name in ("sha256", REGION, "path")
+    )
+    contents = map(name_content, hashes, regions)
     places = zip(contents, paths, parts[rows], folds[rows].tolist(), strict=True)
     lines = sorted("\t".join(map(str, place)) for place in places)
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+    digest = hashlib.sha256()
+    for start in range(0, len(lines), _LINES_AT_ONCE):
+        joined = "\n".join(lines[start : start + _LINES_AT_ONCE])
+        digest.update(("\n" * (start > 0) + joined).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def write_split(store: EmbeddingStore, split: Split) -> None:

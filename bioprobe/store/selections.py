@@ -27,6 +27,7 @@ from bioprobe.store.gone import Changes, Gone, list_places
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 SELECTIONS_NAME, _SUFFIX = "selections", ".parquet"
 KEPT, GROUP = "kept", "group"
@@ -130,8 +131,8 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
     UnreadableError
         If it cannot be read just now.
     """
-    import pandas as pd
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     path = _find_file(store.folder, name)
@@ -147,17 +148,30 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
         if REGION not in judged:
             # Made when every row was a whole picture.
             judged[REGION] = ""
-        judgements = judged.set_index(list(_IDENTITY))
-        judgements[KEPT] = judgements[KEPT].astype(bool)
+        known = _name_images(judged)
+        judged[KEPT] = judged[KEPT].astype(bool)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         msg = f"{path} cannot be read ({error}); make the selection again"
         raise StoreError(msg) from error
-    asked = pd.MultiIndex.from_frame(store.images.select(list(_IDENTITY)))
-    positions = judgements.index.get_indexer(asked)
-    frame = judgements.reset_index(drop=True).reindex(positions).reset_index(drop=True)
+    asked = _name_images(store.images.select(list(_IDENTITY)))
+    positions = pc.index_in(asked, value_set=known).fill_null(-1).to_numpy()
+    frame = judged.drop(columns=list(_IDENTITY)).reindex(positions).reset_index(drop=True)
     frame.insert(0, "judged", positions >= 0)
     frame[KEPT] = (positions >= 0) & (frame[KEPT] == True)  # noqa: E712 - holes are not kept
     return Selection(name, frame, provenance)
+
+
+def _name_images(frame: pd.DataFrame) -> pa.ChunkedArray:
+    """Return what each image is known by as one text, shape (n_images,)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = pa.Table.from_pandas(frame[list(_IDENTITY)], preserve_index=False)
+    columns = [table[name].cast(pa.large_string()) for name in _IDENTITY]
+    # No path holds a NUL.
+    return pc.binary_join_element_wise(
+        *columns, pa.scalar("\0", pa.large_string()), null_handling="replace", null_replacement=""
+    )
 
 
 def stamp_selection(store: EmbeddingStore, name: str) -> tuple[int, int, int] | None:

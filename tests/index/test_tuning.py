@@ -18,6 +18,7 @@ from bioprobe.index.kinds import (
     BY_SPEED,
     Dial,
     Structure,
+    count_training_rows,
     estimate_bytes,
     list_dials,
     list_structures,
@@ -275,6 +276,15 @@ def test_what_is_too_large_is_not_built(
 def test_a_size_that_is_none_is_refused(clustered: EmbeddingStore, size: str | int) -> None:
     with pytest.raises(SourceError, match="--max-memory is a size such as 500MB or 2GiB, got"):
         build_index(clustered, max_memory=size)
+
+
+def test_of_a_million_vectors_a_quarter_teaches_the_lists() -> None:
+    n_rows = 1_000_000
+    for kind in ("ivf", "ivfpqfs", "ivfpq", "sq8"):
+        for structure in list_structures(kind, n_rows, 512):
+            n_sample = count_training_rows(structure, n_rows)
+            assert max(39 * structure.n_lists, 10_000) <= n_sample <= 0.3 * n_rows
+            assert count_training_rows(structure, 500) == 500
 
 
 def test_fast_codes_are_for_vectors_of_an_even_length() -> None:
