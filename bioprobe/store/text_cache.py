@@ -166,6 +166,9 @@ class TextCache:
         errors: list[LongTextError] = []
         # Whole passes of the encoder, so that vectors are those of one call.
         n_part = encoder.batch_size * -(-_TEXTS_TOLD // encoder.batch_size)
+        if len(block) > n_part:
+            # A pass costs what its longest text does; within a part the encoder sees to it.
+            block = sorted(block, key=len)
         for start in range(0, len(block), n_part):
             part = block[start : start + n_part]
             if start:

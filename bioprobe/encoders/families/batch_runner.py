@@ -37,8 +37,6 @@ AUTO = "auto"
 LEAST_COSINE = 0.9999
 # What is hardly faster is not worth a second copy of the weights.
 _LEAST_GAIN = 1.05
-# Few rows tell the speed of many on a processor, and the trial stays one of seconds.
-_N_TRIED = 4
 _N_ROUNDS = 3
 # What is measured or prepared begins once PyTorch has taken as long: whoever encodes little waits
 # for nothing, and nobody waits twice as long as need be.
@@ -81,16 +79,26 @@ class BatchRunner:
         What tells this part of this model from any other, JSON-ready.
     what : str
         ``images`` or ``texts``, for messages.
+    n_tried : int
+        Rows that the speed of many is told by; few, so that the trial is one of seconds.
     """
 
     def __init__(
-        self, tower: Tower, *, asked: str, batch_size: int, model: Mapping[str, str], what: str
+        self,
+        tower: Tower,
+        *,
+        asked: str,
+        batch_size: int,
+        model: Mapping[str, str],
+        what: str,
+        n_tried: int,
     ) -> None:
         self.tower = tower
         self._asked = asked
         self._batch_size = batch_size
         self._model = dict(model)
         self._what = what
+        self._n_tried = n_tried
         self._lock = threading.Lock()
         self._run: Run | None = None
         self._is_settled = asked == TORCH
@@ -267,7 +275,7 @@ class BatchRunner:
         key = hash_description({**said, "part": self._what, "batch_size": self._batch_size})
         return Part(
             tower=self.tower,
-            example=tuple(one[:_N_TRIED] for one in inputs),
+            example=tuple(one[: self._n_tried] for one in inputs),
             n_threads=torch.get_num_threads(),
             folder=find_cache("backends") / key[:32],
         )

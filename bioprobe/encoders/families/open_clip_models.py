@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import open_clip
 import torch
-from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+from open_clip import hf_model
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
-from open_clip.transformer import QuickGELU
+from open_clip.transformer import QuickGELU, TextTransformer
 
 from bioprobe.access import is_file
 from bioprobe.encoders.catalog import ModelSource
@@ -21,14 +23,19 @@ from bioprobe.encoders.encoder import explain_no_tokenizer, hash_description
 from bioprobe.encoders.families.fast_transform import build_transform
 from bioprobe.encoders.families.precision import runs_in_torch
 from bioprobe.encoders.families.runtime import Runtime
+from bioprobe.encoders.families.text_tower import (
+    Padding,
+    TextTower,
+    count_to_padding,
+    find_first,
+    find_highest,
+    find_padding,
+)
 from bioprobe.encoders.families.torch_encoder import (
     LOAD_ERRORS,
     ImageTower,
-    Padding,
-    TextTower,
     TorchEncoder,
     describe_failure,
-    find_padding,
     identify,
     refuse_code,
 )
@@ -46,7 +53,11 @@ from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import read_json
 
 _Tokenizer: TypeAlias = open_clip.SimpleTokenizer | HFTokenizer
+# From tokens (n_texts, n_tokens).
+_OfIds: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
+# What pools the tokens of a text without its padding.
+_MASKED_POOLERS = {hf_model.MeanPooler, hf_model.ClsPooler, hf_model.ClsLastHiddenStatePooler}
 # What of a tag's configuration makes pixels.
 _STEPS = ("mean", "std", "interpolation", "resize_mode")
 _TOKENIZER_FILES = Layout(config="tokenizer_config.json", weights=("tokenizer.json", "*.model"))
@@ -325,13 +336,50 @@ def _build_text_tower(model: open_clip.CLIP, tokenizer: _Tokenizer) -> TextTower
     def tokenise(texts: Sequence[str]) -> dict[str, torch.Tensor]:
         return {"text": tokenizer(list(texts))}
 
+    embed, count_needed = _read_text_tower(model)
     return TextTower(
         tokenise=tokenise,
-        embed=lambda tokens: model.encode_text(tokens["text"]),
+        embed=lambda tokens: embed(tokens["text"]),
         count_tokens=count,
         looks_full=lambda tokens: padding.find_full_rows(tokens["text"]),
         context_length=tokenizer.context_length,
+        count_needed=count_needed and (lambda tokens: count_needed(tokens["text"])),
     )
+
+
+def _read_text_tower(model: open_clip.CLIP) -> tuple[_OfIds, _OfIds | None]:
+    """Return what embeds tokens, and what counts those that it depends on, None where on all.
+
+    Known are towers of causal attention whose embedding is that of the token which ends the text,
+    and those of transformers, whose attention leaves padding out. All others are given all tokens:
+    in SigLIP's the last is asked, whatever it is, and in CoCa's one after it.
+    """
+    text = model.text if type(model) is CustomTextCLIP else model
+    if type(text) in {open_clip.CLIP, TextTransformer}:
+        is_clip = type(text) is open_clip.CLIP
+        pool = text.text_pool_type if is_clip else text.pool_type
+        end_id = text.text_eos_id if is_clip else text.eos_id
+        find_end = {"argmax": find_highest, "eos": lambda ids: find_first(ids, end_id)}.get(pool)
+        if text.attn_mask is not None and find_end and getattr(text, "cls_emb", None) is None:
+            return functools.partial(_embed_to_end, text, find_end), lambda ids: find_end(ids) + 1
+    if type(text) is hf_model.HFTextEncoder and type(text.pooler) in _MASKED_POOLERS:
+        return model.encode_text, lambda ids: count_to_padding(ids, text.config.pad_token_id)
+    return model.encode_text, None
+
+
+def _embed_to_end(
+    text: open_clip.CLIP | TextTransformer, find_end: _OfIds, ids: torch.Tensor
+) -> torch.Tensor:
+    """Embed texts as open_clip does, which takes tokens of the whole context only."""
+    n_tokens, dtype = ids.shape[1], text.transformer.get_cast_dtype()
+    places = text.positional_embedding[:n_tokens]
+    values = text.token_embedding(ids).to(dtype) + places.to(dtype)
+    values = text.transformer(values, attn_mask=text.attn_mask[:n_tokens, :n_tokens])
+    ends = text.ln_final(values[torch.arange(ids.shape[0], device=ids.device), find_end(ids)])
+    projection = text.text_projection
+    if projection is None:
+        return ends
+    return projection(ends) if isinstance(projection, torch.nn.Linear) else ends @ projection
 
 
 def _count_simple_tokens(tokenizer: open_clip.SimpleTokenizer) -> Callable[[str], int]:

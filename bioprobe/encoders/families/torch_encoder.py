@@ -11,7 +11,7 @@ import pickle
 import re
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from bioprobe.encoders.families.backends import Tower
 from bioprobe.encoders.families.batch_runner import BatchRunner
 from bioprobe.encoders.families.projection import Projection, find_projection
 from bioprobe.encoders.families.runtime import Runtime
+from bioprobe.encoders.families.text_tower import TextTower, Tokens
 from bioprobe.encoders.families.towers import MapTower, TokenTower, read_tower
 from bioprobe.encoders.hub import Snapshot
 from bioprobe.encoders.keeping import PROJECTION_INPUT, TOKENS, KeptForm
@@ -44,10 +45,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from PIL.Image import Image
-    from transformers import PreTrainedTokenizerBase
 
     Pixels = npt.NDArray[np.float32]
-    Tokens = Mapping[str, torch.Tensor]
     EmbedPixels = Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
 
 
@@ -66,6 +65,8 @@ LOAD_ERRORS = (
 )
 
 
+# A tokenizer of many threads is given enough for all.
+_TOKENISED_AT_ONCE = 1024
 # Of the map of a convolutional network that is kept: the last that has more than one place.
 _LEAST_PLACES = 2
 
@@ -140,73 +141,6 @@ class ImageTower:
     def decoding(self) -> str:
         """How images are read, as the fingerprint names it."""
         return "fast" if self.draft_side_px else "exact"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TextTower:
-    """How one family turns texts into embeddings.
-
-    Parameters
-    ----------
-    tokenise : callable
-        From texts to the model's integer inputs, padded to the context length.
-    embed : callable
-        From those inputs to embeddings (n_texts, dim).
-    count_tokens : callable
-        Number of tokens of one text, special tokens included, before any cut.
-    looks_full : callable
-        From the inputs to a boolean tensor (n_texts,): True where a text may have been cut.
-    context_length : int
-        Most tokens the model reads.
-    """
-
-    tokenise: Callable[[Sequence[str]], Tokens]
-    embed: Callable[[Tokens], torch.Tensor]
-    count_tokens: Callable[[str], int]
-    looks_full: Callable[[Tokens], torch.Tensor]
-    context_length: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Padding:
-    """How a tokenizer fills short rows, which tells the rows that cannot have been cut.
-
-    Parameters
-    ----------
-    token_id : int or None
-        Token that fills the rest of a row.
-    n_visible : int
-        Padding tokens that prove the rest is padding: 2 where the same token ends a text.
-    is_left : bool
-        Whether the padding stands before the text.
-    """
-
-    token_id: int | None
-    n_visible: int = 1
-    is_left: bool = False
-
-    def find_full_rows(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return a boolean tensor (n_texts,): True where no padding is seen.
-
-        Examples
-        --------
-        >>> Padding(token_id=0).find_full_rows(torch.tensor([[5, 6, 0], [5, 6, 7]])).tolist()
-        [False, True]
-        """
-        if self.token_id is None:
-            return torch.ones(len(ids), dtype=torch.bool)
-        edge = ids[:, : self.n_visible] if self.is_left else ids[:, -self.n_visible :]
-        return (edge != self.token_id).any(dim=1)
-
-
-def find_padding(tokenizer: PreTrainedTokenizerBase) -> Padding:
-    """Return the padding of a tokenizer of transformers."""
-    ends = {tokenizer.eos_token_id, tokenizer.sep_token_id}
-    return Padding(
-        token_id=tokenizer.pad_token_id,
-        n_visible=2 if tokenizer.pad_token_id in ends else 1,
-        is_left=tokenizer.padding_side == "left",
-    )
 
 
 def identify(
@@ -292,7 +226,7 @@ class TorchEncoder:
         self._image_tower = image_tower
         self._text_tower = text_tower
         self._no_text = no_text or explain_no_text_tower(name)
-        self._text_runners: dict[tuple[str, ...], BatchRunner] = {}
+        self._text_runners: dict[int, BatchRunner] = {}
 
     @property
     def device(self) -> str:
@@ -376,11 +310,12 @@ class TorchEncoder:
         tower = self._text_tower
         if tower is None:
             raise NoTextTowerError(self._no_text)
-        # All that are too long are told at once, before any is encoded; tokens are not kept, as
-        # there may be a million texts, and cost little beside the model.
-        parts = [texts[part] for part in _split(len(texts), self.runtime.batch_size)]
-        self._refuse_long_texts(tower, parts)
-        return self._stack(self._embed_texts(tower, part) for part in parts)
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        if len(texts):
+            tokens = self._tokenise(tower, texts)
+            for rows, part in tower.make_batches(tokens, self.runtime.batch_size):
+                vectors[rows.numpy()] = self._embed_tokens(tower, part)
+        return vectors
 
     def copy_image_tower(self) -> tuple[torch.nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
         """Return a copy of the model in fp32 to look into, and how it embeds pixels.
@@ -479,20 +414,25 @@ class TorchEncoder:
     def image_runner(self) -> BatchRunner:
         """What runs the image tower, and by which backend."""
         embed = functools.partial(self._image_tower.embed, self.module)
-        return self._make_runner(embed, "images", self.fingerprint.image_sha256)
+        return self._make_runner(embed, "images", self.fingerprint.image_sha256, n_tried=4)
 
-    def _find_text_runner(self, tower: TextTower, keys: tuple[str, ...]) -> BatchRunner:
-        if keys not in self._text_runners:
+    def _find_text_runner(self, tower: TextTower, tokens: Tokens) -> BatchRunner:
+        """Return what runs texts of this length: each has a choice, a check and a graph."""
+        keys = tuple(tokens)
+        n_tokens = tokens[keys[0]].shape[1]
+        if n_tokens not in self._text_runners:
 
             def embed(*values: torch.Tensor) -> torch.Tensor:
                 return tower.embed(dict(zip(keys, values, strict=True)))
 
-            runner = self._make_runner(embed, "texts", self.fingerprint.text_sha256)
-            self._text_runners[keys] = runner
-        return self._text_runners[keys]
+            # Of a text there are few tokens, where a picture has hundreds.
+            self._text_runners[n_tokens] = self._make_runner(
+                embed, "texts", self.fingerprint.text_sha256, n_tried=32
+            )
+        return self._text_runners[n_tokens]
 
     def _make_runner(
-        self, embed: Callable[..., torch.Tensor], what: str, sha256: str
+        self, embed: Callable[..., torch.Tensor], what: str, sha256: str, *, n_tried: int
     ) -> BatchRunner:
         return BatchRunner(
             Tower(self.module, embed),
@@ -505,6 +445,7 @@ class TorchEncoder:
                 "batch size": str(self.runtime.batch_size),
             },
             what=what,
+            n_tried=n_tried,
         )
 
     def _embed_pixels(self, pixels: Pixels) -> Vectors:
@@ -512,19 +453,22 @@ class TorchEncoder:
             batch = torch.tensor(pixels).to(self.runtime.device, self.runtime.dtype)
             return self._finish(self.image_runner(batch))
 
-    def _embed_texts(self, tower: TextTower, texts: Sequence[str]) -> Vectors:
-        tokens = tower.tokenise(texts)
+    def _embed_tokens(self, tower: TextTower, tokens: Tokens) -> Vectors:
+        run = self._find_text_runner(tower, tokens)
         with torch.inference_mode():
-            on_device = {key: value.to(self.runtime.device) for key, value in tokens.items()}
-            return self._finish(self._find_text_runner(tower, tuple(tokens))(*on_device.values()))
+            return self._finish(run(*(one.to(self.runtime.device) for one in tokens.values())))
 
-    def _refuse_long_texts(self, tower: TextTower, parts: Sequence[Sequence[str]]) -> None:
-        # Counting costs as much as tokenising, so only rows without visible padding are counted.
-        counts = {
-            part[row]: tower.count_tokens(part[row])
-            for part in parts
-            for row in torch.nonzero(tower.looks_full(tower.tokenise(part))).flatten().tolist()
-        }
+    def _tokenise(self, tower: TextTower, texts: Sequence[str]) -> Tokens:
+        """Return the tokens of all texts; all that are too long are told at once."""
+        parts: list[Tokens] = []
+        counts: dict[str, int] = {}
+        for part in _split(len(texts), _TOKENISED_AT_ONCE):
+            tokens = tower.tokenise(texts[part])
+            parts.append(tokens)
+            # Counting costs as much as tokenising, so only rows without visible padding are.
+            for row in torch.nonzero(tower.looks_full(tokens)).flatten().tolist():
+                text = texts[part][row]
+                counts[text] = tower.count_tokens(text)
         long = tuple(text for text, n in counts.items() if n > tower.context_length)
         if long:
             msg = (
@@ -532,6 +476,7 @@ class TorchEncoder:
                 f"at most {tower.context_length}; shorten it or use a shorter template or text type"
             )
             raise LongTextError(msg, long)
+        return {key: torch.cat([one[key] for one in parts]) for key in parts[0]}
 
     def _finish(self, embeddings: torch.Tensor) -> Vectors:
         values = embeddings.float().cpu().numpy()

@@ -19,13 +19,18 @@ from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import explain_no_tokenizer, hash_description
 from bioprobe.encoders.families.precision import runs_in_torch
 from bioprobe.encoders.families.runtime import Runtime
+from bioprobe.encoders.families.text_tower import (
+    TextTower,
+    Tokens,
+    find_first,
+    find_highest,
+    find_padding,
+)
 from bioprobe.encoders.families.torch_encoder import (
     LOAD_ERRORS,
     ImageTower,
-    TextTower,
     TorchEncoder,
     describe_failure,
-    find_padding,
     identify,
     measure_dim,
     refuse_code,
@@ -48,6 +53,7 @@ if TYPE_CHECKING:
 _UNTRAINED_POOLERS = frozenset({"vit", "deit", "beit", "data2vec-vision"})
 # SigLIP was trained without an attention mask: padding is part of what it reads.
 _WITHOUT_MASK = frozenset({"siglip"})
+_WRONG_END = 2
 _SETTINGS_FILES = (TRANSFORMERS.config, "preprocessor_config.json", "processor_config.json")
 # The values that change a pixel; the rest of a processor's settings names classes and versions.
 _PREPROCESSING_KEYS = (
@@ -246,7 +252,22 @@ def _build_text_tower(model: transformers.PreTrainedModel, snapshot: Snapshot) -
         count_tokens=lambda text: len(tokenizer(text, truncation=False, verbose=False).input_ids),
         looks_full=lambda tokens: padding.find_full_rows(tokens["input_ids"]),
         context_length=length,
+        count_needed=_find_count(model),
     )
+
+
+def _find_count(model: transformers.PreTrainedModel) -> Callable[[Tokens], torch.Tensor] | None:
+    """Return what counts the tokens that a text's embedding depends on, None where on all.
+
+    CLIP's attention is causal, and its embedding that of the token which ends the text.
+    """
+    if type(model) is not transformers.CLIPModel:
+        return None
+    end_id = model.config.text_config.eos_token_id
+    # As the library does it: checkpoints written with this number end with another.
+    if end_id == _WRONG_END:
+        return lambda tokens: find_highest(tokens["input_ids"]) + 1
+    return lambda tokens: find_first(tokens["input_ids"], end_id) + 1
 
 
 def _describe(
