@@ -30,10 +30,15 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Embed, label, search and show drawn pictures, offline
 	$(BIN)/bioprobe demo --output demo
 
+# Memory is the quickest disk, where it has room: what a test wrote goes when it has passed.
+IN_MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000000 {print "yes"}')
+
 # A worker a processor, of one thread each: the threads of two would wait for each other.
 # Bytecode is kept, or each command that is a process of its own would compile bioprobe anew.
 test: $(READY) ## Run every test
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(if $(IN_MEMORY),PYTEST_DEBUG_TEMPROOT=/dev/shm) \
+		$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal \
+		$(if $(IN_MEMORY),-o tmp_path_retention_policy=failed)
 
 test-long: $(READY) ## Run the tests that are left out because a shorter one shows the same
 	BIOPROBE_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -302,7 +303,7 @@ def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer | N
     options = dict(text_config.get("tokenizer_kwargs") or {})
     length = text_config.get("context_length", DEFAULT_CONTEXT_LENGTH)
     if not text_config.get("hf_tokenizer_name"):
-        return open_clip.SimpleTokenizer(context_length=length, **options)
+        return _build_simple_tokenizer(json.dumps(options | {"context_length": length}))
     if not has_tokenizer(folder):
         return None
     return HFTokenizer(
@@ -312,6 +313,12 @@ def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer | N
         local_files_only=True,
         **options,
     )
+
+
+@functools.cache
+def _build_simple_tokenizer(options: str) -> open_clip.SimpleTokenizer:
+    """Build open_clip's own tokenizer, of options in JSON; to read its words takes long."""
+    return open_clip.SimpleTokenizer(**json.loads(options))
 
 
 def _build_image_tower(preprocessing: PreprocessCfg, dim: int, decoding: str) -> ImageTower:
