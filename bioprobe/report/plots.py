@@ -7,13 +7,14 @@ are those of Okabe and Ito, which people who confuse red and green can tell apar
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import io
 import re
 import unicodedata
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -472,6 +473,10 @@ def plot_thresholds(curves: Sequence[Curve], chosen: Sequence[float]) -> str:
     return _finish(figure)
 
 
+# Beside a matrix: its labels without the names, the bar of its colours, and where nothing is.
+_ROOM_OF_LABEL_IN, _ROOM_OF_BAR_IN, _EDGE_IN = 0.32, 0.84, 0.08
+
+
 def plot_confusion(
     matrix: Doubles, names: Sequence[str], groups: Sequence[str], *, label: str
 ) -> str:
@@ -493,21 +498,39 @@ def plot_confusion(
     names, label, n_classes = [_cut(name) for name in names], _cut(label), len(names)
     side = float(np.clip(1.8 + 0.16 * n_classes, 3.2, 9.5))
     side += 0.06 * max(0, max(map(len, names), default=0) - 20)
-    figure, axes = _begin(side * 1.15, side)
+    size = 0 if n_classes > 60 else 8 if n_classes <= 30 else 6
+    room_in = _measure_longest(names, size) / 72 + _ROOM_OF_LABEL_IN if size else _ROOM_OF_LABEL_IN
+    matrix_in = min(1.15 * side - room_in - _ROOM_OF_BAR_IN, side - room_in - _EDGE_IN)
+    width_in, height_in = matrix_in + room_in + _ROOM_OF_BAR_IN, matrix_in + room_in + _EDGE_IN
+    figure, axes = _begin(width_in, height_in, layout=None)
+    axes.set_position(
+        (room_in / width_in, room_in / height_in, matrix_in / width_in, matrix_in / height_in)
+    )
     shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    if n_classes <= 60:
-        size = 8 if n_classes <= 30 else 6
-        axes.set_xticks(range(n_classes), names, rotation=90, fontsize=size)
-        axes.set_yticks(range(n_classes), names, fontsize=size)
-    else:
-        axes.set_xticks([])
-        axes.set_yticks([])
+    axes.set_xticks([])
+    axes.set_yticks([])
+    # As ticks they would take several times as long to draw.
+    for place, name in enumerate(names if size else ()):
+        axes.annotate(name, (place, 0), (0, -3), ("data", "axes fraction"), "offset points",
+                      rotation=90, ha="center", va="top", color=_INK, fontsize=size)  # fmt: skip
+        axes.annotate(name, (0, place), (-3, 0), ("axes fraction", "data"), "offset points",
+                      ha="right", va="center", color=_INK, fontsize=size)  # fmt: skip
     for place in range(1, n_classes):
         if groups[place] != groups[place - 1]:
             axes.axhline(place - 0.5, color=GREY, linewidth=0.6)
             axes.axvline(place - 0.5, color=GREY, linewidth=0.6)
-    axes.set(xlabel=f"answer ({label})", ylabel=f"truth ({label})")
-    figure.colorbar(shown, ax=axes, shrink=0.45, label="fraction of the true class")
+    label_pad = 72 * (room_in - _ROOM_OF_LABEL_IN) + 6
+    axes.set_xlabel(f"answer ({label})", labelpad=label_pad)
+    axes.set_ylabel(f"truth ({label})", labelpad=label_pad)
+    bar = figure.add_axes(
+        (
+            1 - (_ROOM_OF_BAR_IN - 0.12) / width_in,
+            (room_in + 0.275 * matrix_in) / height_in,
+            0.12 / width_in,
+            0.45 * matrix_in / height_in,
+        )
+    )
+    figure.colorbar(shown, cax=bar, label="fraction of the true class")
     return _finish(figure)
 
 
@@ -652,13 +675,39 @@ def _draw_curve(
         axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
 
 
-def _begin(width_in: float, height_in: float) -> tuple[Figure, Axes]:
+def _begin(
+    width_in: float, height_in: float, layout: Literal["constrained"] | None = "constrained"
+) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
     with context(_STYLE):
-        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        figure = Figure(figsize=(width_in, height_in), layout=layout)
         return figure, figure.add_subplot()
+
+
+def _measure_longest(names: Sequence[str], size: float) -> float:
+    """Return the width of the longest name in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=_STYLE["font.sans-serif"], size=size)
+    with _silence():
+        widths = [text_to_path.get_text_width_height_descent(one, font, False)[0] for one in names]
+    return max(widths, default=0.0)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Say nothing of letters that matplotlib's own font lacks: the reader's browser has them.
+
+    Yields
+    ------
+    None
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        yield
 
 
 def _finish(figure: Figure) -> str:
@@ -673,17 +722,15 @@ def _finish(figure: Figure) -> str:
     from matplotlib.transforms import Bbox
 
     stream = io.BytesIO()
-    with context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+    with context(_STYLE), _silence():
         texts = figure.findobj(Text)
         for text in texts:
             text.set_parse_math(False)
-        layout = figure.get_layout_engine()
-        assert layout is not None
-        layout.execute(figure)
-        # Laid out by now, which savefig would do once more before it draws.
-        figure.set_layout_engine("none")
-        extra_in = max(_measure_wide(text) for text in figure.findobj(Text))
+        if layout := figure.get_layout_engine():
+            layout.execute(figure)
+            # Laid out by now, which savefig would do once more before it draws.
+            figure.set_layout_engine("none")
+        extra_in = max(map(_measure_wide, texts))
         if extra_in:
             ends = figure.get_size_inches() + extra_in
             area = Bbox.from_extents(-extra_in, -extra_in, *ends)

@@ -186,13 +186,17 @@ class Columns:
         rows : ndarray of int64, shape (n_rows,)
         names : sequence of str
         """
-        if not self._shards or not all(map(self._is_text, names)):
+        absent = {name for name in names if name in _CODED and not self._is_anywhere(name)}
+        there = [name for name in names if name not in absent]
+        if not self._shards or not all(map(self._is_text, there)):
             return None
-        shards, few = self._divide(rows, names)
+        shards, few = self._divide(rows, there)
         tables, order, places = self._read_parts(rows, shards, few, as_codes=True)
         found: dict[str, Names] = {}
         for name in names:
-            if name in few:
+            if name in absent:
+                found[name] = np.full(len(rows), "", dtype=object)
+            elif name in few:
                 parts = zip(tables, places, strict=True)
                 read = np.concatenate([_read_texts(t.column(name))[at] for t, at in parts])[order]
                 is_label = name in LABEL_COLUMNS
@@ -203,6 +207,9 @@ class Columns:
             else:
                 found[name] = self._find_texts(name)[rows]
         return found
+
+    def _is_anywhere(self, name: str) -> bool:
+        return any(name in one.schema.names for one in self._shards)
 
     def _is_text(self, name: str) -> bool:
         return all(

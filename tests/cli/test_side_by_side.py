@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,10 @@ def test_a_store_is_read_and_learnt_from_while_another_process_embeds(
         n_fits += 1
         assert run(["store", "verify", "--store", str(store), "--quiet"]) == 0
         counted.add(len(bp.open(store).probe("centroid").predict(k=1)))
+        time.sleep(0.2)  # Or the writer would have half a processor.
     assert writer.returncode == 0
-    assert counted <= {before, before + _N_NEW}
+    # What a busy machine has embedded within a minute is kept, the rest after it.
+    assert counted <= set(range(before, before + _N_NEW + 1))
     capsys.readouterr()
     assert run(["store", "verify", "--store", str(store)]) == 0
     assert f"is whole: {before + _N_NEW:,} images" in capsys.readouterr().err
