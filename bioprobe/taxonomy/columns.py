@@ -719,8 +719,8 @@ def _tell_changes(placed: Sequence[_Placed], *, meant: bool, tell: Callable[[str
     if labels:
         shown = ", ".join(list(dict.fromkeys(labels))[:3])
         tell(
-            f"labels that are no scientific names, or of no rank that is known, kept in the column "
-            f"{LABEL}: "
+            "labels that are no scientific names, or of no rank that is known, kept in the column "
+            f"{LABEL} without ranks: "
             f"{len(labels):,} ({shown}). Give a list that has common names: --names LIST, or "
             "later: bioprobe taxa resolve"
         )
