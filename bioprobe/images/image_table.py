@@ -668,7 +668,8 @@ def find_placeholders(frame: pd.DataFrame, values: Collection[str] = PLACEHOLDER
         words.append(_find_words(frame, column, keys))
         if (hit := words[-1] != "").any():
             nothing = "" if column in LABEL_COLUMNS else None
-            values = np.where(hit, nothing, frame[column].to_numpy(dtype=object))
+            values = frame[column].to_numpy(dtype=object, copy=True)
+            values[hit] = nothing
             emptied[column] = settle(pd.Series(values, index=frame.index, dtype=object))
     rows = np.any([one != "" for one in words], axis=0) if words else np.zeros(len(frame), bool)
     # A row counts once for each word, in however many of its labels that is.

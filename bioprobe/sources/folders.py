@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _METADATA_COLUMN = "file_name"
 _SHOWN = 3
+# Folders that could be packages: a file beside each picture may lie in many more.
+_MOST_LOOKED_AT = 1000
 
 
 def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
@@ -83,7 +85,8 @@ def _tell_packages(folder: Path, others: Iterable[Path]) -> list[Note]:
     """Say which folders below one are packages, whose labels are read where they are named."""
     kinds = {".json", ".xml", ".csv", ".txt", ".gz"}
     parents = dict.fromkeys(one.parent for one in others if one.suffix.lower() in kinds)
-    found = {one: kind for one in parents if one != folder and (kind := _name_package(one))}
+    looked_at = itertools.islice((one for one in parents if one != folder), _MOST_LOOKED_AT)
+    found = {one: kind for one in looked_at if (kind := _name_package(one))}
     if not found:
         return []
     shown = ", ".join(f"{one} ({kind})" for one, kind in list(found.items())[:_SHOWN])

@@ -54,8 +54,6 @@ _FULL_NAMES = (
     "nomlatin", "nombrecient\u00edfico", "nombrecientifico", "nomecient\u00edfico",
     "nomecientifico", "nomescientifico", "wetenschappelijkenaam",
 )  # fmt: skip
-# What tables of any labels call these, too.
-_ANY_CLASS = frozenset({"class", "klasse", "classe", "clase"})
 _EPITHETS = ("speciesepithet", "specificepithet")
 _SPELLINGS: dict[Rank, tuple[str, ...]] = {
     rank: tuple(form.format(rank.value) for form in _OF_RANK) for rank in RANKS
@@ -64,15 +62,26 @@ _SPELLINGS[Rank.PHYLUM] += ("division",)
 _SPELLINGS[Rank.CLASS] = ("classrank", "cls", *_SPELLINGS[Rank.CLASS])
 _SPELLINGS[Rank.SPECIES] += (*_FULL_NAMES, *_EPITHETS)
 # The same in tables that were made in German, French, Spanish, Portuguese, Italian and Dutch.
-_SPELLINGS[Rank.KINGDOM] += ("reich", "r\u00e8gne", "regne", "reino", "regno", "rijk")
-_SPELLINGS[Rank.PHYLUM] += ("stamm", "embranchement", "filo", "stam")
-_SPELLINGS[Rank.CLASS] += ("klasse", "classe", "clase")
-_SPELLINGS[Rank.ORDER] += ("ordnung", "ordre", "orden", "ordem", "ordine", "orde")
-_SPELLINGS[Rank.FAMILY] += ("familie", "famille", "familia", "fam\u00edlia", "famiglia")
-_SPELLINGS[Rank.GENUS] += ("gattung", "genre", "g\u00e9nero", "genero", "g\u00eanero", "genere")
-_SPELLINGS[Rank.SPECIES] += (
-    "art", "artname", "esp\u00e8ce", "espece", "especie", "esp\u00e9cie", "specie", "soort",
-)  # fmt: skip
+_IN_OTHER_LANGUAGES: dict[Rank, tuple[str, ...]] = {
+    Rank.KINGDOM: ("reich", "r\u00e8gne", "regne", "reino", "regno", "rijk"),
+    Rank.PHYLUM: ("stamm", "embranchement", "filo", "stam"),
+    Rank.CLASS: ("klasse", "classe", "clase"),
+    Rank.ORDER: ("ordnung", "ordre", "orden", "ordem", "ordine", "orde"),
+    Rank.FAMILY: ("familie", "famille", "familia", "fam\u00edlia", "famiglia"),
+    Rank.GENUS: ("gattung", "genre", "g\u00e9nero", "genero", "g\u00eanero", "genere"),
+    Rank.SPECIES: (
+        "art", "artname", "esp\u00e8ce", "espece", "especie", "esp\u00e9cie", "specie", "soort",
+    ),
+}  # fmt: skip
+for _rank, _spellings in _IN_OTHER_LANGUAGES.items():
+    _SPELLINGS[_rank] += _spellings
+# These words have other meanings too: an order of rows, a genre, a class of anything.
+_OF_SPECIES_ALONE = frozenset(
+    one
+    for rank, spellings in _IN_OTHER_LANGUAGES.items()
+    for one in spellings
+    if rank is not Rank.SPECIES
+)
 _COMMON_NAME_SPELLINGS = (
     "commonname", "vernacularname", "common", "comname", "vernacular", "englishname", "trivialname",
 )  # fmt: skip
@@ -142,7 +151,8 @@ def find_rank_columns(
     """Find the column of each rank and of the common name.
 
     ``class`` is also what machine-learning tables call any label, so it counts as the rank only
-    beside another rank column. A column that the user named for one rank is not found for
+    beside another rank column, and a rank above species in another language only beside a species.
+    A column that the user named for one rank is not found for
     another.
 
     Parameters
@@ -186,9 +196,15 @@ def find_rank_columns(
     if (
         list(found) == [Rank.CLASS]
         and not any(given.values())
-        and spell_column(found[Rank.CLASS]) in _ANY_CLASS
+        and spell_column(found[Rank.CLASS]) == "class"
     ):
         found = {}
+    if Rank.SPECIES not in found:
+        found = {
+            rank: column
+            for rank, column in found.items()
+            if column in given.values() or spell_column(column) not in _OF_SPECIES_ALONE
+        }
     common_name = find_first(_COMMON_NAME_SPELLINGS, free)
     return {**found, COMMON_NAME: common_name} if common_name else found
 
@@ -728,8 +744,8 @@ def _tell_changes(placed: Sequence[_Placed], *, meant: bool, tell: Callable[[str
     if labels:
         shown = ", ".join(list(dict.fromkeys(labels))[:3])
         tell(
-            f"labels that are no scientific names, or of no rank that is known, kept in the column "
-            f"{LABEL}: "
+            "labels that are no scientific names, or of no rank that is known, kept in the column "
+            f"{LABEL} without ranks: "
             f"{len(labels):,} ({shown}). Give a list that has common names: --names LIST, or "
             "later: bioprobe taxa resolve"
         )

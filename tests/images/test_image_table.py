@@ -221,5 +221,5 @@ def test_a_label_that_is_no_taxon_may_be_none_too() -> None:
     assert find_placeholders(table.frame).counts == {"NA": 1}
     emptied = find_placeholders(table.frame, ["na"]).frame["label"]
     assert emptied.fillna("").tolist() == ["", "deer", ""]
-    numbers = find_placeholders(_build(path=list("ab"), label=[-1, 3]).frame, ["-1"])  # type: ignore[arg-type]
+    numbers = find_placeholders(_build(path=list("ab"), label=[-1, 3]).frame, ["-1"])
     assert numbers.frame["label"].astype(object).fillna("").tolist() == ["", 3]

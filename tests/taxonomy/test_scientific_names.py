@@ -247,8 +247,8 @@ def test_headers_in_other_languages_are_of_ranks() -> None:
         said = _read(**dict(zip(headers, ("Panthera", "leo"), strict=True)))
         assert said == {"genus": "Panthera", "species": "Panthera leo"}
     assert _read(**{"Wissenschaftlicher Name": "Panthera Leo"})["species"] == "Panthera leo"
-    # As of class, so of Klasse: alone it may be any label.
-    assert _read(Klasse="3") == {}
+    # Without a species these words may mean other things.
+    assert _read(Klasse="3", orden="1") == {}
 
 
 def test_a_domestic_form_in_three_columns_is_not_its_wild_species() -> None:
