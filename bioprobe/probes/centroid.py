@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.probes.closed_form import spread_rows
 from bioprobe.probes.probe import Limits, Probe
+from bioprobe.task.lazy_rows import AnyRows, average_rows, iter_parts
 from bioprobe.task.scores import fit_scale, split_rows
 from bioprobe.types import Arrays, Places, Vectors
 
@@ -50,6 +51,7 @@ class CentroidProbe(Probe):
     """
 
     kind: ClassVar[str] = "centroid"
+    takes_lazy_rows: ClassVar[bool] = True
     summary: ClassVar[str] = "nearest class mean (SimpleShot)"
     limits: ClassVar[Mapping[str, Limits]] = {"scale": Limits(0, above=True)}
     scale_: float
@@ -57,20 +59,24 @@ class CentroidProbe(Probe):
     def __init__(self, scale: float | None = None) -> None:
         self.scale = scale
 
-    def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
+    def _fit(self, X: AnyRows, y: npt.NDArray[Any]) -> None:  # noqa: N803
         self.classes_, labels = np.unique(y, return_inverse=True)
-        self.centre_ = X.mean(axis=0, dtype=np.float64).astype(np.float32)
-        rows = normalise_rows(X - self.centre_)
+        self.centre_ = average_rows(X).astype(np.float32)
         counts = np.bincount(labels, minlength=len(self.classes_))
-        order = np.argsort(labels, kind="stable")
-        starts = np.cumsum(counts) - counts
-        totals = np.add.reduceat(rows[order], starts, axis=0, dtype=np.float64)
+        totals = np.zeros((len(counts), X.shape[1]))
+        for part in iter_parts(len(X)):
+            order = np.argsort(labels[part], kind="stable")
+            present, starts = np.unique(labels[part][order], return_index=True)
+            rows = self._centre(X[part])[order]
+            totals[present] += np.add.reduceat(rows, starts, axis=0, dtype=np.float64)
         self.means_ = (totals / counts[:, np.newaxis]).astype(np.float32)
-        self.scale_ = float(self.scale or self._fit_scale(rows, labels, counts))
+        self.scale_ = float(self.scale or self._fit_scale(X, labels, counts))
+
+    def _centre(self, X: AnyRows) -> Vectors:  # noqa: N803
+        return normalise_rows(np.asarray(X) - self.centre_)
 
     def _logits(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
-        rows = normalise_rows(X - self.centre_)
-        return np.asarray(-self.scale_ * self._measure(rows), dtype=np.float32)
+        return np.asarray(-self.scale_ * self._measure(self._centre(X)), dtype=np.float32)
 
     def to_arrays(self) -> Arrays:
         """Return the training mean, the class means and the scale."""
@@ -90,15 +96,16 @@ class CentroidProbe(Probe):
         squares = (rows**2).sum(axis=1)[:, np.newaxis] + (self.means_**2).sum(axis=1)
         return np.asarray(np.maximum(squares - 2 * rows @ self.means_.T, 0), dtype=np.float32)
 
-    def _fit_scale(self, rows: Vectors, labels: Places, counts: Places) -> float:
-        chosen = spread_rows(len(rows), _N_DRAWN)
+    def _fit_scale(self, X: AnyRows, labels: Places, counts: Places) -> float:  # noqa: N803
+        chosen = spread_rows(len(X), _N_DRAWN)
         chosen = chosen[counts[labels[chosen]] > 1]
         if not len(chosen) or len(counts) < 2:
             return _DEFAULT_SCALE
+        rows = self._centre(X[chosen])
         own, n_own = labels[chosen], counts[labels[chosen]].astype(np.float32)
         distances = np.empty((len(chosen), len(counts)), dtype=np.float32)
         for part in split_rows(*distances.shape):
-            distances[part] = self._measure(rows[chosen[part]])
+            distances[part] = self._measure(rows[part])
         # Without the row, the mean of its class lies further away by n / (n - 1).
         distances[np.arange(len(chosen)), own] *= (n_own / (n_own - 1)) ** 2
         return fit_scale(np.negative(distances, out=distances), own)

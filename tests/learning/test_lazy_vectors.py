@@ -16,7 +16,9 @@ from bioprobe.task.task import Task
 
 
 # That linear learns the same from such rows is shown in tests/probes/test_lazy_rows.py.
-@pytest.mark.parametrize("kind", ["lda", "ridge", pytest.param("linear", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "kind", ["lda", "ridge", "centroid", pytest.param("linear", marks=pytest.mark.long)]
+)
 def test_a_probe_of_a_store_is_the_same(
     families: EmbeddingStore,
     split: Split,

@@ -13,7 +13,8 @@ import pytest
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import ProbeError
 from bioprobe.learning.fit import measure_values
-from bioprobe.probes import closed_form, never_held_out, objective
+from bioprobe.probes import centroid, closed_form, never_held_out, objective
+from bioprobe.probes.centroid import CentroidProbe
 from bioprobe.probes.closed_form import LdaProbe, RidgeProbe
 from bioprobe.probes.knn import KnnProbe
 from bioprobe.probes.linear import LinearProbe, PromptedProbe
@@ -49,6 +50,7 @@ def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lazy_rows, "ROWS_AT_ONCE", AT_ONCE)
     monkeypatch.setattr(objective, "ROWS_AT_ONCE", AT_ONCE)
     monkeypatch.setattr(closed_form, "_N_DRAWN", AT_ONCE)
+    monkeypatch.setattr(centroid, "_N_DRAWN", AT_ONCE)
     monkeypatch.setattr(closed_form, "_LOGITS_AT_ONCE", 64 * AT_ONCE)
     monkeypatch.setattr(never_held_out, "_MOST_IMAGINED", AT_ONCE)
 
@@ -72,7 +74,7 @@ class Reader:
 @pytest.mark.parametrize(
     ("made", "tolerance"),
     [
-        (LdaProbe(), 1e-5), (LdaProbe(0.01), 1e-4), (RidgeProbe(), 1e-5),
+        (LdaProbe(), 1e-5), (LdaProbe(0.01), 1e-4), (RidgeProbe(), 1e-5), (CentroidProbe(), 1e-5),
         (LinearProbe(10.0), 2e-4), (LinearProbe(1.0, balance="class-weight"), 2e-4),
         (LinearProbe(1.0, balance="mixup"), 2e-4),
     ],
