@@ -77,7 +77,8 @@ def world(request: pytest.FixtureRequest) -> World:
 
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send few numbers at once."""
+    """Send few numbers at once, and compare the candidates of few questions."""
+    monkeypatch.setattr(exact_search, "_BATCH", 2)
     monkeypatch.setattr(exact_search, "_CHUNK_ROWS", 150)
     monkeypatch.setattr(on_device, "_PRODUCTS", 1000)
     monkeypatch.setattr(on_device, "_KEPT", 1000)
