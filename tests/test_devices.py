@@ -43,7 +43,12 @@ without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a G
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names by which a GPU was looked for; there is one."""
     names = list[str]()
-    monkeypatch.setattr(devices, "_find_gpu", lambda name: names.append(name) or THERE)
+
+    def find(name: str) -> torch.device:
+        names.append(name)
+        return THERE
+
+    monkeypatch.setattr(devices, "_find_gpu", find)
     return names
 
 
