@@ -21,6 +21,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,9 @@ from benchmarks.results.page import write_table
 from bioprobe.devices import products_on
 
 if TYPE_CHECKING:
+    from bioprobe.probes.knn import KnnProbe
     from bioprobe.probes.probe import Sweep
-    from bioprobe.task.leaf_scores import LeafScores
+    from bioprobe.task.leaf_scores import Leaves
 
 #: Seconds after which nothing further is begun.
 DEADLINE_S = 400.0
@@ -199,7 +201,7 @@ def compare_answers(sizes: Sizes, device: torch.device) -> list[Row]:
     from bioprobe.index import NeighborIndex
     from bioprobe.probes.knn import KnnProbe
     from bioprobe.probes.linear import LinearProbe
-    from bioprobe.task.leaf_scores import Leaves, score_leaves
+    from bioprobe.task.leaf_scores import Leaves
 
     n, few, many, n_taught = sizes.n_vectors, sizes.n_few, sizes.n_many, sizes.n_taught
     vectors = draw_vectors(n, sizes.dim, sizes.n_classes)
@@ -217,19 +219,17 @@ def compare_answers(sizes: Sizes, device: torch.device) -> list[Row]:
             asked |= {
                 f"nearest {_K} of {n:,}, {n_asked:,} questions": (
                     n_asked * vectors.size,
-                    lambda some=some: index.search(some, _K),
+                    partial(index.search, some, _K),
                 ),
                 f"kNN probe, {n:,} taught, {n_asked:,} questions": (
                     n_asked * vectors.size,
-                    lambda some=some: _ask_votes(neighbours.predict_proba(some)),
+                    partial(_ask_votes, neighbours, some),
                 ),
                 f"zero-shot, {n:,} classes, {n_asked:,} images": (
                     n_asked * vectors.size,
-                    lambda some=some: _ask_texts(
-                        score_leaves(some, texts, k=_K, logit_scale=100.0)
-                    ),
+                    partial(_ask_texts, texts, some),
                 ),
-            }  # type: ignore[dict-item]
+            }
         asked[f"linear sweep, {n_taught:,} rows, {sizes.n_taught_classes} classes"] = (
             taught.size * sizes.n_taught_classes * 3 * 2 * _N_PASSES,
             lambda: _ask_sweep(LinearProbe.sweep(taught, labels, values, folds)),
@@ -256,11 +256,15 @@ def _on(device: str, ask: Ask) -> Ask:
     return ask_there
 
 
-def _ask_votes(votes: np.ndarray) -> list[np.ndarray]:
+def _ask_votes(probe: KnnProbe, some: np.ndarray) -> list[np.ndarray]:
+    votes = probe.predict_proba(some)
     return [votes.argmax(axis=1, keepdims=True), votes]
 
 
-def _ask_texts(found: LeafScores) -> list[np.ndarray]:
+def _ask_texts(texts: Leaves, some: np.ndarray) -> list[np.ndarray]:
+    from bioprobe.task.leaf_scores import score_leaves
+
+    found = score_leaves(some, texts, k=_K, logit_scale=100.0)
     return [found.top, found.top_probabilities]
 
 

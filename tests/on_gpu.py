@@ -22,8 +22,12 @@ from bioprobe.task import leaf_scores
 
 THERE = torch.device("cpu", 0)
 # A tensor there takes indices that lie here, and numbers are copied either way.
-_ACROSS = {torch.Tensor.__getitem__, torch.Tensor.__setitem__, torch.Tensor.copy_}
-_FETCHING = {torch.Tensor.numpy, torch.Tensor.__array__}
+_ACROSS: set[Callable[..., Any]] = {
+    torch.Tensor.__getitem__,
+    torch.Tensor.__setitem__,
+    torch.Tensor.copy_,
+}
+_FETCHING: set[Callable[..., Any]] = {torch.Tensor.numpy, torch.Tensor.__array__}
 
 
 @contextlib.contextmanager

@@ -43,7 +43,12 @@ without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a G
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names by which a GPU was looked for; there is one."""
     names = list[str]()
-    monkeypatch.setattr(devices, "_find_gpu", lambda name: names.append(name) or THERE)
+
+    def find(name: str) -> torch.device:
+        names.append(name)
+        return THERE
+
+    monkeypatch.setattr(devices, "_find_gpu", find)
     return names
 
 
@@ -77,7 +82,8 @@ def world(request: pytest.FixtureRequest) -> World:
 
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send few numbers at once."""
+    """Send few numbers at once, and compare the candidates of few questions."""
+    monkeypatch.setattr(exact_search, "_BATCH", 2)
     monkeypatch.setattr(exact_search, "_CHUNK_ROWS", 150)
     monkeypatch.setattr(on_device, "_PRODUCTS", 1000)
     monkeypatch.setattr(on_device, "_KEPT", 1000)

@@ -44,10 +44,10 @@ def find_nearest(
         are among them is not said.
     products : ndarray of float32, of the same shape
     """
-    size = max(1, min(_QUERIES, _KEPT // n))
-    parts = [queries[start : start + size] for start in range(0, max(1, len(queries)), size)]
     import torch
 
+    size = max(1, min(_QUERIES, _KEPT // n))
+    parts = [queries[start : start + size] for start in range(0, max(1, len(queries)), size)]
     with multiplying(device), torch.inference_mode():
         found = [_find_nearest(device, part, read(), n) for part in parts]
     return np.concatenate([rows for rows, _ in found]), np.concatenate([of for _, of in found])
@@ -68,10 +68,9 @@ def _find_nearest(
         there = torch.tensor(chunk, device=device).to(torch.float32).T
         names = torch.tensor(numbers, device=device)
         kept = min(n, there.shape[1])
-        found = [
-            (part @ there).topk(kept, dim=1)
-            for part in asked.split(max(1, _PRODUCTS // there.shape[1]))
-        ]
+        tile = max(1, _PRODUCTS // there.shape[1])
+        starts = range(0, max(1, len(asked)), tile)
+        found = [(asked[at : at + tile] @ there).topk(kept, dim=1) for at in starts]
         rows = torch.cat([rows, names[torch.cat([one.indices for one in found])]], dim=1)
         products = torch.cat([products, torch.cat([one.values for one in found])], dim=1)
         if products.shape[1] > n:
