@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: A model's integer inputs by name, each of shape (n_texts, n_tokens).
 Tokens: TypeAlias = Mapping[str, torch.Tensor]
 
-# A backend is prepared for each length, so that there are few: of taxonomic prompts three or four.
-_STEP = 8
+# A backend is prepared for each length, so that there are few: of 1,000 taxa's names five.
+_STEP = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
