@@ -77,7 +77,9 @@ class TextTower:
             needed = torch.full(first.shape[:1], first.shape[1])
         else:
             needed = self.count_needed(tokens)
-        for rows in torch.argsort(needed, stable=True).split(batch_size):
+        order = torch.argsort(needed, stable=True)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
             n_tokens = math.ceil(int(needed[rows[-1]]) / _STEP) * _STEP
             yield rows, {key: values[rows, :n_tokens] for key, values in tokens.items()}
 
