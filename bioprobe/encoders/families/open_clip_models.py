@@ -366,7 +366,11 @@ def _read_text_tower(model: open_clip.CLIP) -> tuple[_OfIds, _OfIds | None]:
         is_clip = type(text) is open_clip.CLIP
         pool = text.text_pool_type if is_clip else text.pool_type
         end_id = text.text_eos_id if is_clip else text.eos_id
-        find_end = {"argmax": find_highest, "eos": lambda ids: find_first(ids, end_id)}.get(pool)
+        finders: dict[str, _OfIds] = {
+            "argmax": find_highest,
+            "eos": lambda ids: find_first(ids, end_id),
+        }
+        find_end = finders.get(pool)
         if text.attn_mask is not None and find_end and getattr(text, "cls_emb", None) is None:
             return functools.partial(_embed_to_end, text, find_end), lambda ids: find_end(ids) + 1
     if type(text) is hf_model.HFTextEncoder and type(text.pooler) in _MASKED_POOLERS:
@@ -382,11 +386,15 @@ def _embed_to_end(
     places = text.positional_embedding[:n_tokens]
     values = text.token_embedding(ids).to(dtype) + places.to(dtype)
     values = text.transformer(values, attn_mask=text.attn_mask[:n_tokens, :n_tokens])
-    ends = text.ln_final(values[torch.arange(ids.shape[0], device=ids.device), find_end(ids)])
+    embeddings: torch.Tensor = text.ln_final(
+        values[torch.arange(ids.shape[0], device=ids.device), find_end(ids)]
+    )
     projection = text.text_projection
-    if projection is None:
-        return ends
-    return projection(ends) if isinstance(projection, torch.nn.Linear) else ends @ projection
+    if isinstance(projection, torch.nn.Linear):
+        embeddings = projection(embeddings)
+    elif projection is not None:
+        embeddings = embeddings @ projection
+    return embeddings
 
 
 def _count_simple_tokens(tokenizer: open_clip.SimpleTokenizer) -> Callable[[str], int]:
