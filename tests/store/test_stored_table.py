@@ -16,9 +16,8 @@ from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.images.image_table import COLUMNS, ImageTable, concatenate
 from bioprobe.images.regions import REGION
-from bioprobe.store import EmbeddingStore
+from bioprobe.store import EmbeddingStore, stored_table
 from bioprobe.store import shard as shard_module
-from bioprobe.store import stored_table
 from bioprobe.store.shard import ShardImages, read_images
 from bioprobe.store.stored_table import StoredTable
 from bioprobe.store.view import View
