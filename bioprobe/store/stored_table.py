@@ -433,7 +433,9 @@ class StoredTable(ImageTable):
         if gone := set(names).difference(self.columns):
             raise KeyError(min(gone))
         stored = self.stored.read_all([name for name in names if name not in self._changed])
-        columns = {name: stored.get(name, self._changed.get(name)) for name in names}
+        columns = {
+            name: self._changed[name] if name in self._changed else stored[name] for name in names
+        }
         return pd.DataFrame(columns, index=range(len(self)), columns=list(names), copy=False)
 
     def take(self, rows: Rows, names: Sequence[str] | None = None) -> pd.DataFrame:
