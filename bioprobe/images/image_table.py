@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import dataclasses
+import functools
 import os
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -165,8 +166,13 @@ class ImageTable:
 
         given = frame.reset_index(drop=True).rename(columns=str)
         free = [column for column in given.columns if column not in COLUMNS]
+        # One of each kind for all that are missing.
+        fill = functools.cache(_fill_column)
         columns = {
-            name: complete_column(name, given.get(name), len(given)) for name in (*COLUMNS, *free)
+            name: complete_column(name, given[name], len(given))
+            if name in given
+            else fill(_is_number(name), len(given))
+            for name in (*COLUMNS, *free)
         }
         return cls(pd.DataFrame(columns, index=given.index))
 
@@ -558,16 +564,23 @@ def complete_column(name: str, values: pd.Series[Any] | None, n_rows: int) -> pd
         As the source had it; None where it has none of the name.
     n_rows : int
     """
-    import pandas as pd
-
     if values is None:
-        is_number = name.startswith("n_") or name.endswith("_px")
-        return pd.Series(0 if is_number else "", index=range(n_rows))
+        return _fill_column(_is_number(name), n_rows)
     if name in LABEL_COLUMNS:
         return _unify(fill_holes(values))
     if name in (REGION, LABELS_FROM):
         return fill_holes(values)
     return values if name in LOCATION_COLUMNS else settle(values)
+
+
+def _is_number(name: str) -> bool:
+    return name.startswith("n_") or name.endswith("_px")
+
+
+def _fill_column(is_number: bool, n_rows: int) -> pd.Series[Any]:
+    import pandas as pd
+
+    return pd.Series(0 if is_number else "", index=range(n_rows))
 
 
 def _type_values(values: Names) -> Any:  # noqa: ANN401 - pandas is heavy

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _CODED = (*LABEL_COLUMNS, REGION, LABELS_FROM)
 # Of a larger share of the rows the whole column is read.
 _FEW = 0.25
+# Of so few rows columns are read together: to read each alone takes longer than what is read.
+_FEW_ROWS = 20_000
 # Types that a column keeps when rows come to it, whatever these rows lack.
 _PLAIN = frozenset({"str", "float64", "Int64"})
 
@@ -113,6 +115,14 @@ class Columns:
             self._read[name] = self._join(name) if codes is None else _spell(*codes)
         return self._read[name]
 
+    def read_all(self, names: Sequence[str]) -> dict[str, pd.Series[Any]]:
+        """Return some columns of all rows."""
+        if len(self) <= _FEW_ROWS:
+            known = {*self._read, *self._old.columns, *filter(self._is_numbered, _CODED)}
+            read = self._read_shards([name for name in names if name not in known], 0)
+            self._read |= {name: column for name, (column, _) in read.items()}
+        return {name: self.read(name) for name in names}
+
     def number(self, name: str) -> tuple[npt.NDArray[np.int32], Names] | None:
         """Return the distinct labels of a column, sorted, and which of them each row has.
 
@@ -171,9 +181,8 @@ class Columns:
 
         shards, few = self._divide(rows, names)
         parts = self._take(rows, shards, few) if few else {}
-        columns = {
-            name: parts[name] if name in parts else self.read(name).iloc[rows] for name in names
-        }
+        whole = self.read_all([name for name in names if name not in parts])
+        columns = {name: parts[name] if name in parts else whole[name].iloc[rows] for name in names}
         return pd.DataFrame(columns, index=pd.Index(rows), columns=list(names))
 
     def read_texts(self, rows: Rows, names: Sequence[str]) -> dict[str, Names] | None:
@@ -332,10 +341,11 @@ class Columns:
     def _join(self, name: str) -> pd.Series[Any]:
         before = self._old.columns.pop(name, None)
         if before is not None and self.is_marked:
-            extended = self._extend(before, *self._read_shards(name, self._n_old), name=name)
+            below, is_there = self._read_shards([name], self._n_old)[name]
+            extended = self._extend(before, below, is_there, name=name)
             if extended is not None:
                 return extended
-        return self._read_shards(name, 0)[0]
+        return self._read_shards([name], 0)[name][0]
 
     def _extend(
         self, before: pd.Series[Any], below: pd.Series[Any], is_there: bool, *, name: str
@@ -351,18 +361,21 @@ class Columns:
             return None
         return pd.concat([before, below], ignore_index=True)
 
-    def _read_shards(self, name: str, first: int) -> tuple[pd.Series[Any], bool]:
-        """Read a column of the shards from one on; and tell whether any of them has it."""
+    def _read_shards(
+        self, names: Sequence[str], first: int
+    ) -> dict[str, tuple[pd.Series[Any], bool]]:
+        """Read columns of the shards from one on; and tell of each whether any of them has it."""
         shards = self._shards[first:]
-        frames = [_to_frame(one, name) for one in shards]
-        mended = mend_floats(frames)
-        parts = [one.get(name) for one in mended]
+        frames = mend_floats([_to_frame(one, names) for one in shards]) if names else []
         sizes = [one.record.n_images for one in shards]
-        is_there = any(one is not None for one in parts)
-        joined = None
-        if is_there:
-            joined = parts[0] if len(parts) == 1 else join_column(parts, sizes)
-        return complete_column(name, joined, sum(sizes)), is_there
+        found: dict[str, tuple[pd.Series[Any], bool]] = {}
+        for name in names:
+            parts = [one.get(name) for one in frames]
+            joined, is_there = None, any(one is not None for one in parts)
+            if is_there:
+                joined = parts[0] if len(parts) == 1 else join_column(parts, sizes)
+            found[name] = complete_column(name, joined, sum(sizes)), is_there
+        return found
 
     def _number(self, name: str) -> tuple[npt.NDArray[np.int32], Names]:
         numbers = np.empty(len(self), dtype=np.int32)
@@ -424,7 +437,12 @@ class StoredTable(ImageTable):
         """Return some columns of all rows."""
         import pandas as pd
 
-        columns = {name: self.column(name) for name in names}
+        if gone := set(names).difference(self.columns):
+            raise KeyError(min(gone))
+        stored = self.stored.read_all([name for name in names if name not in self._changed])
+        columns = {
+            name: self._changed[name] if name in self._changed else stored[name] for name in names
+        }
         return pd.DataFrame(columns, index=range(len(self)), columns=list(names), copy=False)
 
     def take(self, rows: Rows, names: Sequence[str] | None = None) -> pd.DataFrame:
@@ -590,14 +608,14 @@ def _read_indices(codes: pa.DictionaryArray) -> npt.NDArray[np.int32]:
     return places
 
 
-def _to_frame(shard: ShardImages, name: str) -> pd.DataFrame:
-    """Return a column of a shard, if it has it, with what the frame said of itself."""
+def _to_frame(shard: ShardImages, names: Sequence[str]) -> pd.DataFrame:
+    """Return those columns of a shard that it has, with what the frame said of itself."""
     import pandas as pd
 
-    names = [name] if name in shard.schema.names else []
-    if not names:
+    has = [name for name in names if name in shard.schema.names]
+    if not has:
         frame = pd.DataFrame(index=range(shard.record.n_images))
     else:
-        frame = shard.read(names).to_pandas()
+        frame = shard.read(has).to_pandas()
     frame.attrs = {"bioprobe_cells": 1} if shard.is_marked else {}
     return frame

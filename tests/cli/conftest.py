@@ -10,6 +10,7 @@ import pytest
 
 from bioprobe.cli.app import run
 from bioprobe.sketch import write_pictures
+from bioprobe.taxonomy import RANKS
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,18 @@ def _draw(folder: Path) -> None:
          str(folder / "store"), "--quiet"]
     )  # fmt: skip
     assert code == 0
+    _ask_once(folder)
+
+
+def _ask_once(folder: Path) -> None:
+    """Let the store keep the embeddings of the texts that most tests ask, and nothing else."""
+    asked = Path(shutil.copytree(folder / "store", folder / "asked"))
+    told = ["--store", str(asked), "--output", str(folder / "told.csv"), "--quiet"]
+    assert run(["filter", "--keep", "animal,plant", *told]) == 0
+    for level in RANKS:
+        assert run(["zeroshot", "--level", level, *told]) == 0
+    (asked / "text").rename(folder / "store" / "text")
+    shutil.rmtree(asked)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.images.image_table import COLUMNS, ImageTable, concatenate
 from bioprobe.images.regions import REGION
-from bioprobe.store import EmbeddingStore
+from bioprobe.store import EmbeddingStore, stored_table
 from bioprobe.store import shard as shard_module
 from bioprobe.store.shard import ShardImages, read_images
 from bioprobe.store.stored_table import StoredTable
@@ -84,7 +84,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     ],
 )
 def test_columns_and_rows_are_those_of_the_whole_table(
-    columns: list[dict[str, list[object]]], tmp_path: Path
+    columns: list[dict[str, list[object]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = [
         _frame(len(next(iter(one.values()), [0])), 10 * at, **one) for at, one in enumerate(columns)
@@ -96,6 +96,10 @@ def test_columns_and_rows_are_those_of_the_whole_table(
     rows = np.array([len(whole) - 1, 0])
     pd.testing.assert_frame_equal(images.take(rows), whole.iloc[rows], check_dtype=False)
     pd.testing.assert_frame_equal(images.frame, whole)
+    with monkeypatch.context() as patched:
+        # As of many rows, column by column.
+        patched.setattr(stored_table, "_FEW_ROWS", 0)
+        pd.testing.assert_frame_equal(EmbeddingStore.open(tmp_path).given.frame, whole)
     # What comes later is as if all had been read at once, and what was known is not asked again.
     assert len(store.images.frame) == len(whole)
     assert len(store.images.contents) == len(whole)
@@ -184,6 +188,20 @@ def test_a_condition_reads_the_columns_that_it_names(tmp_path: Path, reads: Read
     assert {names for _, names, _ in reads} == {("family",), ("site",)}
     with pytest.raises(SelectionError, match=r"no column sit;.*mean site.*columns: .*sha256.*site"):
         View.of(store, "sit == 'a'")
+
+
+def test_columns_of_few_rows_are_read_together(tmp_path: Path, reads: Reads) -> None:
+    images = _make(tmp_path, [_frame(2, site=["a", "b"]), _frame(2, 2)]).images
+    names = ["path", "site", "family", "sha256"]
+    together = images.select(names)
+    assert [(shard, *asked) for shard, asked, _ in reads] == [
+        ("00000", "path", "site", "sha256"), ("00001", "path", "sha256"),
+    ]  # fmt: skip
+    assert together["site"].tolist()[:2] == ["a", "b"]
+    assert images.select(names).equals(together)
+    assert len(reads) == 2
+    with pytest.raises(KeyError, match="gone"):
+        images.select(["path", "gone"])
 
 
 def test_labels_are_numbered_in_the_one_form_of_names(tmp_path: Path) -> None:
