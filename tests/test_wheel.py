@@ -40,15 +40,16 @@ def test_the_wheel_alone_labels_a_drawing(installed: Path, tmp_path: Path) -> No
     code = (
         "import bioprobe, sys; from pathlib import Path; from bioprobe.cli.app import run;"
         "assert Path(bioprobe.__file__).parent.parent == Path(sys.argv[1]);"
-        "from bioprobe.sketch import write_pictures;"
-        "table = write_pictures(Path('photos'), 1, 0, 0);"
-        "assert run(['embed', str(table), '--model', 'sketch', '-s', 'store']) == 0;"
-        "assert run(['zeroshot', '-s', 'store', '-k', '1', '-o', 'answers.csv']) == 0"
+        "import numpy as np; from bioprobe.sketch import draw_animal, read_species;"
+        "draw_animal(read_species()[0], np.random.default_rng(0)).save('drawing.png');"
+        "assert run(['embed', 'drawing.png', '--model', 'sketch', '-s', 'store']) == 0;"
+        "asked = ['zeroshot', '-s', 'store', '--taxa', 'sketch', '-k', '1', '-o', 'answers.csv'];"
+        "assert run(asked) == 0"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(installed)],
-        cwd=tmp_path, env={"PYTHONPATH": str(installed), "PATH": ""}, capture_output=True,
-        text=True, check=False,
+        cwd=tmp_path, env={"PYTHONPATH": str(installed), "PATH": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "answers.csv").read_text().startswith("file_name,kingdom,phylum,class")

@@ -475,6 +475,7 @@ def plot_thresholds(curves: Sequence[Curve], chosen: Sequence[float]) -> str:
 
 # Beside a matrix: its labels without the names, the bar of its colours, and where nothing is.
 _ROOM_OF_LABEL_IN, _ROOM_OF_BAR_IN, _EDGE_IN = 0.32, 0.84, 0.08
+_LEAST_MATRIX_IN = 1.75  # As long as what its bar is labelled with.
 
 
 def plot_confusion(
@@ -501,6 +502,7 @@ def plot_confusion(
     size = 0 if n_classes > 60 else 8 if n_classes <= 30 else 6
     room_in = _measure_longest(names, size) / 72 + _ROOM_OF_LABEL_IN if size else _ROOM_OF_LABEL_IN
     matrix_in = min(1.15 * side - room_in - _ROOM_OF_BAR_IN, side - room_in - _EDGE_IN)
+    matrix_in = max(matrix_in, _LEAST_MATRIX_IN)
     width_in, height_in = matrix_in + room_in + _ROOM_OF_BAR_IN, matrix_in + room_in + _EDGE_IN
     figure, axes = _begin(width_in, height_in, layout=None)
     axes.set_position(
@@ -530,7 +532,7 @@ def plot_confusion(
             0.45 * matrix_in / height_in,
         )
     )
-    figure.colorbar(shown, cax=bar, label="fraction of the true class")
+    figure.colorbar(shown, cax=bar, ticks=(0, 0.5, 1), label="fraction of the true class")
     return _finish(figure)
 
 

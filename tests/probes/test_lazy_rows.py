@@ -102,7 +102,7 @@ def test_a_fit_has_the_same_answers(
     ("kind", "name", "n_folds"),
     [
         ("lda", "tol200m", 1), ("lda", "cifar", 3), ("ridge", "tol200m", 3), ("ridge", "cifar", 1),
-        ("linear", "tol200m", 1), ("linear", "cifar", 3),
+        pytest.param("linear", "tol200m", 1, marks=pytest.mark.long), ("linear", "cifar", 3),
     ],
 )  # fmt: skip
 def test_a_sweep_measures_and_chooses_the_same(

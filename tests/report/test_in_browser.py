@@ -71,3 +71,17 @@ def test_pages_fit_every_screen_and_paper_and_are_accessible(
             one for page in sorted(tmp_path.glob("*.html")) for one in find_problems(browser, page)
         ]
     assert found == []
+
+
+def test_a_text_that_is_unlike_others_of_its_kind_is_looked_at(tmp_path: Path) -> None:
+    cells = "<tr><td>seen</td><td>seen</td></tr>" * 20
+    faint = "<tr><td>seen</td><td class='faint'>lost</td></tr>"
+    (tmp_path / "page.html").write_text(
+        "<!doctype html><html lang='en'><title>Page</title><style>.faint { color: #ddd }</style>"
+        "<body style='background: rgb(251, 252, 250)'><main><h1>Page</h1>"
+        f"<table>{cells}{faint}{cells}</table></main></body></html>"
+    )
+    with open_browser() as browser:
+        found = find_problems(browser, tmp_path / "page.html")
+    assert found
+    assert all('color-contrast: <td class="faint">lost' in one for one in found)

@@ -258,6 +258,14 @@ def test_texts_of_rows_are_those_of_the_table(
     assert store.given.name_files(rows).tolist() == whole["path"].tolist()
 
 
+def test_where_pictures_lie_is_read_as_text_where_none_has_regions(tmp_path: Path) -> None:
+    store = _make(tmp_path, [_frame(4), _frame(4, 4)])
+    found = store.given.stored.read_texts(np.array([5, 1]), ["path", REGION])
+    assert found is not None
+    assert found[REGION].tolist() == ["", ""]
+    assert found["path"].tolist() == _read_whole(store)["path"].iloc[[5, 1]].tolist()
+
+
 def test_lineages_are_numbered_as_they_come(tmp_path: Path) -> None:
     family = ["Felidae", "Canidae", "Felidae", "", "Canidae", "Felidae"]
     genus = ["Felis", "Canis", "Panthera", "", "Canis", "Felis"]
