@@ -16,7 +16,8 @@ from PIL import Image
 from bioprobe.encoders import load_encoder, stamp_model
 from bioprobe.encoders.checking import check_encoder
 from bioprobe.encoders.families.runtime import choose_runtime
-from bioprobe.encoders.families.torch_encoder import Padding, TorchEncoder
+from bioprobe.encoders.families.text_tower import Padding
+from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.errors import BioprobeError
 from bioprobe.files import sketch_weights_dir
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from bioprobe.embedding import embed_images
 from bioprobe.errors import SelectionError
-from bioprobe.face.chosen import read_fields
 from bioprobe.face.quality_pages import Flaws
 from bioprobe.images.measures import MEASURE
 from bioprobe.quality.flaws import find_flaws
+from bioprobe.result import read_fields
 from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.look_cache import MEASURES, LookCache

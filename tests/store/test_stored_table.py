@@ -260,7 +260,9 @@ def test_texts_of_rows_are_those_of_the_table(
 
 def test_where_pictures_lie_is_read_as_text_where_none_has_regions(tmp_path: Path) -> None:
     store = _make(tmp_path, [_frame(4), _frame(4, 4)])
-    found = store.given.stored.read_texts(np.array([5, 1]), ["path", REGION])
+    images = store.given
+    assert isinstance(images, StoredTable)
+    found = images.stored.read_texts(np.array([5, 1]), ["path", REGION])
     assert found is not None
     assert found[REGION].tolist() == ["", ""]
     assert found["path"].tolist() == _read_whole(store)["path"].iloc[[5, 1]].tolist()

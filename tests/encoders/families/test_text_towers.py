@@ -180,7 +180,8 @@ def test_a_text_is_tokenised_once(open_clip_dir: Path, monkeypatch: pytest.Monke
 
     def watch(self: open_clip.SimpleTokenizer, text: str) -> list[int]:
         seen.append(text)
-        return read(self, text)
+        tokens: list[int] = read(self, text)
+        return tokens
 
     encoder = load_encoder(f"local-dir:{open_clip_dir}", device="cpu", batch_size=2)
     monkeypatch.setattr(open_clip.SimpleTokenizer, "encode", watch)
