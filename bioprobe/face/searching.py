@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 Pictures = str | Path | Sequence[str | Path] | None
 Texts = str | Sequence[str] | None
-Given = Sequence[Any] | None
+# Or an array: numpy is not imported for a name.
+Given = Sequence[Any] | Any | None
 RowNumbers = int | str | Sequence[int | str] | None
 # Texts that a question is compared with where none are named.
 _BACKGROUND = "animal"
@@ -186,9 +187,9 @@ class Seeks(Opened):
             Texts; ``TEXT::2`` has a weight, and a ``::`` that is part of a text is written ``\::``.
         row, minus_row : int, str, or sequence of them, optional
             Rows of the store; ``"3::2"`` has a weight.
-        vector, minus_vector : sequence of array-like, optional
-            Vectors of the store's encoder, each of shape (dim,): of pictures that are at hand; or
-            pairs of one and its weight.
+        vector, minus_vector : ndarray or sequence of array-like, optional
+            Vectors of the store's encoder, of shape (dim,) or (n, dim), or a list of such of shape
+            (dim,): of pictures that are at hand; or pairs of one and its weight.
         minus_weight : float
             How much what to keep away from counts, ≥ 0. At 1, little of what both have in common
             is left.
@@ -260,10 +261,12 @@ class Seeks(Opened):
             flag = "--share" if share is not None else "--save-mask"
             msg = f"{flag} is of one store; leave it out, or ask one store at a time"
             raise MisuseError(msg)
-        plus = Terms.read(list_given(image), list_given(text), list_given(row), vector or ())
+        plus = Terms.read(
+            list_given(image), list_given(text), list_given(row), _list_vectors(vector)
+        )
         minus = Terms.read(
             list_given(minus_image), list_given(minus_text), list_given(minus_row),
-            minus_vector or (),
+            _list_vectors(minus_vector),
         )  # fmt: skip
         plus, minus = _weigh(plus, minus, list_given(weight))
         asked = compose_question(
@@ -356,6 +359,14 @@ def _is_same_view(one: View, other: View) -> bool:
 
     same_folder = one.folder.resolve() == other.folder.resolve()
     return same_folder and np.array_equal(one.rows, other.rows)
+
+
+def _list_vectors(given: Given) -> Sequence[Any]:
+    """Return vectors one by one, of which an array may be one or several."""
+    if given is None:
+        return ()
+    ndim = getattr(given, "ndim", None)
+    return [given] if ndim == 1 else list(given)
 
 
 def _weigh(

@@ -70,6 +70,9 @@ def test_pictures_are_asked_as_the_face_asks_them(
     assert set(expected["family"]) <= {"Felidae", "Canidae", "Bovidae", "Muridae"}
     body = {"picture": [f"{ids[0]}::2", f"{ids[1]}::-0.5"], "k": 3, "text": "a lion"}
     near = asks.post("/api/v1/search", json=body).json()["rows"]
+    for one, several in ((vectors[0], [vectors[0]]), (vectors[:2], [*vectors[:2]])):
+        alike = [store.search(vector=given).to_frame() for given in (one, several)]
+        assert alike[0].equals(alike[1])
     found = store.search(vector=[(vectors[0], 2), (vectors[1], -0.5)], text="a lion", k=3)
     assert [one["row"] for one in near] == found.to_frame()["row"].tolist()
     mean = 2 * vectors[0] + encoder_of_server.encode_text(["a lion"])[0] - 0.5 * vectors[1]

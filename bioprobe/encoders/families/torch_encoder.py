@@ -130,12 +130,16 @@ class ImageTower:
         Length of an embedding.
     draft_side_px : int
         Shorter side that a large image may be decoded at, 0 for whole images.
+    embed_only : callable or None
+        The same as ``embed`` to rounding, without what the embeddings do not depend on: what looks
+        into a model would not find all of it. None where nothing can be left out.
     """
 
     transform: Callable[[Image], Pixels]
     embed: EmbedPixels
     dim: int
     draft_side_px: int = 0
+    embed_only: EmbedPixels | None = None
 
     @property
     def decoding(self) -> str:
@@ -413,7 +417,8 @@ class TorchEncoder:
     @functools.cached_property
     def image_runner(self) -> BatchRunner:
         """What runs the image tower, and by which backend."""
-        embed = functools.partial(self._image_tower.embed, self.module)
+        tower = self._image_tower
+        embed = functools.partial(tower.embed_only or tower.embed, self.module)
         return self._make_runner(embed, "images", self.fingerprint.image_sha256, n_tried=4)
 
     def _find_text_runner(self, tower: TextTower, tokens: Tokens) -> BatchRunner:

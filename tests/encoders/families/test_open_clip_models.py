@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 
 from bioprobe.encoders import Encoder, load_encoder
+from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.errors import ModelUnavailableError, NoTextTowerError, PromptError
+from tests.encoders.conftest import VISION, write_open_clip
 
 
 def compute_directly(
@@ -49,6 +51,32 @@ def test_vectors_equal_those_of_open_clip(
     assert encoder.logit_scale == pytest.approx(logit_scale)
     assert encoder.dim == 24
     assert isinstance(encoder, Encoder)
+
+
+@pytest.mark.parametrize(
+    ("vision", "is_shortened"),
+    [
+        ({}, True),
+        ({"ls_init_value": 0.5, "final_ln_after_pool": True}, True),
+        ({"pool_type": "avg"}, False),
+        ({"attentional_pool": True}, False),
+    ],
+)
+def test_the_last_block_computes_no_more_than_the_class_token(
+    tmp_path: Path, vision: dict[str, object], is_shortened: bool, pictures: list[Image.Image]
+) -> None:
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+    config = {"embed_dim": 24, "vision_cfg": {**VISION, **vision}, "text_cfg": text}
+    folder = write_open_clip(tmp_path / "model", config)
+    encoder = load_encoder(f"local-dir:{folder}", device="cpu", backend="torch")
+    assert isinstance(encoder, TorchEncoder)
+    lengths: list[int] = []
+    last = encoder.module.get_submodule("visual.transformer.resblocks")[-1]
+    last.mlp.register_forward_hook(lambda *given: lengths.append(given[2].shape[1]))
+    vectors = encoder.encode_image(pictures)
+    assert (set(lengths) == {1}) == is_shortened
+    images, _, _ = compute_directly(folder, pictures, ["owl"])
+    np.testing.assert_allclose(vectors, images, atol=1e-6)
 
 
 def test_vectors_are_float32_unit_rows(encoder: Encoder, pictures: list[Image.Image]) -> None:
