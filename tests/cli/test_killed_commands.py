@@ -439,7 +439,7 @@ def template(drawn: Path, tmp_path_factory: pytest.TempPathFactory, ask: Ask) ->
     shutil.copytree(folder, warm)
     ask(_warm, warm)
     for name in ("text", "selections/splits"):
-        shutil.copytree(warm / "store" / name, folder / "store" / name)
+        shutil.copytree(warm / "store" / name, folder / "store" / name, dirs_exist_ok=True)
     shutil.rmtree(folder / "store" / "text" / "heads", ignore_errors=True)
     return folder
 

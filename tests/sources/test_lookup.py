@@ -186,14 +186,15 @@ def test_a_folder_that_cannot_be_listed_is_named(
             raise OSError(code, os.strerror(code), str(folder))
         return scandir(folder)
 
-    monkeypatch.setattr(os, "scandir", refuse)
-    listing = find_images([tmp_path])
-    reason = f"the folder cannot be listed: {os.strerror(code).lower()}"
-    assert listing.file_names == ["a/1.jpg"]
-    assert listing.unread == ((str(tmp_path), "b", reason),)
-    assert _said(listing) == f"{tmp_path / 'b'}: {reason}"
-    with pytest.raises(SourceError, match=f"{tmp_path / 'b'}: {reason}"):
-        find_images([tmp_path / "b"])
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)
+        listing = find_images([tmp_path])
+        reason = f"the folder cannot be listed: {os.strerror(code).lower()}"
+        assert listing.file_names == ["a/1.jpg"]
+        assert listing.unread == ((str(tmp_path), "b", reason),)
+        assert _said(listing) == f"{tmp_path / 'b'}: {reason}"
+        with pytest.raises(SourceError, match=f"{tmp_path / 'b'}: {reason}"):
+            find_images([tmp_path / "b"])
 
 
 def test_rows_of_one_table_that_name_a_picture_twice_are_counted(tmp_path: Path) -> None:

@@ -195,9 +195,12 @@ def test_examples_of_a_folder_that_cannot_be_listed_are_refused(
             raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
         return scandir(folder)
 
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(SourceError, match="b is no example picture: the folder cannot be listed"):
-        embed_examples(None, None, [tmp_path])  # type: ignore[arg-type]
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)
+        with pytest.raises(
+            SourceError, match="b is no example picture: the folder cannot be listed"
+        ):
+            embed_examples(None, None, [tmp_path])  # type: ignore[arg-type]
 
 
 def test_two_metadata_files_that_contradict_each_other_are_both_named(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -62,6 +61,8 @@ _Tokenizer: TypeAlias = open_clip.SimpleTokenizer | HFTokenizer
 # From tokens (n_texts, n_tokens).
 _OfIds: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
+# Tokenizers by their options, of this process.
+_SIMPLE: dict[str, open_clip.SimpleTokenizer] = {}
 # What pools the tokens of a text without its padding.
 _MASKED_POOLERS = {hf_model.MeanPooler, hf_model.ClsPooler, hf_model.ClsLastHiddenStatePooler}
 # What of a tag's configuration makes pixels.
@@ -308,7 +309,7 @@ def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer | N
     options = dict(text_config.get("tokenizer_kwargs") or {})
     length = text_config.get("context_length", DEFAULT_CONTEXT_LENGTH)
     if not text_config.get("hf_tokenizer_name"):
-        return _build_simple_tokenizer(json.dumps(options | {"context_length": length}))
+        return _find_simple_tokenizer(length, options)
     if not has_tokenizer(folder):
         return None
     return HFTokenizer(
@@ -320,10 +321,12 @@ def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer | N
     )
 
 
-@functools.cache
-def _build_simple_tokenizer(options: str) -> open_clip.SimpleTokenizer:
-    """Build open_clip's own tokenizer, of options in JSON; to read its words takes long."""
-    return open_clip.SimpleTokenizer(**json.loads(options))
+def _find_simple_tokenizer(context_length: int, options: dict[str, Any]) -> _Tokenizer:
+    """Return open_clip's own tokenizer; to read its words takes long."""
+    key = f"{context_length} {sorted(options.items())}"
+    if key not in _SIMPLE:
+        _SIMPLE[key] = open_clip.SimpleTokenizer(context_length=context_length, **options)
+    return _SIMPLE[key]
 
 
 def _build_image_tower(
