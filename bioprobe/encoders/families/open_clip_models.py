@@ -362,7 +362,7 @@ def _has_class_token(model: open_clip.CLIP) -> bool:
 def _embed_class_token(model: open_clip.CLIP, pixels: torch.Tensor) -> torch.Tensor:
     """Embed pictures as open_clip does; the last block computes the class token alone.
 
-    Of a ViT-B, whose twelfth block it is, that leaves out some 7 % of all.
+    Of a ViT-B, whose twelfth block it is, that leaves out some 7 % of the arithmetic.
     """
     visual = model.visual
     *blocks, last = visual.transformer.resblocks

@@ -71,8 +71,8 @@ def test_the_last_block_computes_no_more_than_the_class_token(
     encoder = load_encoder(f"local-dir:{folder}", device="cpu", backend="torch")
     assert isinstance(encoder, TorchEncoder)
     lengths: list[int] = []
-    last = encoder.module.get_submodule("visual.transformer.resblocks")[-1]
-    last.mlp.register_forward_hook(lambda *given: lengths.append(given[2].shape[1]))
+    mlp = encoder.module.get_submodule("visual.transformer.resblocks.1.mlp")
+    mlp.register_forward_hook(lambda *given: lengths.append(given[2].shape[1]))
     vectors = encoder.encode_image(pictures)
     assert (set(lengths) == {1}) == is_shortened
     images, _, _ = compute_directly(folder, pictures, ["owl"])
