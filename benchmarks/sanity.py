@@ -313,7 +313,11 @@ def randomise_top(encoder: TorchEncoder, share: float, seed: int) -> TorchEncode
             layers.append(part)
 
     handles = [part.register_forward_hook(see) for part in found.module.modules()]
-    found.encode_image([PIL.Image.new("RGB", (64, 64), "grey")])
+    pixels = found.preprocess(PIL.Image.new("RGB", (64, 64), "grey"))
+    first = next(found.module.parameters())
+    with torch.no_grad():
+        # All of the model, of which encoding may leave out what no embedding depends on.
+        found._image_tower.embed(found.module, torch.tensor(pixels)[None].to(first))
     for handle in handles:
         handle.remove()
     # Weights of parts that are never run, such as an attention's last, belong to what holds them.
