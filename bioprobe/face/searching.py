@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 Pictures = str | Path | Sequence[str | Path] | None
 Texts = str | Sequence[str] | None
-# Or an array: numpy is not imported for a name.
-Given = Sequence[Any] | Any | None
+# A sequence of vectors or an array of one or several: numpy is not imported for a name.
+Given = Any
 RowNumbers = int | str | Sequence[int | str] | None
 # Texts that a question is compared with where none are named.
 _BACKGROUND = "animal"
