@@ -14,7 +14,13 @@ from bioprobe.engines import Engine
 from bioprobe.errors import MismatchError, StoreError, UnreadableError
 from bioprobe.index.exact import StoredVectors, rank_candidates, search_exactly
 from bioprobe.index.index_file import IndexNote, complete_note, read_index, read_note, write_index
-from bioprobe.index.kinds import add_chunks, count_training_rows, find_candidates, make_index
+from bioprobe.index.kinds import (
+    Dial,
+    add_chunks,
+    count_training_rows,
+    find_candidates,
+    make_index,
+)
 from bioprobe.store import EmbeddingStore
 from bioprobe.types import Rows, Vectors
 
@@ -51,16 +57,23 @@ class ApproximateIndex:
         return ids
 
     def find(self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_]) -> Rows:
-        """Return allowed rows that are near each query, at least k wide; -1 for none."""
+        """Return allowed rows that are near each query, at least k wide; -1 for none.
+
+        Those that are nearest by the codes of the index stand first.
+        """
         import faiss
 
         kept = allowed[self.ids]
-        # Of more answers, and among fewer rows, as many again must be looked at.
-        dial = self.note.dial.widen(max(1.0, k / self.note.k) * len(kept) / int(kept.sum()))
-        dial = dataclasses.replace(dial, n_candidates=max(dial.n_candidates, k))
+        dial = self.set_dial(k, kept)
         inner = faiss.downcast_index(self.index.index)
         found = find_candidates(inner, queries, dial, None if kept.all() else kept)
         return np.where(found >= 0, self.ids[found], -1)
+
+    def set_dial(self, k: int, kept: npt.NDArray[np.bool_]) -> Dial:
+        """Return the dial for k answers among the positions that are kept."""
+        # Of more answers, and among fewer rows, as many again must be looked at.
+        dial = self.note.dial.widen(max(1.0, k / self.note.k) * len(kept) / int(kept.sum()))
+        return dataclasses.replace(dial, n_candidates=max(dial.n_candidates, k))
 
 
 class NeighborIndex:

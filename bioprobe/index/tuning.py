@@ -14,13 +14,13 @@ import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SourceError, StoreError
-from bioprobe.index.exact import StoredVectors
+from bioprobe.index.exact import StoredVectors, rank_candidates
 from bioprobe.index.index_file import IndexNote, find_index, remove_index, write_index
 from bioprobe.index.kinds import (
     BY_SPEED,
@@ -38,6 +38,9 @@ from bioprobe.index.neighbor_index import ApproximateIndex, NeighborIndex, build
 from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
 from bioprobe.types import Rows, Vectors
+
+if TYPE_CHECKING:
+    import faiss
 
 # The kind that is built where neither it nor a limit of memory or time is said.
 _DEFAULT = "hnsw"
@@ -485,29 +488,61 @@ class _Trial:
         index = build_from(self._vectors, note, self._included, lists)
         if structure.n_lists:
             self._lists[structure.n_lists] = find_lists(index)
+        dials = list_dials(structure, self._k, index.ntotal)
+        found: dict[Dial, npt.NDArray[np.float64]] = {}
         points: list[_Dialled] = []
-        for dial in list_dials(structure, self._k, index.ntotal):
-            tried = ApproximateIndex(index, dataclasses.replace(note, dial=dial))
-            found = self._recall(tried, asked, farthest)
+        for dial in dials:
+            if dial not in found:
+                work = dial.n_probes, dial.ef_search
+                alike = [one for one in dials if (one.n_probes, one.ef_search) == work]
+                found |= self._recall_each(index, note, alike, asked, farthest)
+            shares = found[dial]
             # Where all were found, one more might not have been.
-            error = max(found.std() / np.sqrt(len(found)), 1 / (len(found) * self._k))
-            points.append(_Dialled(float(found.mean()), _MARGIN_ERRORS * float(error), tried))
+            error = max(shares.std() / np.sqrt(len(shares)), 1 / (len(shares) * self._k))
+            tried = ApproximateIndex(index, dataclasses.replace(note, dial=dial))
+            points.append(_Dialled(float(shares.mean()), _MARGIN_ERRORS * float(error), tried))
             if points[-1].recall - points[-1].error >= wanted:
                 return points, True
         return points, False
+
+    def _recall_each(
+        self,
+        index: faiss.IndexIDMap,
+        note: IndexNote,
+        dials: Sequence[Dial],
+        asked: Vectors,
+        farthest: Vectors,
+    ) -> dict[Dial, npt.NDArray[np.float64]]:
+        """Return the share of the k nearest that is found at dials that differ in n_candidates.
+
+        The candidates of one are the first of another that takes more: one search is enough.
+        """
+        by_length = sorted(dials, key=lambda one: one.n_candidates)
+        tried = [ApproximateIndex(index, dataclasses.replace(note, dial=one)) for one in by_length]
+        current = np.zeros(len(self._vectors), dtype=bool)
+        current[self._rows] = True
+        candidates = tried[-1].find(asked, self._k, current)
+        rows, similarities = rank_candidates(self._vectors, asked, candidates, candidates.shape[1])
+        # As near as the k-th is as good as it: of images that are the same, any may be found.
+        is_near = np.zeros(candidates.shape, dtype=bool)
+        for at, near in enumerate(similarities >= farthest):
+            is_near[at] = np.isin(candidates[at], rows[at, near])
+        n_near, n_any = np.cumsum(is_near, axis=1), np.cumsum(candidates >= 0, axis=1)
+        kept = current[tried[-1].ids]
+        found = {}
+        for dial, one in zip(by_length, tried, strict=True):
+            last = min(one.set_dial(self._k, kept).n_candidates, candidates.shape[1]) - 1
+            shares = np.minimum(n_near[:, last], self._k) / self._k
+            # Where they are fewer than k, a search compares all rows.
+            found[dial] = np.where(n_any[:, last] < self._k, 1.0, shares)
+        return found
 
     def measure(self, approximate: ApproximateIndex, queries: Rows) -> npt.NDArray[np.float64]:
         """Return the share of the k nearest that is found, for each query."""
         asked = self._vectors.take(queries)
         farthest = self._exact.search(asked, self._k)[1][:, -1:]
-        return self._recall(approximate, asked, farthest)
-
-    def _recall(
-        self, approximate: ApproximateIndex, asked: Vectors, farthest: Vectors
-    ) -> npt.NDArray[np.float64]:
         tried = NeighborIndex(self._vectors, self._rows, approximate)
         similarities = tried.search(asked, self._k, rows=None)[1]
-        # As near as the k-th is as good as it: of images that are the same, any may be found.
         return np.asarray((similarities >= farthest).mean(axis=1, dtype=np.float64))
 
 

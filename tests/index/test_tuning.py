@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -291,3 +292,29 @@ def test_fast_codes_are_for_vectors_of_an_even_length() -> None:
     with pytest.raises(SourceError, match="even length, got 1000 of length 7"):
         list_structures("ivfpqfs", 1000, 7)
     assert [one.n_bytes for one in list_structures("ivfpqfs", 100_000, 512)] == [32, 64]
+
+
+@pytest.mark.parametrize("kind", ["ivfpq", "ivfpqfs", "ivfrabitq", "sq8"])
+def test_one_search_tells_what_each_shortlist_finds(clustered: EmbeddingStore, kind: str) -> None:
+    vectors, (asked_rows, others) = StoredVectors(clustered), tuning._hold_out(clustered, 0)
+    held_out = np.concatenate([asked_rows, others])
+    included = ~np.isin(np.arange(len(clustered)), held_out)
+    (structure, *_) = list_structures(kind, len(clustered), 16)
+    dials = list_dials(structure, 5, int(included.sum()))
+    note = IndexNote(structure, Dial(), 5, 0.0, (0.0, 0.0), 0.9, 0, len(clustered), 0)
+    index = neighbor_index.build_from(vectors, note, included)
+    rows, asked = np.flatnonzero(included), vectors.take(asked_rows)
+    farthest = NeighborIndex(vectors, rows).search(asked, 5)[1][:, -1:]
+    trial = tuning._Trial(clustered, vectors, held_out, 5, 0)
+    alike = [one for one in dials if one.n_probes == dials[0].n_probes]
+    alike = [one for one in alike if one.ef_search == dials[0].ef_search]
+    found = trial._recall_each(index, note, alike, asked, farthest)
+    assert list(found) == sorted(alike, key=lambda one: one.n_candidates)
+    for dial, shares in found.items():
+        one = ApproximateIndex(index, dataclasses.replace(note, dial=dial))
+        similarities = NeighborIndex(vectors, rows, one).search(asked, 5)[1]
+        plainly = (similarities >= farthest).mean(axis=1)
+        # Fast codes of so short vectors are the same for many, of which any may be the last.
+        is_coarse = kind == "ivfpqfs"
+        assert is_coarse or np.mean(shares != plainly) <= 0.02, dial
+        assert shares.mean() == pytest.approx(plainly.mean(), abs=0.05 if is_coarse else 0.005)
