@@ -128,10 +128,6 @@ def reading(path: Path) -> Iterator[None]:
     path : Path
         File or folder that the block reads.
 
-    Yields
-    ------
-    None
-
     Raises
     ------
     UnreadableError

@@ -439,10 +439,6 @@ def _list_waiting(path: Path) -> list[Path]:
 def reading_source(path: Path) -> Iterator[None]:
     """Turn what the system says of a read into an error of the source.
 
-    Yields
-    ------
-    None
-
     Raises
     ------
     SourceError
@@ -739,10 +735,6 @@ def explaining_refusal(place: Path) -> Iterator[None]:
     ----------
     place : Path
         File or folder that the block writes.
-
-    Yields
-    ------
-    None
 
     Raises
     ------

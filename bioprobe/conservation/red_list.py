@@ -573,10 +573,6 @@ class Asker:
         wanted : iterable of Wanted
             Of any rank: of a genus or family all species of the list are found.
 
-        Returns
-        -------
-        Statuses
-
         Raises
         ------
         SourceError

@@ -242,10 +242,6 @@ def embed_images(
     only_named : bool
         Whether nothing else is kept, whatever the store keeps already, as in a cache.
 
-    Returns
-    -------
-    EmbedSummary
-
     Raises
     ------
     MismatchError
@@ -630,12 +626,7 @@ def _strip(region: str) -> str:
 
 
 def _iter_listing(frame: pd.DataFrame, only_of: Sequence[str]) -> Iterator[Listed]:
-    """List the rows of a listing, those of one file together.
-
-    Yields
-    ------
-    Listed
-    """
+    """List the rows of a listing, those of one file together."""
     labels = [c for c in frame.columns if c not in _GIVEN]
     places = [
         (str(root), str(path)) for root, path in zip(frame["root"], frame["path"], strict=True)

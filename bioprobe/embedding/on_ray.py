@@ -128,12 +128,7 @@ def _run(
     needs: Mapping[str, int],
     n_actors: int,
 ) -> Iterator[EmbedSummary]:
-    """Run shares, and return what came of each as it is done.
-
-    Yields
-    ------
-    EmbedSummary
-    """
+    """Run shares, and return what came of each as it is done."""
     import ray.data as blocks
 
     # Progress is told by ours.

@@ -66,12 +66,7 @@ class MemoryBudget:
 
     @contextlib.contextmanager
     def holding(self, n_bytes: int) -> Iterator[None]:
-        """Wait until there is as much; what needs more than all is alone while the block runs.
-
-        Yields
-        ------
-        None
-        """
+        """Wait until there is as much; what needs more than all is alone while the block runs."""
         taken = min(n_bytes, self._n_bytes)
         with self._changed:
             self._changed.wait_for(lambda: self._used + taken <= self._n_bytes)
@@ -407,10 +402,6 @@ def prepare_on_demand(
         As for :func:`prepare_all`.
     encoder : OnDemandEncoder
         Encoder of the store.
-
-    Yields
-    ------
-    Prepared
     """
     if not encoder.is_loaded:
         unsettled = yield from _prepare_known(
@@ -506,10 +497,6 @@ def prepare_all(
         What the threads may decode at one time.
     damaged : {"mark", "keep", "refuse"}
         As for :func:`prepare`.
-
-    Yields
-    ------
-    Prepared
     """
     waiting: collections.deque[tuple[int, Future[list[Prepared]]]] = collections.deque()
     n_waiting = 0

@@ -144,10 +144,6 @@ def describe_model(name: str) -> ModelStatus:
     name : str
         Any name that :func:`bioprobe.encoders.load_encoder` reads.
 
-    Returns
-    -------
-    ModelStatus
-
     Raises
     ------
     ModelUnavailableError
@@ -236,10 +232,6 @@ def download_model(name: str, *, to: Path | None = None) -> Download:
         Any name but ``sketch``, ``local-dir:`` and ``onnx:``, which are here already.
     to : Path or None
         Folder to fill; None is the cache, from which the name itself loads the model.
-
-    Returns
-    -------
-    Download
 
     Raises
     ------

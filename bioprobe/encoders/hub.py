@@ -174,10 +174,6 @@ def read_folder(folder: Path, layout: Layout, *, revision: str = "") -> Snapshot
         Files the library expects.
     revision : str
         Commit; where it is empty, the file left by a download is asked.
-
-    Returns
-    -------
-    Snapshot or None
     """
     if layout.config and not is_file(folder / layout.config):
         return None
@@ -267,10 +263,6 @@ def get_snapshot(source: ModelSource, layout: Layout) -> Snapshot:
     layout : Layout
         Files the library expects.
 
-    Returns
-    -------
-    Snapshot
-
     Raises
     ------
     ModelUnavailableError
@@ -339,10 +331,6 @@ def fetch_snapshot(source: ModelSource, layout: Layout, *, to: Path | None = Non
         Files the library expects.
     to : Path or None
         Folder to fill; None is the Hugging Face cache.
-
-    Returns
-    -------
-    Snapshot
 
     Raises
     ------

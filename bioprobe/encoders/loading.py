@@ -104,10 +104,6 @@ def load_encoder(
         to be fastest here. Each vector by another has a cosine of at least .9999 with PyTorch's,
         in the first batch of every run. An ONNX file has its own runtime.
 
-    Returns
-    -------
-    Encoder
-
     Raises
     ------
     ModelUnavailableError

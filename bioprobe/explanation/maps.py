@@ -136,10 +136,6 @@ def explain_images(
     tower : mapping, optional
         What :func:`open_tower` returned for the encoder, where it is open already.
 
-    Returns
-    -------
-    Maps
-
     Raises
     ------
     BioprobeError

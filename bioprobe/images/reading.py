@@ -315,10 +315,6 @@ def ignore_pillow_warnings() -> Iterator[None]:
 
     To be entered by the thread that starts others, never by these: the filters belong to the
     whole process, and threads that overlap would leave each other's behind.
-
-    Yields
-    ------
-    None
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -335,10 +331,6 @@ def allow_pixels(max_pixels_px: int) -> Iterator[None]:
     ----------
     max_pixels_px : int
         No less than Pillow's own limit is set.
-
-    Yields
-    ------
-    None
     """
     from PIL import Image
 

@@ -162,10 +162,6 @@ def import_vectors(
     advance : callable, optional
         Told the number of rows of each batch, for a progress bar.
 
-    Returns
-    -------
-    ImportSummary
-
     Raises
     ------
     SourceError

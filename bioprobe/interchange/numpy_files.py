@@ -93,12 +93,7 @@ def write_npy(target: Path, rows: OutgoingRows) -> None:
 
 
 def slice_matrix(matrix: npt.NDArray[Any], table: pd.DataFrame) -> Iterator[VectorBatch]:
-    """Cut a matrix and the table of its rows into batches.
-
-    Yields
-    ------
-    VectorBatch
-    """
+    """Cut a matrix and the table of its rows into batches."""
     for start in range(0, len(matrix), BLOCK_ROWS):
         vectors = np.asarray(matrix[start : start + BLOCK_ROWS], dtype=np.float32)
         lengths = np.full(len(vectors), matrix.shape[1], dtype=np.int64)

@@ -120,10 +120,6 @@ def lay_line(text: str, fonts: Fonts, size_px: int, most_px: int | None = None) 
         Of the font, ≥ 1.
     most_px : int, optional
         Greatest width; of less than an ellipsis takes, the ellipsis alone is drawn.
-
-    Returns
-    -------
-    Line
     """
     text = clean_text(text)
     fonts.check(text)

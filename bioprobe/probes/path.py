@@ -93,10 +93,6 @@ def one_thread() -> Iterator[None]:
 
     A product of a millisecond is over before a second thread has begun; beside other work, the
     wait for it takes longer than the product.
-
-    Yields
-    ------
-    None
     """
     import torch
 

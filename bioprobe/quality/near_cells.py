@@ -214,12 +214,7 @@ _Pairs = tuple[Rows, Rows, Vectors]
 
 
 def _group(cells: Iterable[_Cell]) -> Iterator[list[_Cell]]:
-    """Put cells together to parts of the work.
-
-    Yields
-    ------
-    list of _Cell
-    """
+    """Put cells together to parts of the work."""
     group, n_rows = list[_Cell](), 0
     for cell in cells:
         group.append(cell)

@@ -223,10 +223,6 @@ class AddedList:
 
         Others who write are waited for, :data:`~bioprobe.store.writing.QUICK_WAIT_S`.
 
-        Yields
-        ------
-        None
-
         Raises
         ------
         StoreLockedError

@@ -441,10 +441,6 @@ def append(
 def writing(folder: Path) -> Iterator[None]:
     """Be the only one who writes to the log of a store while the block runs.
 
-    Yields
-    ------
-    None
-
     Raises
     ------
     StoreLockedError
@@ -520,12 +516,7 @@ def _parse(line: bytes) -> Annotation | None:
 
 
 def _salvage(line: bytes) -> Iterator[Annotation]:
-    """Find whole records in a damaged line, as where the end of a line was lost.
-
-    Yields
-    ------
-    Annotation
-    """
+    """Find whole records in a damaged line, as where the end of a line was lost."""
     for start in _START.finditer(line):
         end = _END.search(line, start.start())
         if end is not None and (found := _parse(line[start.start() : end.end()])) is not None:

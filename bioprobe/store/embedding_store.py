@@ -681,10 +681,6 @@ class EmbeddingStore:
             Seconds to wait for another writer, ≥ 0. What writes for a moment waits
             :data:`~bioprobe.store.writing.QUICK_WAIT_S`; a long run refuses at once.
 
-        Yields
-        ------
-        None
-
         Raises
         ------
         StoreLockedError

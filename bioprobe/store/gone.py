@@ -352,12 +352,7 @@ class Changes:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Drafts are made and the one change of the block; then all take their names.
-
-        Yields
-        ------
-        None
-        """
+        """Drafts are made and the one change of the block; then all take their names."""
         with self._stack:
             yield
         for act in () if self.is_trial else self._after:

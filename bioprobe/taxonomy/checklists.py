@@ -420,12 +420,7 @@ def _read_bar_chart(lines: Iterable[tuple[int, str]], path: Path) -> Checklist:
 
 
 def _read_lines(lines: Iterable[str]) -> Iterator[Rule]:
-    """Read a name a line, scientific or common, as people write lists.
-
-    Yields
-    ------
-    Rule
-    """
+    """Read a name a line, scientific or common, as people write lists."""
     written = [_MARKS.sub("", unify(line.split("#")[0])) for line in lines]
     written = [line for line in written if line]
     # A list whose every line has a stroke before it has bullets.

@@ -190,10 +190,6 @@ class Ledger:
     def change(self) -> Iterator[None]:
         """Make all changes of the block at once, or none.
 
-        Yields
-        ------
-        None
-
         Raises
         ------
         StoreError

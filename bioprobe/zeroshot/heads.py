@@ -274,12 +274,7 @@ def _read(view: View, folder: Path, name: str) -> TextHead | None:
 
 @contextlib.contextmanager
 def _holding(folder: Path) -> Iterator[None]:
-    """Wait for whoever makes the same folder of the cache, and hold it while the block runs.
-
-    Yields
-    ------
-    None
-    """
+    """Wait for whoever makes the same folder of the cache, and hold it while the block runs."""
     import filelock
 
     lock = filelock.FileLock(f"{folder}.lock")

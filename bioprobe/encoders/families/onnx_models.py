@@ -121,10 +121,6 @@ def read_preprocessing(settings: Mapping[str, Any]) -> Preprocessing:
     settings : mapping
         Values are numbers, lists of numbers, or texts of numbers separated by commas.
 
-    Returns
-    -------
-    Preprocessing
-
     Raises
     ------
     BioprobeError
@@ -385,10 +381,6 @@ def load_onnx(source: ModelSource, options: LoadOptions) -> OnnxEncoder:
     options : LoadOptions
         The device is ``auto`` or ``cuda`` (if ONNX Runtime was built for it) or ``cpu``, the
         precision ``auto`` or ``fp32``; a batch size of None is 16.
-
-    Returns
-    -------
-    OnnxEncoder
 
     Raises
     ------

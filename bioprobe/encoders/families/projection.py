@@ -117,10 +117,6 @@ class Projection:
         ----------
         heard : list of Tensor
             Is given (n_images, width).
-
-        Yields
-        ------
-        None
         """
         listener = _ProductListener(self.weights)
         with contextlib.ExitStack() as listening:
