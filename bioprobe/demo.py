@@ -426,21 +426,7 @@ def tell_story(
     folder: Path,
     seed: int,
 ) -> dict[str, Any]:
-    """Return the content of the page.
-
-    Parameters
-    ----------
-    answers : Answers
-        What was asked and answered.
-    learning : Learning
-        What was learnt from labels.
-    summary : EmbedSummary
-        Counts of the embedding.
-    folder : Path
-        Folder of the demonstration, as the user named it.
-    seed : int
-        Seed of the drawings.
-    """
+    """Return the content of the page."""
     species = answers.by_rank[-1]
     provenance = species.provenance
     commands = write_commands(answers, folder)

@@ -731,11 +731,6 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 def explaining_refusal(place: Path) -> Iterator[None]:
     """Turn what the system says of a write into an error with a remedy.
 
-    Parameters
-    ----------
-    place : Path
-        File or folder that the block writes.
-
     Raises
     ------
     StoreError

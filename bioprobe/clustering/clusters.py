@@ -329,13 +329,6 @@ def assign_later(found: Clusters, view: View) -> tuple[Clusters, Places]:
     One that is less like that mean than all but a hundredth of the pictures that the cluster had
     stays in none.
 
-    Parameters
-    ----------
-    found : Clusters
-        From :func:`read_clusters`.
-    view : View
-        The same pictures.
-
     Returns
     -------
     clusters : Clusters

@@ -177,16 +177,6 @@ def count_statuses(
 ) -> pd.DataFrame:
     """Count the images of each status, and their taxa.
 
-    Parameters
-    ----------
-    judged : Judged
-    units : Units
-        Of the same images.
-    n_resamples : int
-        Of the groups, for intervals where these have several images.
-    seed : int
-        Of the resamples.
-
     Returns
     -------
     DataFrame

@@ -489,11 +489,6 @@ def choose_assessment(assessments: Iterable[Mapping[str, Any]]) -> _Chosen:
 
     Global ones alone do: of the latest the newest; where none is the latest, the newest published.
 
-    Parameters
-    ----------
-    assessments : iterable of mapping
-        Of one taxon.
-
     Examples
     --------
     >>> wolf = {"latest": True, "year_published": "2018", "assessment_id": 1, "scopes": ["2"]}
@@ -805,15 +800,6 @@ def ask_red_list(
     progress: Progress | None = None,
 ) -> Statuses:
     """Ask the Red List for the statuses of taxa, with the token of the environment.
-
-    Parameters
-    ----------
-    wanted : iterable of Wanted
-    synonyms : mapping of str to str, optional
-        Synonym to accepted name.
-    client : RedListClient, optional
-    progress : callable, optional
-        Told after each taxon.
 
     Raises
     ------

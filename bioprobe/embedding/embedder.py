@@ -412,13 +412,7 @@ class _Run:
         return outcome
 
     def close(self, *, is_whole: bool) -> None:
-        """Append what waits, and bring the list of failures up to date.
-
-        Parameters
-        ----------
-        is_whole : bool
-            Whether all that is listed was taken.
-        """
+        """Append what waits, and bring the list of failures up to date."""
         self.buffer.close_shard()
         for rejected in self.buffer.rejected:
             root, path = rejected.row["root"], rejected.row["path"]
@@ -452,13 +446,7 @@ class _Run:
         }
 
     def prune(self, roots: Collection[str]) -> Gone:
-        """Retire the rows whose file, or row of a data set, is gone; call it after closing.
-
-        Parameters
-        ----------
-        roots : collection of str
-            Folders and data sets of the listing.
-        """
+        """Retire the rows whose file, or row of a data set, is gone; call it after closing."""
         stored_roots, paths = self._stored["root"].tolist(), self._stored["path"].tolist()
         stored = [(join(stored_roots[row], paths[row]), row) for row in self._current]
         unread = [

@@ -67,13 +67,6 @@ def embed_on_ray(
     The cluster is the one that ``RAY_ADDRESS`` or ``ray start`` says; without one it is this
     machine.
 
-    Parameters
-    ----------
-    listing : Listing
-    settings : Settings
-    advance : callable, optional
-        Told how many pictures are done, after each share.
-
     Returns
     -------
     folders : list of Path

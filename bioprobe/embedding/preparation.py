@@ -394,15 +394,7 @@ def prepare_on_demand(
     memory: MemoryBudget | None = None,
     damaged: str = "mark",
 ) -> Iterator[Prepared]:
-    """Prepare images in order, and load the encoder when the first comes whose bytes are new.
-
-    Parameters
-    ----------
-    listing, known, n_threads, max_pixels_px, memory, damaged
-        As for :func:`prepare_all`.
-    encoder : OnDemandEncoder
-        Encoder of the store.
-    """
+    """Prepare images in order, and load the encoder when the first comes whose bytes are new."""
     if not encoder.is_loaded:
         unsettled = yield from _prepare_known(
             iter(listing), known, n_threads=n_threads, max_pixels_px=max_pixels_px

@@ -67,14 +67,6 @@ def begin_share(store: EmbeddingStore, share: Share, order: Order) -> None:
 def finish_share(store: EmbeddingStore, share: Share, order: Order) -> None:
     """Say in a store that all of a share was tried, and where its rows stand among all.
 
-    Parameters
-    ----------
-    store : EmbeddingStore
-        As it is after the run.
-    share : Share
-    order : Order
-        In which the sources list all pictures.
-
     Raises
     ------
     StoreError

@@ -166,13 +166,7 @@ def describe_model(name: str) -> ModelStatus:
 
 
 def find_snapshot(source: ModelSource) -> Snapshot | None:
-    """Return the folder of a model on this machine; None where it is not here, or has none.
-
-    Parameters
-    ----------
-    source : ModelSource
-        Of a library that has a layout.
-    """
+    """Return the folder of a model on this machine; None where it is not here, or has none."""
     if source.kind == "file" or source.backend not in LAYOUTS:
         return None
     source, layout = _resolve(source)

@@ -135,13 +135,6 @@ def list_tokenizer_files(folder: Path) -> list[Path]:
 def read_settings(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """Read what JSON files of a model's folder set, without what tells its history.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder of one model.
-    names : sequence of str
-        Files, of which some may be missing.
-
     Returns
     -------
     dict
@@ -201,11 +194,6 @@ def find_repository(name: str) -> str:
     """Return the repository of open_clip's layout that a model's name loads, ``""`` where none is.
 
     A folder is asked what a download wrote there, or whether it lies in the Hugging Face cache.
-
-    Parameters
-    ----------
-    name : str
-        Any name.
 
     Examples
     --------

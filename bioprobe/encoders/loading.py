@@ -157,11 +157,6 @@ _LIBRARIES = ("open_clip_torch", "pillow", "timm", "tokenizers", "torch", "trans
 def stamp_model(name: str) -> str:
     """Tell what a name loads now without loading it: no library of models is imported.
 
-    Parameters
-    ----------
-    name : str
-        As for :func:`load_encoder`.
-
     Returns
     -------
     str

@@ -236,14 +236,6 @@ def _join(method: str, found: Sequence[_Round], classes: Classes, positive: int 
 def compare_rules(task: Task, fitted: Fitted, how: Pooling) -> dict[str, tuple[int, int]]:
     """Measure each rule of pooling on the validation part, which neither taught nor judges.
 
-    Parameters
-    ----------
-    task : Task
-    fitted : Fitted
-        What was learnt from its training part.
-    how : Pooling
-        What makes sequences; its own rule plays no part.
-
     Returns
     -------
     dict of str to (int, int)

@@ -27,13 +27,6 @@ def write_fiftyone(target: Path, answers: Answers, _options: ExportOptions) -> S
     The samples name the files where they lie; none is copied. Rows of data sets and addresses have
     none, and are left out and counted.
 
-    Parameters
-    ----------
-    target : Path
-        New folder.
-    answers : Answers
-        What is known of the pictures.
-
     Raises
     ------
     SourceError

@@ -48,11 +48,6 @@ _DIGITS = 6
 def read_camera(data: bytes) -> dict[str, Any]:
     """Read date, camera and place from the EXIF block of a picture; nothing is decoded.
 
-    Parameters
-    ----------
-    data : bytes
-        Content of the file.
-
     Returns
     -------
     dict
@@ -203,15 +198,7 @@ class CameraTally:
         self._pairs: collections.Counter[tuple[str, str, str]] = collections.Counter()
 
     def fill(self, known: Mapping[str, Any], camera: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what EXIF says that is not known of a picture.
-
-        Parameters
-        ----------
-        known : mapping
-            Columns that are filled.
-        camera : mapping
-            As :func:`read_camera` returns it.
-        """
+        """Return what EXIF says that is not known of a picture."""
         self._n_read += 1
         self._said.update(camera.keys())
         filled = {name: value for name, value in camera.items() if name not in known}

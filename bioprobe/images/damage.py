@@ -88,13 +88,7 @@ class JpegHeader:
 
 
 def read_jpeg_header(data: bytes) -> JpegHeader | None:
-    """Read the markers of a JPEG; None where they cannot be followed to the picture.
-
-    Parameters
-    ----------
-    data : bytes
-        Content of the file.
-    """
+    """Read the markers of a JPEG; None where they cannot be followed to the picture."""
     factors: list[tuple[int, int]] = []
     tables: list[tuple[int, ...]] = []
     scans: list[tuple[tuple[int, ...], int, int, int]] = []

@@ -69,11 +69,6 @@ def hash_bytes(data: bytes) -> str:
 def read_facts(data: bytes) -> ImageFacts:
     """Read the header of an image file; nothing is decoded.
 
-    Parameters
-    ----------
-    data : bytes
-        Content of the file.
-
     Raises
     ------
     ImageReadError

@@ -430,15 +430,6 @@ def find_in_other(question: Question, store: EmbeddingStore, other: EmbeddingSto
 def embed_query_image(store: EmbeddingStore, texts: TextCache, file: Path) -> Vectors:
     """Return the vector of a picture, from the store if it has it.
 
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Looked through for the same bytes.
-    texts : TextCache
-        Gives the encoder where the picture is new.
-    file : Path
-        Image file.
-
     Returns
     -------
     ndarray of float32, shape (1, dim), unit rows

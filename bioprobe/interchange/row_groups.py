@@ -245,10 +245,6 @@ class Outline:
     def find(self, sought: Sequence[Sought]) -> list[Found]:
         """Find the rows of some taxa, and read no more than the names of groups that may hold any.
 
-        Parameters
-        ----------
-        sought : sequence of Sought
-
         Returns
         -------
         list of Found

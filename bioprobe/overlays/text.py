@@ -293,17 +293,7 @@ def _find_directions(text: str, right: bool) -> list[bool]:
 
 
 def draw_line(draw: ImageDraw, at: tuple[int, int], line: Line, fill: str) -> None:
-    """Draw a line of text.
-
-    Parameters
-    ----------
-    draw : PIL.ImageDraw.ImageDraw
-    at : tuple of int
-        Left edge and upper edge.
-    line : Line
-    fill : str
-        Colour.
-    """
+    """Draw a line of text."""
     x, y = at
     for run in line.runs:
         font = open_font(run.file, line.size_px)

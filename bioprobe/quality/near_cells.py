@@ -152,11 +152,6 @@ class NearPairs:
     def iter_blocks(self, progress: Progress | None = None) -> Iterator[tuple[Rows, Rows, Vectors]]:
         """Find the pairs.
 
-        Parameters
-        ----------
-        progress : callable, optional
-            Told how many rows are compared.
-
         Yields
         ------
         first, second : ndarray of int64, shape (n_pairs,)

@@ -287,11 +287,6 @@ def join_noise_prompts(sets: Iterable[NoisePrompts]) -> NoisePrompts:
     What is dropped is what some set drops and no set keeps, by concept and by phrase. The sets are
     joined in the order of their names, so that the same sets have the same name.
 
-    Parameters
-    ----------
-    sets : iterable of NoisePrompts
-        One or more.
-
     Raises
     ------
     PromptError
@@ -781,13 +776,6 @@ def filter_by_content(asked: EmbeddingStore | View, prompts: NoisePrompts) -> No
     """Keep what the column ``content`` says is to be kept; no picture and no text is looked at.
 
     Where nothing is known of a picture it is kept.
-
-    Parameters
-    ----------
-    asked : EmbeddingStore or View
-        Whose current rows are judged.
-    prompts : NoisePrompts
-        What is kept, by its name.
 
     Raises
     ------

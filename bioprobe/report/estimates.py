@@ -40,13 +40,6 @@ _NAMES = {"ppi": "prediction-powered inference (PPI++)", "regression": "the regr
 def write_estimates(path: Path, found: Estimates) -> int:
     """Write counts as one self-contained page.
 
-    Parameters
-    ----------
-    path : Path
-        HTML file.
-    found : Estimates
-        Counts by class, and by group where there are groups.
-
     Returns
     -------
     int

@@ -32,14 +32,7 @@ MISSING = (
 
 
 def describe_map(found: Map, classes: MapClasses) -> Section:
-    """Return the part of a report that shows a map.
-
-    Parameters
-    ----------
-    found : Map
-    classes : MapClasses
-        Of the same rows, which colour it.
-    """
+    """Return the part of a report that shows a map."""
     faith, picture = found.faith, None
     with contextlib.suppress(ImportError):
         data = draw_map(found.points.astype(np.float64), classes)

@@ -198,13 +198,7 @@ class Robustness(Result):
         return np.asarray(np.mean([one.cosines for one in self.altered], axis=0))
 
     def find_most_touched(self, k: int = 12) -> pd.DataFrame:
-        """Return the pictures that move most: file name, cosine, changed answers, by what most.
-
-        Parameters
-        ----------
-        k : int
-            Pictures.
-        """
+        """Return the pictures that move most: file name, cosine, changed answers, by what most."""
         import pandas as pd
 
         order = np.argsort(self.touched, kind="stable")[:k]

@@ -72,11 +72,6 @@ def is_zipped_export(peek: Peek) -> bool:
 def list_zipped_export(peek: Peek, options: SourceOptions) -> list[Part]:
     """List the pictures that tables in a zip name, or with tables of no tool all of it.
 
-    Parameters
-    ----------
-    peek : Peek
-    options : SourceOptions
-
     Raises
     ------
     SourceError

@@ -223,14 +223,6 @@ def _choose_sides(
 ) -> list[tuple[str, str]]:
     """Return those of a sample's files that are of one of its pictures.
 
-    Parameters
-    ----------
-    picture : str
-    sides : sequence of str
-        All of the sample.
-    stems : collection of str
-        Of all pictures.
-
     Returns
     -------
     list of (str, str)

@@ -400,15 +400,6 @@ def append(
 
     When this returns they are on the disk; where it raises, none of them counts.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    annotations : sequence of Annotation
-        One that is there already is not written again.
-    check : callable, optional
-        Called before anything is written, while nobody else writes.
-
     Raises
     ------
     MisuseError

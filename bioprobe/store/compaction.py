@@ -162,14 +162,6 @@ def writing_generation(
     Vectors are read and written some at a time, and old ones compared with their checksums
     first: damage is never copied.
 
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Held for writing.
-    plan : sequence of Output
-    progress : callable, optional
-        Told how many rows are written.
-
     Yields
     ------
     Manifest
@@ -342,14 +334,6 @@ def forget_aside(manifest: Manifest, gone: Gone, changes: Changes) -> list[str]:
 
     These are what a repair laid aside, and what was left after an older manifest was put back. One
     whose image table cannot be read goes where a person removed anything, as nobody can tell.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        Of the store after the compaction.
-    gone : Gone
-    changes : Changes
-        Removes them afterwards.
 
     Returns
     -------

@@ -273,15 +273,7 @@ def _scrub(value: Any, names: Sequence[str]) -> Any:  # noqa: ANN401 - whatever 
 
 
 def find_gone(folder: Path, manifest: Manifest, images: ImageTable) -> Gone:
-    """Return what a compaction of a store takes out.
-
-    Parameters
-    ----------
-    folder : Path
-    manifest : Manifest
-    images : ImageTable
-        Of that manifest.
-    """
+    """Return what a compaction of a store takes out."""
     rows = np.array(manifest.retired, dtype=np.int64)
     removed = np.array(manifest.removed, dtype=np.int64)
     stays, start = [], 0

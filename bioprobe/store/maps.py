@@ -292,13 +292,6 @@ def verify_maps(folder: Path) -> list[tuple[str, str, bool]]:
 def repair_maps(folder: Path, aside: Path) -> list[str]:
     """Lay damaged maps aside, and return their names.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the store, which is held for writing.
-    aside : Path
-        Folder that they are moved to.
-
     Raises
     ------
     StoreError

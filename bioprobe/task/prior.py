@@ -427,13 +427,7 @@ class Weighed:
         return {**self.prior.describe(), "by": list(self.by), "n_images_with_prior": n_with}
 
     def list_notes(self, names: Sequence[str]) -> list[Note | str]:
-        """Say what the table is about, what of it is no class, and which images have no prior.
-
-        Parameters
-        ----------
-        names : sequence of str
-            Of the classes.
-        """
+        """Say what the table is about, what of it is no class, and which images have no prior."""
         prior, listed = self.prior, self.prior._distinct[0]
         by = f" by {' and '.join(self.by)}" if self.by else ""
         n_weighed = int(self.found.weighed.sum())

@@ -101,7 +101,7 @@ def address(drawn: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Open a browser, for as long as a module: the library that drives it is there once at a time."""
+    """Open a browser for as long as a module: the library that drives it is there but once."""
     with open_browser() as opened:
         yield opened
 

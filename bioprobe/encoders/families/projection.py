@@ -144,11 +144,6 @@ def find_projection(
 ) -> Projection | None:
     """Find the linear map that makes the embedding of an image, by running the tower.
 
-    Parameters
-    ----------
-    module, embed, pixels
-        As for :func:`bioprobe.encoders.families.towers.read_tower`.
-
     Returns
     -------
     Projection or None
