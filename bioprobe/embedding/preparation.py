@@ -60,7 +60,7 @@ class MemoryBudget:
     """
 
     def __init__(self, n_bytes: int | None = None) -> None:
-        self._n_bytes = n_bytes or find_memory_bytes() // 2
+        self._n_bytes = n_bytes or _find_memory_bytes() // 2
         self._used = 0
         self._changed = threading.Condition()
 
@@ -93,7 +93,7 @@ def _give_back() -> None:
         trim(0)
 
 
-def find_memory_bytes() -> int:
+def _find_memory_bytes() -> int:
     """Return the memory of this machine, or of the container that runs this, in bytes."""
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     with contextlib.suppress(OSError, ValueError):

@@ -87,7 +87,7 @@ class JpegHeader:
     quantisation: tuple[tuple[int, ...], ...]
 
 
-def read_jpeg_header(data: bytes) -> JpegHeader | None:
+def _read_jpeg_header(data: bytes) -> JpegHeader | None:
     """Read the markers of a JPEG; None where they cannot be followed to the picture."""
     factors: list[tuple[int, int]] = []
     tables: list[tuple[int, ...]] = []
@@ -192,7 +192,7 @@ def judge_jpeg(
     Damage or None
         None where nothing was found.
     """
-    header = read_jpeg_header(data)
+    header = _read_jpeg_header(data)
     faults: list[str] = []
     if warning:
         faults.append(NO_END if _lacks_end(data) else SKIPPED)

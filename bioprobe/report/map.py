@@ -119,7 +119,7 @@ def _render(render: Any, points: Doubles, classes: MapClasses) -> bytes:  # noqa
     order = np.argsort(-classes.codes.astype(int), kind="stable")
     shown = np.array([_GREYS.get(int(one)) or _find_colour(int(one)) for one in classes.codes])
     names = list(classes.names)
-    places = np.array([find_middle(points[classes.codes == one]) for one in range(len(names))])
+    places = np.array([_find_middle(points[classes.codes == one]) for one in range(len(names))])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         figure, _ = render(
@@ -143,7 +143,7 @@ def _render(render: Any, points: Doubles, classes: MapClasses) -> bytes:  # noqa
     return stream.getvalue()
 
 
-def find_middle(points: Doubles) -> Doubles:
+def _find_middle(points: Doubles) -> Doubles:
     """Return the point of a class about which its pictures lie closest.
 
     Unlike the mean of a class in two groups it lies in one of them.
@@ -154,7 +154,7 @@ def find_middle(points: Doubles) -> Doubles:
 
     Examples
     --------
-    >>> find_middle(np.array([[0.0, 0], [0, 1], [0, 2], [9, 9]]))
+    >>> _find_middle(np.array([[0.0, 0], [0, 1], [0, 2], [9, 9]]))
     array([0., 1.])
     """
     some = points[:: max(1, len(points) // _DRAWN)]

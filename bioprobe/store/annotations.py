@@ -525,7 +525,7 @@ def _build(said: Mapping[str, Any]) -> Annotation:
     return Annotation(said["id"], unit, *main, **further)
 
 
-def rewrite(path: Path, annotations: Sequence[Annotation]) -> None:
+def _rewrite(path: Path, annotations: Sequence[Annotation]) -> None:
     """Write a log of its own into a file, as :func:`append` would have."""
     with path.open("wb") as stream:
         for one in annotations:
@@ -595,7 +595,7 @@ def repair_log(folder: Path, aside: Path) -> int:
             with replacing(aside / f"annotations-{uuid.uuid4().hex[:8]}.jsonl") as temporary:
                 temporary.write_bytes(path.read_bytes())
         with replacing(path) as temporary:
-            rewrite(temporary, log.annotations)
+            _rewrite(temporary, log.annotations)
     return len(log.damaged)
 
 
@@ -630,7 +630,7 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
     has_damage = bool(log.damaged) and len(gone.removed) > 0
     if tuple(kept) == log.annotations and not has_damage:
         return
-    rewrite(changes.replace(find_log(folder)), kept)
+    _rewrite(changes.replace(find_log(folder)), kept)
     changes.counts["annotations"] += len(log) - len(kept)
     if log.damaged:
         changes.said.append(

@@ -175,7 +175,7 @@ def writing_generation(
     manifest, shards_dir = store.manifest, store.folder / "shards"
     after = dataclasses.replace(
         manifest, shards=(), retired=(), removals=(), generation=manifest.generation + 1,
-        replaced=list_replaced(manifest), is_cleared=False,
+        replaced=_list_replaced(manifest), is_cleared=False,
         older=tuple(list_outdated(store.folder, manifest)),
     )  # fmt: skip
     records: list[ShardRecord] = []
@@ -286,7 +286,7 @@ def _link_shard(shards_dir: Path, record: ShardRecord, name: str) -> ShardRecord
     return dataclasses.replace(record, name=name)
 
 
-def list_replaced(manifest: Manifest) -> tuple[Replaced, ...]:
+def _list_replaced(manifest: Manifest) -> tuple[Replaced, ...]:
     """Return the shards of a manifest as those that a compaction replaces."""
     found, start = [], 0
     for record in manifest.shards:
