@@ -186,12 +186,7 @@ def describe(values: Sequence[float]) -> str:
 
 
 def list_lines(figures: Figures, shots: Sequence[int]) -> Iterator[str]:
-    """List the lines of a table, one a method, and what adapter is better than another by.
-
-    Yields
-    ------
-    str
-    """
+    """List the lines of a table, one a method, and what adapter is better than another by."""
     methods = [one for one in (ZEROSHOT, *METHODS) if (one, shots[0]) in figures]
     yield f"| method | {' | '.join(map(str, shots))} |"
     yield "|---" * (len(shots) + 1) + "|"

@@ -48,12 +48,7 @@ class World:
 
 
 def read_photos(folder: Path) -> Iterator[World]:
-    """Read a store of photographs in folders by class.
-
-    Yields
-    ------
-    World
-    """
+    """Read a store of photographs in folders by class."""
     from bioprobe.clustering.clusters import find_units
     from bioprobe.quality import find_duplicates
     from bioprobe.store import EmbeddingStore

@@ -49,12 +49,7 @@ class Pictures:
         return self.vectors if rows is None else self.vectors[rows]
 
     def iter_vectors(self) -> Iterator[np.ndarray]:
-        """Read them at once.
-
-        Yields
-        ------
-        ndarray
-        """
+        """Read them at once."""
         yield self.vectors
 
 

@@ -164,10 +164,6 @@ def play(
         Share of the answers of the person that are wrong; what is right is what is answered.
     came : float
         Share of the pictures that came with a label.
-
-    Yields
-    ------
-    Look
     """
     n, model = len(world.classes), Ridge(world.vectors)
     truth = _err(world.classes, random, wrong)
@@ -210,10 +206,6 @@ def play_review(
     ----------
     mix, wrong, came
         As for :func:`play`.
-
-    Yields
-    ------
-    Look
     """
     from bioprobe.reviewing.desk import Desk
     from bioprobe.reviewing.looks import Said, judge, read_looks

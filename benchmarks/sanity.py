@@ -336,12 +336,7 @@ def randomise_top(encoder: TorchEncoder, share: float, seed: int) -> TorchEncode
 def _iter_own_weights(
     part: torch.nn.Module, others: set[torch.nn.Module]
 ) -> Iterator[torch.nn.Parameter]:
-    """Find the weights of a part without those of the parts of it that are run themselves.
-
-    Yields
-    ------
-    torch.nn.Parameter
-    """
+    """Find the weights of a part without those of the parts of it that are run themselves."""
     yield from part.parameters(recurse=False)
     for child in part.children():
         if child not in others:

@@ -123,15 +123,6 @@ def reading(path: Path) -> Iterator[None]:
     Absence stays a :class:`FileNotFoundError`, and an error that the system has no part in – a
     library's for a damaged file – stays what it is.
 
-    Parameters
-    ----------
-    path : Path
-        File or folder that the block reads.
-
-    Yields
-    ------
-    None
-
     Raises
     ------
     UnreadableError

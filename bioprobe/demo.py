@@ -145,7 +145,7 @@ def demonstrate(
     assert summary is not None  # a store that was filled now has one
     answers, learning = ask(store, folder), learn(store, seed=seed)
     report = learning.evaluation.report(folder / "report.html")
-    content = tell_story(answers, learning, summary, folder=folder, seed=seed)
+    content = _tell_story(answers, learning, summary, folder=folder, seed=seed)
     page = folder / "index.html"
     write_text(page, render_page("demo.html.j2", content))
     said = (
@@ -378,7 +378,7 @@ def learn(store: Store, *, seed: int = 0) -> Learning:
     )
 
 
-def show_learning(learning: Learning) -> dict[str, Any]:
+def _show_learning(learning: Learning) -> dict[str, Any]:
     """Return what the page says of it."""
     evaluation, split = learning.evaluation, learning.split
     return {
@@ -391,7 +391,7 @@ def show_learning(learning: Learning) -> dict[str, Any]:
     }
 
 
-def write_learning_commands(folder: Path, seed: int) -> list[str]:
+def _write_learning_commands(folder: Path, seed: int) -> list[str]:
     """Return the command lines that do the same."""
     seeded = f"--seed {seed} " if seed else ""
     store = f"--store {shlex.quote(str(folder / 'store'))}"
@@ -418,7 +418,7 @@ def _show_method(result: MethodResult, evaluation: Evaluation) -> dict[str, str]
     }
 
 
-def tell_story(
+def _tell_story(
     answers: Answers,
     learning: Learning,
     summary: EmbedSummary,
@@ -426,21 +426,7 @@ def tell_story(
     folder: Path,
     seed: int,
 ) -> dict[str, Any]:
-    """Return the content of the page.
-
-    Parameters
-    ----------
-    answers : Answers
-        What was asked and answered.
-    learning : Learning
-        What was learnt from labels.
-    summary : EmbedSummary
-        Counts of the embedding.
-    folder : Path
-        Folder of the demonstration, as the user named it.
-    seed : int
-        Seed of the drawings.
-    """
+    """Return the content of the page."""
     species = answers.by_rank[-1]
     provenance = species.provenance
     commands = write_commands(answers, folder)
@@ -461,8 +447,8 @@ def tell_story(
         "by_image": _show_neighbors(answers.by_image, "the picture looked for"),
         "by_text": _show_neighbors(answers.by_text, ""),
         "search_text": SEARCH_TEXT,
-        "learning": show_learning(learning),
-        "commands": [*commands.values(), *write_learning_commands(folder, seed)],
+        "learning": _show_learning(learning),
+        "commands": [*commands.values(), *_write_learning_commands(folder, seed)],
         "encoder": f"{provenance.encoder['model']} ({provenance.encoder['weights_sha256'][:12]})",
         "seed": seed,
         "version": provenance.version,

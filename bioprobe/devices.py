@@ -50,10 +50,6 @@ def products_on(device: str, *, always: bool = False) -> Iterator[None]:
     always : bool
         Whether all go to that device of PyTorch's, small ones and if it is the processor, too: for
         measurements and tests.
-
-    Yields
-    ------
-    None
     """
     before = _CHOICE.get() or _Choice()
     chosen = _Choice(before.device if device == "auto" else device, always or before.always)
@@ -171,10 +167,6 @@ def multiplying(device: torch.device | None) -> Iterator[None]:
     """Have a GPU's products in single precision be that, and say what to do where memory is short.
 
     The setting is PyTorch's for all threads. Of None, nothing is done.
-
-    Yields
-    ------
-    None
 
     Raises
     ------

@@ -439,10 +439,6 @@ def _list_waiting(path: Path) -> list[Path]:
 def reading_source(path: Path) -> Iterator[None]:
     """Turn what the system says of a read into an error of the source.
 
-    Yields
-    ------
-    None
-
     Raises
     ------
     SourceError
@@ -734,15 +730,6 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 @contextlib.contextmanager
 def explaining_refusal(place: Path) -> Iterator[None]:
     """Turn what the system says of a write into an error with a remedy.
-
-    Parameters
-    ----------
-    place : Path
-        File or folder that the block writes.
-
-    Yields
-    ------
-    None
 
     Raises
     ------

@@ -189,10 +189,6 @@ def draw_scores(
         Of the images.
     units : mapping of str to ndarray of bool, shape (n_images,), optional
         Images that a figure is of, where it is not of all of them.
-
-    Returns
-    -------
-    dict of str to Draws
     """
     everything = score(np.ones((1, len(resamples.clusters)), dtype=np.float32))
     parts = [score(weights) for weights in resamples.iter_weights()]

@@ -290,7 +290,7 @@ def read_options(question: Callable[..., Any]) -> dict[str, tuple[Any, Option]]:
     """
     names = getattr(inspect.unwrap(question), "__globals__", {})
     found = {}
-    for name, parameter in read_signature(question).parameters.items():
+    for name, parameter in _read_signature(question).parameters.items():
         annotation = parameter.annotation
         if isinstance(annotation, str):
             try:
@@ -309,17 +309,11 @@ def read_options(question: Callable[..., Any]) -> dict[str, tuple[Any, Option]]:
 
 def read_defaults(question: Callable[..., Any]) -> dict[str, Any]:
     """Return what each parameter of a question is where it is not given."""
-    return {name: one.default for name, one in read_signature(question).parameters.items()}
+    return {name: one.default for name, one in _read_signature(question).parameters.items()}
 
 
-def read_signature(question: Callable[..., Any]) -> inspect.Signature:
-    """Return the signature of a question, each option that it shares with others by itself.
-
-    Parameters
-    ----------
-    question : callable
-        A public function or method; its last parameter may be ``**of: Unpack[SHARED]``.
-    """
+def _read_signature(question: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a question, each option that it shares with others by itself."""
     original = inspect.unwrap(question)
     signature = inspect.signature(original)
     *own, last = [None, *signature.parameters.values()]
@@ -338,21 +332,8 @@ def read_signature(question: Callable[..., Any]) -> inspect.Signature:
     return signature.replace(parameters=[*filter(None, own), *further])
 
 
-def check_options(question: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Refuse an option that is given where it does not count, or out of its limits.
-
-    Parameters
-    ----------
-    question : callable
-        Whose options they are.
-    given : mapping of str to object
-        Values by parameter; those at their default count as not given.
-
-    Raises
-    ------
-    MisuseError
-        If one is.
-    """
+def _check_options(question: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Refuse an option that is given where it does not count, or out of its limits."""
     check_numbers(question, given)
     options = {name: option for name, (_, option) in read_options(question).items()}
     check_given(options, read_defaults(question), given)
@@ -405,7 +386,7 @@ def _is_number(value: object, *, whole: bool) -> bool:
 def check_given(
     options: Mapping[str, Option], defaults: Mapping[str, Any], given: Mapping[str, Any]
 ) -> None:
-    """Refuse what :func:`check_options` refuses, of options that stand in several signatures.
+    """Refuse what :func:`_check_options` refuses, of options that stand in several signatures.
 
     Parameters
     ----------
@@ -458,15 +439,15 @@ def question(ask: Callable[P, R]) -> Callable[P, R]:
 
     See Also
     --------
-    check_options : the rule.
+    _check_options : the rule.
     """
-    own, signature = inspect.signature(ask).parameters, read_signature(ask)
+    own, signature = inspect.signature(ask).parameters, _read_signature(ask)
     shared = {name: one.default for name, one in signature.parameters.items() if name not in own}
 
     @functools.wraps(ask)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         given = signature.bind(*args, **kwargs).arguments
-        check_options(ask, given)
+        _check_options(ask, given)
         # Of a store, as it was opened.
         device = getattr(given.get("self"), "_device", None) or given.get("device")
         with products_on(device) if device else contextlib.nullcontext():

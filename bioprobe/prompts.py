@@ -209,13 +209,6 @@ def embed_means(
 ) -> npt.NDArray[np.float32]:
     """Embed classes by the texts of each, as :meth:`PromptSet.embed` does.
 
-    Parameters
-    ----------
-    texts : sequence of sequence of str
-        One text at least a class.
-    encode_text : callable
-        As there.
-
     Returns
     -------
     ndarray of float32, shape (n_classes, dim), unit rows

@@ -390,14 +390,6 @@ def retry(
 ) -> Answer:
     """Ask until there is an answer, or an error that stays.
 
-    Parameters
-    ----------
-    address : str
-        That is asked, for messages.
-    ask : callable
-    tell : callable, optional
-        Called before each further try.
-
     Raises
     ------
     FileNotFoundError

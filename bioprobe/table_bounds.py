@@ -33,13 +33,6 @@ _CELL_BYTES = 8
 def check_size(path: Path, n_bytes: int) -> None:
     """Refuse a table that holds far more than its file.
 
-    Parameters
-    ----------
-    path : Path
-        File of the table.
-    n_bytes : int
-        What it would take in memory.
-
     Raises
     ------
     SourceError
@@ -175,10 +168,6 @@ def check_workbook(path: Path) -> None:
     stands once is in as many cells as refer to it. What an old workbook (``.xls``) can hold is
     bounded by its format.
 
-    Parameters
-    ----------
-    path : Path
-
     Raises
     ------
     SourceError
@@ -304,10 +293,6 @@ def check_parquet(path: Path) -> None:
 
     A value stands once in a dictionary however often it is in the column, so what the file says
     of its own size does not tell; the lengths in the dictionaries do, where they can matter.
-
-    Parameters
-    ----------
-    path : Path
 
     Raises
     ------

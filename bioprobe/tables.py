@@ -372,12 +372,7 @@ class _Text:
 
 @contextlib.contextmanager
 def _long_cells() -> Iterator[None]:
-    """Let the module read cells as long as any that a table may have.
-
-    Yields
-    ------
-    None
-    """
+    """Let the module read cells as long as any that a table may have."""
     before = csv.field_size_limit(MOST_CELL_BYTES)
     try:
         yield

@@ -32,12 +32,7 @@ _FETCHING: set[Callable[..., Any]] = {torch.Tensor.numpy, torch.Tensor.__array__
 
 @contextlib.contextmanager
 def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have every product made there, however small.
-
-    Yields
-    ------
-    None
-    """
+    """Have every product made there, however small."""
     if torch.cuda.is_available():
         with products_on("cuda", always=True):
             yield

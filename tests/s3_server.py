@@ -83,12 +83,7 @@ class FaultyServer:
 
 
 def _hold(body: Iterable[bytes], connection: socket.socket, *, is_cut: bool) -> Iterator[bytes]:
-    """Send half of an answer, and the rest late or never.
-
-    Yields
-    ------
-    bytes
-    """
+    """Send half of an answer, and the rest late or never."""
     data = b"".join(body)
     half = len(data) // 2
     yield data[:half]

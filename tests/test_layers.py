@@ -100,12 +100,7 @@ def _leave_out_types(tree: ast.Module) -> ast.Module:
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
-    """Find the modules of bioprobe that a module imports anywhere, types included.
-
-    Yields
-    ------
-    str
-    """
+    """Find the modules of bioprobe that a module imports anywhere, types included."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             dotted = [f"{node.module}.{alias.name}" for alias in node.names]
@@ -122,12 +117,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _places(tree: ast.Module) -> Iterator[str]:
-    """Find the modules of questions that a command names and does not import.
-
-    Yields
-    ------
-    str
-    """
+    """Find the modules of questions that a command names and does not import."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             module, colon, _ = node.value.partition(":")

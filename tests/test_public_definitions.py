@@ -71,12 +71,7 @@ def _add_up(counted: Iterable[Counter[str]]) -> Counter[str]:
 
 
 def _iter_public(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDef]:
-    """Find what is public of a module or class.
-
-    Yields
-    ------
-    ast.FunctionDef or ast.ClassDef
-    """
+    """Find what is public of a module or class."""
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
             yield node
@@ -126,12 +121,7 @@ class _House:
         return origin
 
     def _iter_named(self, module: str) -> Iterator[Definition]:
-        """Find what a module names of the definitions of others, and of its own.
-
-        Yields
-        ------
-        Definition
-        """
+        """Find what a module names of the definitions of others, and of its own."""
         imported = dict(_iter_imports(self._chain(module)))
         # To hand on is not to use.
         used = self.names[module] if module in self.doors else imported

@@ -273,11 +273,6 @@ class Comparison(Result):
 def compare_sides(first: Side, second: Side, how: Comparing | None = None) -> Comparison:
     """Compare two sets of answers to the same pictures.
 
-    Parameters
-    ----------
-    first, second : Side
-    how : Comparing, optional
-
     Raises
     ------
     SourceError

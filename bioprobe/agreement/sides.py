@@ -308,15 +308,7 @@ def _make_said(lineage: Iterable[str], label: str, told: str, common_name: str) 
 
 
 def take_labels(view: View, name: str = "labels") -> Side:
-    """Take the labels of the pictures of a store, of every rank.
-
-    Parameters
-    ----------
-    view : View
-        Its rows.
-    name : str
-        What they are called.
-    """
+    """Take the labels of the pictures of a store, of every rank."""
     frame = view.images.frame.iloc[view.rows].reset_index(drop=True)
     return _take_rows(view, name, _take_labels_of(frame, frame))
 
@@ -429,15 +421,9 @@ def _tell(text: str, examples: Iterable[str]) -> Note:
 
 
 def fill_lineages(sides: Sequence[Side], taxa: Iterable[Lineage] = ()) -> list[Side]:
-    """Fill the holes of lineages by what the other answers, or a list, say of the same name.
+    """Fill the holes of lineages by what a list, or else the other answers, say of the same name.
 
     A name is filled only where all that is known of it agrees; what is there already stays.
-
-    Parameters
-    ----------
-    sides : sequence of Side
-    taxa : iterable of tuple of str, length 7
-        Of a list, which counts before the answers.
     """
     listed = _index(taxa)
     known = _index(one.lineage for side in sides for one in side.said if one.depth >= 0)

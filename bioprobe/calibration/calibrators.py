@@ -137,7 +137,7 @@ def _find_known(logits: Logits, truth: npt.NDArray[np.int64]) -> _Known:
     return _Known(logits, rows, truth[rows])
 
 
-def measure_log_losses(
+def _measure_log_losses(
     logits: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
     """Return the negative log-probability of each row's true class, in nats."""
@@ -308,7 +308,7 @@ def _cross_validate(
         out = folds == fold
         scales, biases = _fit_vector(known.take(~out), start, penalty)
         losses += [
-            measure_log_losses(logits * scales + biases, classes)
+            _measure_log_losses(logits * scales + biases, classes)
             for logits, classes in known.take(out).read(start)
         ]
     return np.concatenate(losses)
@@ -589,7 +589,7 @@ def _judge(
             at = places[part]
             classes = known.classes[at]
             probabilities = calibrator.calibrate(known.logits[known.rows[at]].astype(np.float64))
-            losses[at] = measure_log_losses(to_logits(probabilities).astype(np.float64), classes)
+            losses[at] = _measure_log_losses(to_logits(probabilities).astype(np.float64), classes)
             right[at] = probabilities.argmax(axis=1) == classes
             confidences[at] = probabilities.max(axis=1)
     # Bins of a few images would measure their noise.

@@ -102,15 +102,7 @@ class _Group(TyperGroup):
 
 
 def make_group(app: typer.Typer, makers: Mapping[str, Maker]) -> Any:  # noqa: ANN401 - of typer's own click
-    """Return a group of typer's, with commands that are made when they are asked for.
-
-    Parameters
-    ----------
-    app : Typer
-        Without commands.
-    makers : mapping of str to Maker
-        What makes each command.
-    """
+    """Return a group of typer's, with commands that are made when they are asked for."""
     group = read_plainly(get_command(app), {})
     group.commands = Made(makers)
     return group

@@ -266,12 +266,7 @@ def _read_line(session: Review | Find, one: Shown, line: str) -> dict[str, str] 
 
 @contextlib.contextmanager
 def _completing(session: Review | Find) -> Iterator[None]:
-    """Complete names of classes by the tab key, where the system has a library for it.
-
-    Yields
-    ------
-    None
-    """
+    """Complete names of classes by the tab key, where the system has a library for it."""
     try:
         import readline
     except ImportError:

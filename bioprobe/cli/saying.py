@@ -97,12 +97,7 @@ class Clock:
 
     @contextlib.contextmanager
     def watching(self, *, quiet: bool) -> Iterator[None]:
-        """Say what takes long while the block runs, and at its end how long it took.
-
-        Yields
-        ------
-        None
-        """
+        """Say what takes long while the block runs, and at its end how long it took."""
         if quiet:
             yield
             return

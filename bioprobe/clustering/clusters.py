@@ -274,11 +274,11 @@ def cluster_images(
         return average_neighbors(vectors[places], averaged, units[places], told=told)
 
     found = group_vectors(prepare(np.arange(len(vectors)), told), units, wish, told)
-    numbers = number_by_size(found.numbers, units)
+    numbers = _number_by_size(found.numbers, units)
     stability = Stability(np.zeros(0), np.full(int(numbers.max(initial=0)), np.nan), 0)
     if n_draws and len(np.unique(units)) > 2:
         stability = measure_stability(prepare, units, numbers - 1, wish, n_draws, told)
-    return build_clusters(view, vectors, numbers, units, found, stability, wish, name, averaged)
+    return _build_clusters(view, vectors, numbers, units, found, stability, wish, name, averaged)
 
 
 def read_clusters(view: View, name: str) -> Clusters:
@@ -329,13 +329,6 @@ def assign_later(found: Clusters, view: View) -> tuple[Clusters, Places]:
     One that is less like that mean than all but a hundredth of the pictures that the cluster had
     stays in none.
 
-    Parameters
-    ----------
-    found : Clusters
-        From :func:`read_clusters`.
-    view : View
-        The same pictures.
-
     Returns
     -------
     clusters : Clusters
@@ -360,7 +353,7 @@ def assign_later(found: Clusters, view: View) -> tuple[Clusters, Places]:
     return dataclasses.replace(found, numbers=numbers, similarities=all_similarities), later
 
 
-def number_by_size(numbers: Places, units: Places) -> Places:
+def _number_by_size(numbers: Places, units: Places) -> Places:
     """Return numbers of groups from 1, the one of most units first; 0 where it was -1.
 
     Of equal ones that comes first that has more pictures, then the one of the first picture.
@@ -376,7 +369,7 @@ def number_by_size(numbers: Places, units: Places) -> Places:
     return place[codes] * inside
 
 
-def build_clusters(
+def _build_clusters(
     view: View, vectors: Vectors, numbers: Places, units: Places, found: Grouping,
     stability: Stability, wish: Wish, name: str, averaged: int,
 ) -> Clusters:  # fmt: skip

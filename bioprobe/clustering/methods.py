@@ -134,8 +134,8 @@ def _cut(
 ) -> Grouping:
     if wish.n_clusters is not None:
         return Grouping(tree.cut(wish.n_clusters))
-    judged = choose_judged(len(vectors), wish.seed)
-    return choose_number(vectors, units, weights, tree.cut, judged, told)
+    judged = _choose_judged(len(vectors), wish.seed)
+    return _choose_number(vectors, units, weights, tree.cut, judged, told)
 
 
 def _group_by_means(
@@ -146,13 +146,13 @@ def _group_by_means(
 
     if wish.n_clusters is not None:
         return Grouping(find(wish.n_clusters))
-    few = choose_judged(len(vectors), wish.seed)
+    few = _choose_judged(len(vectors), wish.seed)
     some, own = vectors[few], weights[few]
 
     def find_few(n_clusters: int) -> Places:
         return _find_means(some, own, n_clusters, wish.seed, 1)
 
-    chosen = choose_number(some, units[few], own, find_few, np.arange(len(few)), told)
+    chosen = _choose_number(some, units[few], own, find_few, np.arange(len(few)), told)
     if len(few) == len(vectors):
         return chosen
     return dataclasses.replace(chosen, numbers=find(len(np.unique(chosen.numbers))))
@@ -225,7 +225,7 @@ _WAYS: dict[str, Callable[[Vectors, Places, Doubles, Wish, Progress], Grouping]]
 }
 
 
-def choose_judged(n: int, seed: int) -> Places:
+def _choose_judged(n: int, seed: int) -> Places:
     """Return which of n vectors judge a number of groups: all, or 10,000 drawn by a seed."""
     if n <= _JUDGED:
         return np.arange(n, dtype=np.int64)
@@ -233,12 +233,12 @@ def choose_judged(n: int, seed: int) -> Places:
     return np.sort(drawn).astype(np.int64)
 
 
-def list_numbers(n_units: int) -> list[int]:
+def _list_numbers(n_units: int) -> list[int]:
     """Return the numbers of groups that are tried, of so many units.
 
     Examples
     --------
-    >>> list_numbers(60)
+    >>> _list_numbers(60)
     [2, 3, 4, 5, 6, 7, 8, 9, 10, 12]
     """
     most = int(min(n_units / _LEAST_UNITS, _MOST_TRIED))
@@ -249,7 +249,7 @@ def list_numbers(n_units: int) -> list[int]:
     return [*numbers, most] if most >= 2 else []
 
 
-def choose_number(
+def _choose_number(
     vectors: Vectors,
     units: Places,
     weights: Doubles,
@@ -270,15 +270,10 @@ def choose_number(
         Which of the vectors judge.
     told : callable
         Told how many numbers are tried.
-
-    Returns
-    -------
-    Grouping
-        All in one group where there are too few units to tell.
     """
     tried: dict[int, float] = {}
     best: tuple[float, Places] | None = None
-    listed = list_numbers(len(np.unique(units)))
+    listed = _list_numbers(len(np.unique(units)))
     for place, number in enumerate(listed):
         told(Step(place, len(listed), "numbers of clusters"))
         numbers = group(number)

@@ -177,16 +177,6 @@ def count_statuses(
 ) -> pd.DataFrame:
     """Count the images of each status, and their taxa.
 
-    Parameters
-    ----------
-    judged : Judged
-    units : Units
-        Of the same images.
-    n_resamples : int
-        Of the groups, for intervals where these have several images.
-    seed : int
-        Of the resamples.
-
     Returns
     -------
     DataFrame
@@ -318,11 +308,11 @@ def describe_counts(judged: Judged, units: Units, counts: pd.DataFrame) -> list[
                 f"{float(judged.threats[:, 0].mean()):.3f}"
             )
             said.append("these are counts of answers: no interval here knows how often they err")
-    said += describe_names(judged)
+    said += _describe_names(judged)
     return said
 
 
-def describe_names(judged: Judged) -> list[Note]:
+def _describe_names(judged: Judged) -> list[Note]:
     """Say which names cover several taxa, and which none."""
     several: dict[str, Covered] = {}
     none: dict[str, int] = {}

@@ -484,21 +484,16 @@ class _Chosen:
     is_old: bool = False
 
 
-def choose_assessment(assessments: Iterable[Mapping[str, Any]]) -> _Chosen:
+def _choose_assessment(assessments: Iterable[Mapping[str, Any]]) -> _Chosen:
     """Choose the assessment of a taxon that counts.
 
     Global ones alone do: of the latest the newest; where none is the latest, the newest published.
-
-    Parameters
-    ----------
-    assessments : iterable of mapping
-        Of one taxon.
 
     Examples
     --------
     >>> wolf = {"latest": True, "year_published": "2018", "assessment_id": 1, "scopes": ["2"]}
     >>> older = {"latest": False, "year_published": "2010", "assessment_id": 2, "scopes": ["1"]}
-    >>> choose_assessment([wolf]).assessment, choose_assessment([wolf, older]).is_old
+    >>> _choose_assessment([wolf]).assessment, _choose_assessment([wolf, older]).is_old
     (None, True)
     """
     listed = list(assessments)
@@ -573,10 +568,6 @@ class Asker:
         wanted : iterable of Wanted
             Of any rank: of a genus or family all species of the list are found.
 
-        Returns
-        -------
-        Statuses
-
         Raises
         ------
         SourceError
@@ -633,11 +624,11 @@ class Asker:
             return self._find_wide(wanted, pages)
         name = wanted.name
         listed = (pages or {}).get(name.casefold())
-        if listed and choose_assessment(listed).assessment is not None:
+        if listed and _choose_assessment(listed).assessment is not None:
             return [self._make(name, wanted.lineage, listed)]
         for tried in self._list_names(wanted):
             listed = (pages or {}).get(tried.casefold())
-            if listed and choose_assessment(listed).assessment is not None:
+            if listed and _choose_assessment(listed).assessment is not None:
                 return [self._make(name, wanted.lineage, listed, tried)]
             try:
                 answer = self._client.read_species(tried)
@@ -714,7 +705,7 @@ class Asker:
         other: str = "",
         commons: Sequence[str] = (),
     ) -> Status:
-        chosen = choose_assessment(listed)
+        chosen = _choose_assessment(listed)
         others = (other,) if other and other.casefold() != name.casefold() else ()
         names = list(lineage)
         if names == list(NO_LINEAGE) and " " in name:
@@ -809,15 +800,6 @@ def ask_red_list(
     progress: Progress | None = None,
 ) -> Statuses:
     """Ask the Red List for the statuses of taxa, with the token of the environment.
-
-    Parameters
-    ----------
-    wanted : iterable of Wanted
-    synonyms : mapping of str to str, optional
-        Synonym to accepted name.
-    client : RedListClient, optional
-    progress : callable, optional
-        Told after each taxon.
 
     Raises
     ------

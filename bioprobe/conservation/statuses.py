@@ -710,12 +710,7 @@ def _describe(
     column: str,
     place: Callable[[int], str],
 ) -> Iterable[Note]:
-    """Say which rows were left out, and why.
-
-    Yields
-    ------
-    Note
-    """
+    """Say which rows were left out, and why."""
     texts = {
         _UNREAD: f"have what is no Red List category in the column {column}, and are left out",
         _EMPTY: f"have no status in the column {column}, and are left out",

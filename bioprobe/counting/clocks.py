@@ -116,9 +116,9 @@ def read_moments(values: Names, zones: Names | str = "") -> Moments:
         of_zone = zoned == zone
         tz = read_zone(zone)
         rows = np.flatnonzero(of_zone & has_offset & ~lost)
-        local[rows] = to_local(instants[rows], tz)
+        local[rows] = _to_local(instants[rows], tz)
         rows = np.flatnonzero(of_zone & ~has_offset & ~lost)
-        instants[rows], is_twice[rows], is_skipped[rows] = to_instants(local[rows], tz)
+        instants[rows], is_twice[rows], is_skipped[rows] = _to_instants(local[rows], tz)
     is_utc = np.array([one.casefold() in _UTC for one in offsets], dtype=bool)[places]
     return Moments(
         local, instants, clocked & ~lost, (has_offset | (zoned != "")) & ~lost,
@@ -127,7 +127,7 @@ def read_moments(values: Names, zones: Names | str = "") -> Moments:
     )  # fmt: skip
 
 
-def to_local(instants: Times, zone: datetime.tzinfo) -> Times:
+def _to_local(instants: Times, zone: datetime.tzinfo) -> Times:
     """Return what a clock in a zone shows, datetime64[s], at instants in UTC."""
     import pandas as pd
 
@@ -137,7 +137,7 @@ def to_local(instants: Times, zone: datetime.tzinfo) -> Times:
     )
 
 
-def to_instants(local: Times, zone: datetime.tzinfo) -> tuple[Times, Mask, Mask]:
+def _to_instants(local: Times, zone: datetime.tzinfo) -> tuple[Times, Mask, Mask]:
     """Return the instants in UTC, datetime64[s], at which a clock in a zone shows times.
 
     Returns

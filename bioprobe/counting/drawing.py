@@ -188,7 +188,7 @@ def _divide(found: Drawn, view: View, unit: str | None, strata: Names | None) ->
         return dataclasses.replace(found, units=units, unit=unit)
     if found.units.astype(bool).any():
         return found
-    guess = guess_unit(view, found.chosen)
+    guess = _guess_unit(view, found.chosen)
     if guess:
         return dataclasses.replace(found, units=find_units(view, guess), unit=guess)
     return found
@@ -222,7 +222,7 @@ def find_units(view: View, unit: str) -> Names:
     return view.labels(read_level(unit, view.images))
 
 
-def guess_unit(view: View, chosen: Mask) -> str:
+def _guess_unit(view: View, chosen: Mask) -> str:
     """Return a column of sequences or places of which whole ones are chosen, ``""`` if none.
 
     A random draw of images holds some of most sequences; far fewer sequences than that say that

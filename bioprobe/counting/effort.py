@@ -218,13 +218,6 @@ def read_effort(
 ) -> Effort:
     """Read a table of deployments: Camtrap DP's, camtrapR's, Wildlife Insights', or any like it.
 
-    Parameters
-    ----------
-    path : Path
-        A table, or the folder of a Camtrap DP.
-    time_zone, seen, now
-        As for :func:`build_effort`.
-
     Raises
     ------
     SourceError

@@ -213,10 +213,6 @@ def estimate_shares(
     level : float
         Coverage, in (0, 1).
 
-    Returns
-    -------
-    Shares
-
     Raises
     ------
     SelectionError

@@ -144,10 +144,6 @@ def estimate_prevalence(
     seed : int
         Of the draws.
 
-    Returns
-    -------
-    Adjusted
-
     Raises
     ------
     SelectionError

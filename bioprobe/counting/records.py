@@ -432,7 +432,7 @@ def _gather(
     made = made.sort_values(["place", "deployment", "instant", "taxon"], kind="stable")
     made = made.reset_index(drop=True)
     for name, local, instant in (("start", "local", "instant"), ("end", "last", "ended")):
-        made[name] = write_moments(
+        made[name] = _write_moments(
             made[local].to_numpy().astype("datetime64[s]"),
             made[instant].to_numpy().astype("datetime64[s]"),
             made["is_zoned"].to_numpy(dtype=bool),
@@ -456,13 +456,13 @@ def _join_words(rows: pd.DataFrame, column: str, between: str) -> pd.Series[str]
     return pd.Series(found | joined.to_dict(), dtype=object)
 
 
-def write_moments(local: Times, instants: Times, is_zoned: Mask) -> Names:
+def _write_moments(local: Times, instants: Times, is_zoned: Mask) -> Names:
     """Write times as ISO 8601, with their offset from UTC where it is known.
 
     Examples
     --------
     >>> local = np.array(["2024-05-13T12:00:00", "NaT"], dtype="datetime64[s]")
-    >>> write_moments(local, local - np.timedelta64(7200, "s"), np.array([True, True])).tolist()
+    >>> _write_moments(local, local - np.timedelta64(7200, "s"), np.array([True, True])).tolist()
     ['2024-05-13T12:00:00+02:00', '']
     """
     texts = []

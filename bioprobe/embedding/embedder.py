@@ -242,10 +242,6 @@ def embed_images(
     only_named : bool
         Whether nothing else is kept, whatever the store keeps already, as in a cache.
 
-    Returns
-    -------
-    EmbedSummary
-
     Raises
     ------
     MismatchError
@@ -416,13 +412,7 @@ class _Run:
         return outcome
 
     def close(self, *, is_whole: bool) -> None:
-        """Append what waits, and bring the list of failures up to date.
-
-        Parameters
-        ----------
-        is_whole : bool
-            Whether all that is listed was taken.
-        """
+        """Append what waits, and bring the list of failures up to date."""
         self.buffer.close_shard()
         for rejected in self.buffer.rejected:
             root, path = rejected.row["root"], rejected.row["path"]
@@ -456,13 +446,7 @@ class _Run:
         }
 
     def prune(self, roots: Collection[str]) -> Gone:
-        """Retire the rows whose file, or row of a data set, is gone; call it after closing.
-
-        Parameters
-        ----------
-        roots : collection of str
-            Folders and data sets of the listing.
-        """
+        """Retire the rows whose file, or row of a data set, is gone; call it after closing."""
         stored_roots, paths = self._stored["root"].tolist(), self._stored["path"].tolist()
         stored = [(join(stored_roots[row], paths[row]), row) for row in self._current]
         unread = [
@@ -630,12 +614,7 @@ def _strip(region: str) -> str:
 
 
 def _iter_listing(frame: pd.DataFrame, only_of: Sequence[str]) -> Iterator[Listed]:
-    """List the rows of a listing, those of one file together.
-
-    Yields
-    ------
-    Listed
-    """
+    """List the rows of a listing, those of one file together."""
     labels = [c for c in frame.columns if c not in _GIVEN]
     places = [
         (str(root), str(path)) for root, path in zip(frame["root"], frame["path"], strict=True)

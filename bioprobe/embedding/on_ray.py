@@ -67,13 +67,6 @@ def embed_on_ray(
     The cluster is the one that ``RAY_ADDRESS`` or ``ray start`` says; without one it is this
     machine.
 
-    Parameters
-    ----------
-    listing : Listing
-    settings : Settings
-    advance : callable, optional
-        Told how many pictures are done, after each share.
-
     Returns
     -------
     folders : list of Path
@@ -128,12 +121,7 @@ def _run(
     needs: Mapping[str, int],
     n_actors: int,
 ) -> Iterator[EmbedSummary]:
-    """Run shares, and return what came of each as it is done.
-
-    Yields
-    ------
-    EmbedSummary
-    """
+    """Run shares, and return what came of each as it is done."""
     import ray.data as blocks
 
     # Progress is told by ours.

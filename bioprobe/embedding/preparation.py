@@ -60,18 +60,13 @@ class MemoryBudget:
     """
 
     def __init__(self, n_bytes: int | None = None) -> None:
-        self._n_bytes = n_bytes or find_memory_bytes() // 2
+        self._n_bytes = n_bytes or _find_memory_bytes() // 2
         self._used = 0
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
     def holding(self, n_bytes: int) -> Iterator[None]:
-        """Wait until there is as much; what needs more than all is alone while the block runs.
-
-        Yields
-        ------
-        None
-        """
+        """Wait until there is as much; what needs more than all is alone while the block runs."""
         taken = min(n_bytes, self._n_bytes)
         with self._changed:
             self._changed.wait_for(lambda: self._used + taken <= self._n_bytes)
@@ -98,7 +93,7 @@ def _give_back() -> None:
         trim(0)
 
 
-def find_memory_bytes() -> int:
+def _find_memory_bytes() -> int:
     """Return the memory of this machine, or of the container that runs this, in bytes."""
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     with contextlib.suppress(OSError, ValueError):
@@ -399,19 +394,7 @@ def prepare_on_demand(
     memory: MemoryBudget | None = None,
     damaged: str = "mark",
 ) -> Iterator[Prepared]:
-    """Prepare images in order, and load the encoder when the first comes whose bytes are new.
-
-    Parameters
-    ----------
-    listing, known, n_threads, max_pixels_px, memory, damaged
-        As for :func:`prepare_all`.
-    encoder : OnDemandEncoder
-        Encoder of the store.
-
-    Yields
-    ------
-    Prepared
-    """
+    """Prepare images in order, and load the encoder when the first comes whose bytes are new."""
     if not encoder.is_loaded:
         unsettled = yield from _prepare_known(
             iter(listing), known, n_threads=n_threads, max_pixels_px=max_pixels_px
@@ -506,10 +489,6 @@ def prepare_all(
         What the threads may decode at one time.
     damaged : {"mark", "keep", "refuse"}
         As for :func:`prepare`.
-
-    Yields
-    ------
-    Prepared
     """
     waiting: collections.deque[tuple[int, Future[list[Prepared]]]] = collections.deque()
     n_waiting = 0

@@ -47,39 +47,19 @@ def embed_share(
     """
     folder = share.name_store(store)
     opened, encoder = open_on_demand(folder, load, model=model, dtype=dtype)
-    begin_share(opened, share, order)
+    _begin_share(opened, share, order)
     summary = embed_images(listing, encoder, opened, **run)
-    finish_share(EmbeddingStore.open(folder), share, order)
+    _finish_share(EmbeddingStore.open(folder), share, order)
     return summary
 
 
-def begin_share(store: EmbeddingStore, share: Share, order: Order) -> None:
-    """Say in a store that a run over a share has begun.
-
-    Raises
-    ------
-    StoreError
-        If the store is that of another share, or the disk refuses.
-    """
+def _begin_share(store: EmbeddingStore, share: Share, order: Order) -> None:
+    """Say in a store that a run over a share has begun."""
     _describe(share, order).begin(store.folder)
 
 
-def finish_share(store: EmbeddingStore, share: Share, order: Order) -> None:
-    """Say in a store that all of a share was tried, and where its rows stand among all.
-
-    Parameters
-    ----------
-    store : EmbeddingStore
-        As it is after the run.
-    share : Share
-    order : Order
-        In which the sources list all pictures.
-
-    Raises
-    ------
-    StoreError
-        If the disk refuses.
-    """
+def _finish_share(store: EmbeddingStore, share: Share, order: Order) -> None:
+    """Say in a store that all of a share was tried, and where its rows stand among all."""
     frame = store.images.select(["root", "path"])
     places = order.find(list(map(join, frame["root"], frame["path"])))
     _describe(share, order).finish(

@@ -239,10 +239,6 @@ def parse_name(name: str) -> ModelSource:
         ``onnx:file.onnx[?options]``, or ``family:name`` of a family that another package adds. Any
         of them may end in ``+int8``, and in ``+views2``, ``+views4`` or ``+views10`` after that.
 
-    Returns
-    -------
-    ModelSource
-
     Raises
     ------
     ModelUnavailableError

@@ -95,10 +95,6 @@ def check_encoder(encoder: Encoder) -> EncoderCheck:
     encoder : Encoder
         Encoder to try.
 
-    Returns
-    -------
-    EncoderCheck
-
     Raises
     ------
     BioprobeError

@@ -144,10 +144,6 @@ def describe_model(name: str) -> ModelStatus:
     name : str
         Any name that :func:`bioprobe.encoders.load_encoder` reads.
 
-    Returns
-    -------
-    ModelStatus
-
     Raises
     ------
     ModelUnavailableError
@@ -170,13 +166,7 @@ def describe_model(name: str) -> ModelStatus:
 
 
 def find_snapshot(source: ModelSource) -> Snapshot | None:
-    """Return the folder of a model on this machine; None where it is not here, or has none.
-
-    Parameters
-    ----------
-    source : ModelSource
-        Of a library that has a layout.
-    """
+    """Return the folder of a model on this machine; None where it is not here, or has none."""
     if source.kind == "file" or source.backend not in LAYOUTS:
         return None
     source, layout = _resolve(source)
@@ -236,10 +226,6 @@ def download_model(name: str, *, to: Path | None = None) -> Download:
         Any name but ``sketch``, ``local-dir:`` and ``onnx:``, which are here already.
     to : Path or None
         Folder to fill; None is the cache, from which the name itself loads the model.
-
-    Returns
-    -------
-    Download
 
     Raises
     ------

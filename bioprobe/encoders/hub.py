@@ -135,13 +135,6 @@ def list_tokenizer_files(folder: Path) -> list[Path]:
 def read_settings(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """Read what JSON files of a model's folder set, without what tells its history.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder of one model.
-    names : sequence of str
-        Files, of which some may be missing.
-
     Returns
     -------
     dict
@@ -174,10 +167,6 @@ def read_folder(folder: Path, layout: Layout, *, revision: str = "") -> Snapshot
         Files the library expects.
     revision : str
         Commit; where it is empty, the file left by a download is asked.
-
-    Returns
-    -------
-    Snapshot or None
     """
     if layout.config and not is_file(folder / layout.config):
         return None
@@ -205,11 +194,6 @@ def find_repository(name: str) -> str:
     """Return the repository of open_clip's layout that a model's name loads, ``""`` where none is.
 
     A folder is asked what a download wrote there, or whether it lies in the Hugging Face cache.
-
-    Parameters
-    ----------
-    name : str
-        Any name.
 
     Examples
     --------
@@ -266,10 +250,6 @@ def get_snapshot(source: ModelSource, layout: Layout) -> Snapshot:
         Of kind ``hub`` or ``folder``.
     layout : Layout
         Files the library expects.
-
-    Returns
-    -------
-    Snapshot
 
     Raises
     ------
@@ -339,10 +319,6 @@ def fetch_snapshot(source: ModelSource, layout: Layout, *, to: Path | None = Non
         Files the library expects.
     to : Path or None
         Folder to fill; None is the Hugging Face cache.
-
-    Returns
-    -------
-    Snapshot
 
     Raises
     ------

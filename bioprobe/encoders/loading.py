@@ -104,10 +104,6 @@ def load_encoder(
         to be fastest here. Each vector by another has a cosine of at least .9999 with PyTorch's,
         in the first batch of every run. An ONNX file has its own runtime.
 
-    Returns
-    -------
-    Encoder
-
     Raises
     ------
     ModelUnavailableError
@@ -160,11 +156,6 @@ _LIBRARIES = ("open_clip_torch", "pillow", "timm", "tokenizers", "torch", "trans
 
 def stamp_model(name: str) -> str:
     """Tell what a name loads now without loading it: no library of models is imported.
-
-    Parameters
-    ----------
-    name : str
-        As for :func:`load_encoder`.
 
     Returns
     -------

@@ -88,13 +88,7 @@ def read_training(folder: Path) -> Training | None:
 
 
 def read_training_of(name: str) -> Training | None:
-    """Return how the model of a name was trained; None where nothing says so.
-
-    Parameters
-    ----------
-    name : str
-        As for :func:`bioprobe.encoders.load_encoder`; only a folder can hold it.
-    """
+    """Return how the model of a name was trained; None where nothing says so."""
     try:
         source = parse_name(split_views(name)[0])
     except (ModelUnavailableError, BioprobeError):

@@ -260,7 +260,7 @@ def fetch_head(
         raise
     except Exception as error:
         # Each version of huggingface_hub has another HTTP client with its own errors.
-        raise ModelUnavailableError(explain_missing_head(published, error)) from error
+        raise ModelUnavailableError(_explain_missing_head(published, error)) from error
     found = HeadFiles(
         matrix=paths[1], repository=published.repository, revision=commit, model=published.model
     )
@@ -335,7 +335,7 @@ def _tell_bytes(what: str, progress: Progress | None) -> type[tqdm[Any]] | None:
     return Told
 
 
-def explain_missing_head(published: PublishedHead, error: Exception | None = None) -> str:
+def _explain_missing_head(published: PublishedHead, error: Exception | None = None) -> str:
     """Return the one message for a head that is not here: what happened and the remedies."""
     name = published.short_name
     return (

@@ -181,7 +181,7 @@ def gather_answers(
                 threshold = trace_thresholds(own, score_positive(placed, positive)).best
         return _Round(
             predictions, fitted, scaling, threshold, held_out.method, learning_s, answering_s,
-            compare_rules(task, fitted, pooling) if pooling else {},
+            _compare_rules(task, fitted, pooling) if pooling else {},
         )  # fmt: skip
 
     found = [run(task) for task in rounds]
@@ -233,22 +233,8 @@ def _join(method: str, found: Sequence[_Round], classes: Classes, positive: int 
     )
 
 
-def compare_rules(task: Task, fitted: Fitted, how: Pooling) -> dict[str, tuple[int, int]]:
-    """Measure each rule of pooling on the validation part, which neither taught nor judges.
-
-    Parameters
-    ----------
-    task : Task
-    fitted : Fitted
-        What was learnt from its training part.
-    how : Pooling
-        What makes sequences; its own rule plays no part.
-
-    Returns
-    -------
-    dict of str to (int, int)
-        Sequences that are right, and sequences with one label; empty without a validation part.
-    """
+def _compare_rules(task: Task, fitted: Fitted, how: Pooling) -> dict[str, tuple[int, int]]:
+    """Measure each rule of pooling on the validation part, which neither taught nor judges."""
     try:
         inner = task.inner()
     except ProbeError:

@@ -127,7 +127,7 @@ def list_answers(
     return frame
 
 
-def describe_evidence(store: EmbeddingStore, found: Sequence[Evidence]) -> list[dict[str, Any]]:
+def _describe_evidence(store: EmbeddingStore, found: Sequence[Evidence]) -> list[dict[str, Any]]:
     """Return evidence as JSON-ready mappings, with the file name beside each row."""
     name = store.images.name_row
 
@@ -558,7 +558,7 @@ def _judge(test: _Test, method: str) -> _Judged:
         answers.calibrated_on,
         answers.learning_s,
         answers.answering_s,
-        tuple(describe_evidence(store, found)),
+        tuple(_describe_evidence(store, found)),
         answers.thresholds,
         _find_unmeasured(draws) if test.positive else {},
         dict(answers.rules),

@@ -396,7 +396,7 @@ def _score_classes(truth: Places, probabilities: Floats, weights: Floats) -> dic
     predicted = find_best(probabilities)
     right = np.where(predicted == truth, truth, -1)
     n_true, n_predicted, n_right = (
-        sum_by_class(weights, classes, n_classes) for classes in (truth, predicted, right)
+        _sum_by_class(weights, classes, n_classes) for classes in (truth, predicted, right)
     )
     present = n_true > 0
     recall = np.where(present, n_right / n_true, 0)
@@ -414,7 +414,7 @@ def _score_classes(truth: Places, probabilities: Floats, weights: Floats) -> dic
     }
 
 
-def sum_by_class(weights: Floats, classes: Places, n_classes: int) -> Doubles:
+def _sum_by_class(weights: Floats, classes: Places, n_classes: int) -> Doubles:
     """Add up the weights of the rows of each class.
 
     Parameters
@@ -569,7 +569,7 @@ def score_binary(
     if weights is None:
         weights = np.ones((1, len(is_positive)), dtype=np.float32)
     return {
-        **count_flagged(is_positive, flagged, weights),
+        **_count_flagged(is_positive, flagged, weights),
         **_rank_positive(is_positive, scores, weights),
     }
 
@@ -591,7 +591,7 @@ def score_positive(probabilities: Floats, positive: int) -> Doubles:
     return np.where(own <= 0.5, own, 1 - other)
 
 
-def count_flagged(is_positive: Mask, flagged: Mask, weights: Floats) -> dict[str, Doubles]:
+def _count_flagged(is_positive: Mask, flagged: Mask, weights: Floats) -> dict[str, Doubles]:
     """Return :data:`COUNTED_METRICS`, which see no scores; see :func:`score_binary`."""
     parts = np.stack([is_positive, flagged, is_positive & flagged], axis=1).astype(np.float64)
     n_positive, n_flagged, n_right = _sum_products(weights, parts).T
@@ -706,7 +706,7 @@ def draw_method_scores(
             is_own, scores = truth == positive, score_positive(probabilities, positive)
             found |= score_binary(is_own, scores, best == positive, weights)
             if flagged is not None:
-                counted = count_flagged(is_own, flagged, weights)
+                counted = _count_flagged(is_own, flagged, weights)
                 found |= dict(zip(AT_THRESHOLD, counted.values(), strict=True))
         return {name: found[name] for name in _ORDER if name in found}
 
@@ -766,7 +766,7 @@ def find_intervals(
     --------
     bioprobe.intervals.find_interval : what they are.
     """
-    chance = find_chance_errors(probabilities, calibrated, resamples)
+    chance = _find_chance_errors(probabilities, calibrated, resamples)
     found = {}
     for name, of in draws.items():
         if name in _ERRORS:
@@ -800,7 +800,7 @@ def _find_error_interval(draws: Draws, chance: float) -> Interval:
     return Interval(draws.estimate, low, min(1.0, max(plain.high, most)))
 
 
-def find_chance_errors(
+def _find_chance_errors(
     probabilities: Scores, calibrated: Scores | None, resamples: Resamples
 ) -> dict[str, float]:
     """Return the errors that probabilities which mean what they say pass in one of 100 draws.

@@ -115,27 +115,6 @@ def explain_pictures(
 ) -> Iterator[list[Explanation] | Unread]:
     """Explain pictures, each as soon as it is asked for.
 
-    Parameters
-    ----------
-    view : View
-        The pictures.
-    encoder : Encoder
-        That made their vectors.
-    candidates : Candidates
-        What may be answered.
-    wanted : mapping of int to sequence of Wanted
-        Maps of each row.
-    answers : Predictions
-        To these rows, the best and those after it.
-    alpha : float
-        How much what a map is against counts.
-    method : str
-        As :func:`bioprobe.explanation.maps.explain_images` takes it.
-    teachers : Teachers, optional
-        Labelled pictures.
-    k : int
-        Of the nearest for and against, at most.
-
     Yields
     ------
     list of Explanation, or Unread

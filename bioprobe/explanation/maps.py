@@ -81,10 +81,6 @@ class Maps:
 def list_methods(encoder: Encoder) -> tuple[str, ...]:
     """Return the methods that are offered for an encoder, the default first.
 
-    Parameters
-    ----------
-    encoder : Encoder
-
     Returns
     -------
     tuple of str
@@ -97,10 +93,6 @@ def open_tower(encoder: Encoder) -> Mapping[str, _Draw]:
     """Return the ways to look into an encoder, to be used for several aims.
 
     Opening a tower copies its weights: what explains many pictures opens it once.
-
-    Parameters
-    ----------
-    encoder : Encoder
 
     Returns
     -------
@@ -135,10 +127,6 @@ def explain_images(
         encoder's tower.
     tower : mapping, optional
         What :func:`open_tower` returned for the encoder, where it is open already.
-
-    Returns
-    -------
-    Maps
 
     Raises
     ------

@@ -95,11 +95,6 @@ class Transformer:
         answer, where that is above 0; what a token holds of each patch is added up from the first
         layer to the last.
 
-        Parameters
-        ----------
-        pixels, find_gradient
-            As :meth:`draw_legrad` has them.
-
         Returns
         -------
         maps, vectors

@@ -21,12 +21,6 @@ def find_view(encoder: Encoder, size_px: tuple[int, int]) -> tuple[float, float,
     preprocessed as any other; what comes out says where each pixel came from. So it holds for every
     family and every way to resize, crop and pad.
 
-    Parameters
-    ----------
-    encoder : Encoder
-    size_px : tuple of int
-        Width and height of the whole picture.
-
     Returns
     -------
     tuple of float

@@ -363,16 +363,6 @@ def write_sheets(
 ) -> list[Note | str]:
     """Write contact sheets of what pictures and regions show; none that is there is replaced.
 
-    Parameters
-    ----------
-    sheet : Sheet
-    wording : Wording
-    pictures : Pictures
-    style : Style
-        Of its letters.
-    progress : callable, optional
-        Told after each picture.
-
     Raises
     ------
     SourceError

@@ -336,7 +336,7 @@ class Answers:
 
     @functools.cached_property
     def _threatened_rows(self) -> frozenset[int]:
-        return frozenset(find_threatened(self.view).tolist())
+        return frozenset(_find_threatened(self.view).tolist())
 
     def find_size(self, picture: Picture) -> tuple[int, int]:
         """Return width and height of an upright picture in pixels.
@@ -409,7 +409,7 @@ class Answers:
         )
 
 
-def find_threatened(view: View) -> Rows:
+def _find_threatened(view: View) -> Rows:
     """Return the rows of a store whose label is said to be threatened, by a column of status."""
     images = view.images
     found = np.zeros(len(images), dtype=bool)
@@ -426,7 +426,7 @@ def list_threatened(view: View) -> set[str]:
     ranks = [view.images.labels(rank.value) for rank in reversed(RANKS)]
     names = {
         next((str(names[row]) for names in ranks[:2] if names[row]), "")
-        for row in find_threatened(view)
+        for row in _find_threatened(view)
     }
     return names - {""}
 

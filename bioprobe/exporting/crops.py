@@ -25,26 +25,12 @@ _BARRED = re.compile(r'[<>:"/\\|?*\x00-\x1f]+|^\.+|[. ]+$')
 _LONGEST = 100
 
 
-def write_crops(target: Path, answers: Answers, options: ExportOptions) -> Sequence[Note | str]:
+def _write_crops(target: Path, answers: Answers, options: ExportOptions) -> Sequence[Note | str]:
     """Write each box as a picture, in a folder that its label names, and a table of all.
 
     The crop is what was embedded, padded and made square as that was. Boxes of people are left out
     unless ``people`` says otherwise, and a person in another's box is obscured; whole pictures are
     no crops. What is left out is counted. What a camera wrote of place and time goes with none.
-
-    Parameters
-    ----------
-    target : Path
-        New folder.
-    answers : Answers
-        What is known of the pictures.
-    options : ExportOptions
-        ``people`` and ``safe_csv`` count.
-
-    Raises
-    ------
-    SourceError
-        If none of what is exported is a box.
     """
     counts: Counter[str] = Counter()
     failed: list[str] = []
@@ -117,5 +103,5 @@ def _clean(text: str) -> str:
 
 
 CROPS = AnswerFormat(
-    write_crops, ("",), "crops of boxes as pictures, by label", ("safe_csv", "people")
+    _write_crops, ("",), "crops of boxes as pictures, by label", ("safe_csv", "people")
 )

@@ -32,27 +32,13 @@ _X, _Y = "projection_x", "projection_y"
 _MAPS = ((_X, _Y), ("umap_x", "umap_y"), ("map_x", "map_y"))
 
 
-def write_embedding_atlas(
+def _write_embedding_atlas(
     target: Path, answers: Answers, options: ExportOptions
 ) -> Sequence[Note | str]:
     """Write vectors, map, labels and thumbnails; one row an observation.
 
     Open it with ``embedding-atlas FILE --x projection_x --y projection_y --image image``.
     People are obscured in thumbnails, unless ``people`` says otherwise.
-
-    Parameters
-    ----------
-    target : Path
-        Parquet file.
-    answers : Answers
-        What is known of the pictures.
-    options : ExportOptions
-        ``map_by`` counts, where the store has no map of its own.
-
-    Raises
-    ------
-    MissingExtraError
-        If ``umap`` is asked for and not installed.
 
     References
     ----------
@@ -239,7 +225,7 @@ def _make_thumbnails(
 
 
 EMBEDDING_ATLAS = AnswerFormat(
-    write_embedding_atlas,
+    _write_embedding_atlas,
     (".parquet",),
     "vectors, map, labels and thumbnails for Embedding Atlas",
     ("map_by", "people"),

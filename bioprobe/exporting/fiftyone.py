@@ -21,23 +21,13 @@ _FIELDS, _LABELS = "fiftyone.core.fields.", "fiftyone.core.labels."
 _WHOLE_FIELD, _BOX_FIELD = "prediction", "detections"
 
 
-def write_fiftyone(target: Path, answers: Answers, _options: ExportOptions) -> Sequence[Note | str]:
+def _write_fiftyone(
+    target: Path, answers: Answers, _options: ExportOptions
+) -> Sequence[Note | str]:
     """Write a dataset that ``fiftyone.Dataset.from_dir`` reads as ``FiftyOneDataset``.
 
     The samples name the files where they lie; none is copied. Rows of data sets and addresses have
     none, and are left out and counted.
-
-    Parameters
-    ----------
-    target : Path
-        New folder.
-    answers : Answers
-        What is known of the pictures.
-
-    Raises
-    ------
-    SourceError
-        If none of the pictures is a file.
 
     References
     ----------
@@ -191,5 +181,5 @@ def _embed(name: str, document: str, fields: Sequence[dict[str, Any]]) -> dict[s
 
 
 FIFTYONE = AnswerFormat(
-    write_fiftyone, ("",), "a FiftyOne dataset (FiftyOneDataset)", tells_places=True
+    _write_fiftyone, ("",), "a FiftyOne dataset (FiftyOneDataset)", tells_places=True
 )

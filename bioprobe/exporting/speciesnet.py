@@ -28,19 +28,12 @@ _WHOLE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def write_speciesnet(
+def _write_speciesnet(
     target: Path, answers: Answers, _options: ExportOptions
 ) -> Sequence[Note | str]:
     """Write predictions in the format of SpeciesNet 5.
 
     The whole of a picture is a detection of category 0, and stands beside no others.
-
-    Parameters
-    ----------
-    target : Path
-        JSON file.
-    answers : Answers
-        What is known of the pictures.
 
     References
     ----------
@@ -125,5 +118,5 @@ def _read_guess(one: Observation, place: int) -> str:
 
 
 SPECIESNET = AnswerFormat(
-    write_speciesnet, (".json",), "predictions of SpeciesNet 5, format 20261015", tells_places=True
+    _write_speciesnet, (".json",), "predictions of SpeciesNet 5, format 20261015", tells_places=True
 )

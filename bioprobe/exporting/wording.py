@@ -51,7 +51,7 @@ Named = tuple[str, str]
 FindStatus = Callable[[Guess], str]
 
 
-def find_no_status(_: Guess) -> str:
+def _find_no_status(_: Guess) -> str:
     """Return the status of what has none."""
     return ""
 
@@ -87,7 +87,7 @@ class Wording:
     k: int = 1
     min_score: float = 0.0
     nearest: Mapping[Named, tuple[str, float]] = dataclasses.field(default_factory=dict)
-    find_code: FindStatus = find_no_status
+    find_code: FindStatus = _find_no_status
     told: Mapping[Named, str] = dataclasses.field(default_factory=dict)
     colours: Mapping[str, str] = dataclasses.field(default_factory=dict)
     colour_by: str = "status"
@@ -169,7 +169,7 @@ class Wording:
     def _choose_colour(self, name: str, status: str) -> str:
         if name in self.colours:
             return self.colours[name]
-        if self.colour_by == "status" and (self.told or self.find_code is not find_no_status):
+        if self.colour_by == "status" and (self.told or self.find_code is not _find_no_status):
             return self._find_status_colour(status)
         # What a detector saw alone is a find too.
         return self._series.get(name, PLAIN if name == ANIMAL else GREY)
@@ -269,14 +269,14 @@ def find_stored_codes(
     first = {} if column else said.told
     column = column or _find_status_column(images.free_columns)
     if column is None:
-        return find_no_status, first, []
+        return _find_no_status, first, []
     written = [_read_status(str(value)) for value in images.labels(read_level(column, images))]
     if said.is_labels:
         told = {
             (picture.name, one.name): written[one.row]
             for picture, one in said.answers.observations if written[one.row]
         }  # fmt: skip
-        return find_no_status, told, []
+        return _find_no_status, told, []
     counts: dict[str, Counter[str]] = {}
     for name, value in zip(images.labels("species"), written, strict=True):
         if name and value:

@@ -51,11 +51,11 @@ def describe_fit(probe: FittedProbe, seconds_s: float) -> list[str]:
         tried = f"{len(held_out.values)} values tried"
         said.append(f"chosen by {held_out.method}: {chosen} = {probe.settings[chosen]:g} ({tried})")
     if held_out.reason:
-        said.append(describe_folds(held_out.reason))
+        said.append(_describe_folds(held_out.reason))
     if held_out.n_images:
         measured = Accuracy(1, held_out.n_correct, held_out.n_images)
         note = " (the best of those tried: a little too high)" if chosen else ""
-        never = describe_never(held_out.n_never, held_out.n_classes)
+        never = _describe_never(held_out.n_never, held_out.n_classes)
         said.append(
             f"{held_out.method}, {held_out.n_images:,} images: {measured} (95% interval){note}"
             f"{never}"
@@ -67,12 +67,12 @@ def describe_fit(probe: FittedProbe, seconds_s: float) -> list[str]:
     return said
 
 
-def describe_folds(reason: str) -> str:
+def _describe_folds(reason: str) -> str:
     """Say why folds choose in place of the validation part."""
     return f"{reason}: folds of train and validation are held out to choose and to calibrate"
 
 
-def describe_never(n_never: int, n_classes: int) -> str:
+def _describe_never(n_never: int, n_classes: int) -> str:
     """Say of how many classes a figure knows nothing."""
     return f"; {n_never:,} of {n_classes:,} classes never held out" if n_never else ""
 
@@ -89,10 +89,10 @@ def describe_trials(tuned: Tuned, n_trials: int, name: str) -> list[str]:
         said.append(f"{len(failed)} trials failed: {failed[0].problem}")
     held_out = tuned.probe.held_out
     if held_out.reason:
-        said.append(describe_folds(held_out.reason))
+        said.append(_describe_folds(held_out.reason))
     said.append(
         f"best {tuned.metric} {best.score:.4f} on {tuned.n_held_out:,} held-out images "
-        f"({tuned.method}{describe_never(held_out.n_never, held_out.n_classes)}): {best.kind} "
+        f"({tuned.method}{_describe_never(held_out.n_never, held_out.n_classes)}): {best.kind} "
         f"{best.settings}"
     )
     said.append(
@@ -156,7 +156,7 @@ def describe_split(counted: PartCounts) -> list[str | Note]:
                          "train=VALUE,test=VALUE", WARNING))  # fmt: skip
     said += _describe_lacks(counted)
     said += _describe_held(about)
-    return [*said, *describe_small(about), *describe_leaks(about)]
+    return [*said, *_describe_small(about), *_describe_leaks(about)]
 
 
 def _describe_held(about: Mapping[str, Any]) -> list[str | Note]:
@@ -249,7 +249,7 @@ def _describe_times(about: Mapping[str, Any]) -> list[str | Note]:
     return said
 
 
-def describe_small(about: Mapping[str, Any]) -> list[str]:
+def _describe_small(about: Mapping[str, Any]) -> list[str]:
     """Say which classes have too few images for every part."""
     small, said = about["small_classes"], []
     if small:
@@ -271,7 +271,7 @@ def describe_small(about: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def describe_leaks(about: Mapping[str, Any]) -> list[str | Note]:
+def _describe_leaks(about: Mapping[str, Any]) -> list[str | Note]:
     """Say which groups are in more than one part."""
     said: list[str | Note] = [
         Note(
@@ -354,11 +354,11 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
         f"{f' in {rounds} folds' if rounds > 1 else ''}, {about['n_classes']} classes{kept}; "
         f"{about['n_not_judged']:,} not judged; intervals of 95% by "
         f"{about['n_resamples']:,} resamples"
-        f"{describe_never(about.get('n_never_judged', 0), about['n_classes'])}"
+        f"{_describe_never(about.get('n_never_judged', 0), about['n_classes'])}"
     ]
     said += _describe_sequences(found)
     if about.get("folds_because"):
-        said.append(describe_folds(about["folds_because"]))
+        said.append(_describe_folds(about["folds_because"]))
     said += [
         Note(f"WARNING: {method} is passed over: {reason}", WARNING)
         for method, reason in found.skipped.items()

@@ -223,7 +223,7 @@ def pool_answers(
     if per is None:
         return answers
     # How often rows are right is another figure than what is found in a picture.
-    kept = [note for note in answers.notes if not is_of_rows(note)]
+    kept = [note for note in answers.notes if not _is_of_rows(note)]
     if per == sequences.SEQUENCE:
         found = sequences.pool_sequences(answers, how)
         said = _describe_sequences(found, how)
@@ -256,7 +256,7 @@ def _describe_sequences(found: sequences.Pooled, how: sequences.Pooling) -> list
     return said
 
 
-def is_of_rows(note: Note) -> bool:
+def _is_of_rows(note: Note) -> bool:
     """Tell whether a note is how often the answers to single rows are right."""
     return str(note).startswith(AGAINST_LABELS)
 

@@ -574,12 +574,7 @@ def _list_taxa(classes: Any) -> Sequence[Sequence[Taxon]]:  # noqa: ANN401
 
 
 def _list_names(taxon: Taxon) -> Iterator[str]:
-    """List what a taxon and those above it are called.
-
-    Yields
-    ------
-    str
-    """
+    """List what a taxon and those above it are called."""
     for one in (taxon.name, *taxon.lineage, *taxon.common_name.replace("|", ";").split(";")):
         yield one.strip().casefold()
 

@@ -232,7 +232,7 @@ def ask_taxa(
         if weighed is not None:
             decisions = weighed.complete_decisions(decisions, tree.places)
         depths = describe_depths(decisions, mask=asked.view.mask)
-        return decisions.say((*put.notes, *weights, *depths, *describe_list(decisions)))
+        return decisions.say((*put.notes, *weights, *depths, *_describe_list(decisions)))
     answer = answer_every_rank if asked.every_rank else answer_at_rank
     answers = answer(asked.view, question, asked.k, whole=asked.whole)
     answers = put.mark(_rename_labels(asked, answers))
@@ -241,8 +241,8 @@ def ask_taxa(
     if weighed is not None:
         answers = _weigh(answers, weighed, tree)
     said: list[Note | str] = [
-        *weights, *put.describe(answers), *describe_list(answers),
-        *describe_accuracy(answers, mask=asked.view.mask),
+        *weights, *put.describe(answers), *_describe_list(answers),
+        *_describe_accuracy(answers, mask=asked.view.mask),
     ]  # fmt: skip
     if put.unknown is not None:
         columns = put.unknown(answers)
@@ -644,7 +644,7 @@ def ask_named(
         said.append(f"none of the classes is a value of {level}: the answers are not judged by it")
     labels = view.labels(level)
     told = describe_long(left_out, [int((labels == name).sum()) for name in left_out])
-    return answers.say((*told, *notes, *said, *describe_accuracy(answers)))
+    return answers.say((*told, *notes, *said, *_describe_accuracy(answers)))
 
 
 def find_named(view: View, given: ClassNames | None, level: str) -> tuple[Classes, Phrases]:
@@ -673,7 +673,7 @@ def find_named(view: View, given: ClassNames | None, level: str) -> tuple[Classe
     return classes, phrases
 
 
-def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
+def _describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
     """Say how often the answers are the labels, and how many are ties.
 
     Of images that a mask kept, the accuracy is said to be of these: what a filter drops is often
@@ -718,7 +718,7 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
 _MUCH_OUTSIDE = 0.5
 
 
-def describe_list(answers: Predictions | Decisions) -> list[Note]:
+def _describe_list(answers: Predictions | Decisions) -> list[Note]:
     """Say how much lies outside of what may occur, and how many answers the list changed."""
     import numpy as np
 

@@ -78,10 +78,6 @@ class Kept:
 def holding_drafts(folder: Path) -> Iterator[None]:
     """Let no other run write activations and checkpoints into a folder while the block runs.
 
-    Yields
-    ------
-    None
-
     Raises
     ------
     StoreError

@@ -280,7 +280,7 @@ class Trainer:
         self, done: int, total: int, places: Places, labels: Places, views: Places, chosen: Places
     ) -> float:
         for group in self._optimizer.param_groups:
-            group["lr"] = self._plan.rate * schedule(done, total)
+            group["lr"] = self._plan.rate * _schedule(done, total)
         with torch.enable_grad(), self._autocasting():
             vectors = self._learner.embed(self._load(places, views))
             classes = self._classes
@@ -358,12 +358,12 @@ class Trainer:
         self.history = [Epoch.read(one) for one in parse_json(about["history"])]
 
 
-def schedule(done: int, total: int) -> float:
+def _schedule(done: int, total: int) -> float:
     """Return the share of the highest rate at a step: it rises, then falls as a cosine.
 
     Examples
     --------
-    >>> [round(schedule(n, 20), 2) for n in (0, 1, 2, 11, 19)]
+    >>> [round(_schedule(n, 20), 2) for n in (0, 1, 2, 11, 19)]
     [0.5, 1.0, 1.0, 0.5, 0.01]
     """
     rising = max(1, round(_WARMUP_FRACTION * total))

@@ -472,7 +472,7 @@ def _name_entry(entry: zipfile.ZipInfo) -> str:
             name = name.encode("cp437").decode("utf-8")
         except (UnicodeEncodeError, UnicodeDecodeError):
             name = entry.filename
-    return unify_path(name.replace("\\", "/"))
+    return _unify_path(name.replace("\\", "/"))
 
 
 def _read_unicode_name(extra: bytes) -> str:
@@ -485,7 +485,7 @@ def _read_unicode_name(extra: bytes) -> str:
     return ""
 
 
-def unify_path(name: str) -> str:
+def _unify_path(name: str) -> str:
     """Return a member's name in composed Unicode; blanks are part of a name."""
     import unicodedata
 
@@ -518,7 +518,7 @@ def _open_tar(file: Path) -> Archive:
                 _check_count(file, len(members))
                 if entry.isdir():
                     continue
-                name = unify_path(entry.name)
+                name = _unify_path(entry.name)
                 why = _refuse_name(name)
                 if not entry.isreg() or entry.issparse():
                     why = "it is a link or a device in the archive, not a file"

@@ -48,11 +48,6 @@ _DIGITS = 6
 def read_camera(data: bytes) -> dict[str, Any]:
     """Read date, camera and place from the EXIF block of a picture; nothing is decoded.
 
-    Parameters
-    ----------
-    data : bytes
-        Content of the file.
-
     Returns
     -------
     dict
@@ -83,7 +78,7 @@ def _find(exif: Exif) -> Iterator[tuple[str, Any]]:
     if time:
         yield CAPTURED_AT, time
     serial = next(filter(None, (_text(one, tag) for tag in _SERIALS for one in (inner, exif))), "")
-    camera = name_camera(_text(exif, _MAKE), _text(exif, _MODEL), serial)
+    camera = _name_camera(_text(exif, _MAKE), _text(exif, _MODEL), serial)
     if camera:
         yield CAMERA, camera
     with contextlib.suppress(ArithmeticError, TypeError, ValueError, KeyError):
@@ -113,12 +108,12 @@ def write_time(taken: str, subseconds: str = "", offset: str = "") -> str:
     return f"{time.isoformat()}{fraction}{zone}"
 
 
-def name_camera(make: str, model: str, serial: str) -> str:
+def _name_camera(make: str, model: str, serial: str) -> str:
     """Return one text that tells a camera from others, or says that it does not.
 
     Examples
     --------
-    >>> name_camera("RECONYX", "HP2X", "H9HP123"), name_camera("Canon", "Canon EOS R5", "")
+    >>> _name_camera("RECONYX", "HP2X", "H9HP123"), _name_camera("Canon", "Canon EOS R5", "")
     ('RECONYX HP2X H9HP123', 'Canon EOS R5 (no serial number)')
     """
     named = model if model.casefold().startswith(make.casefold()) and model else f"{make} {model}"
@@ -203,15 +198,7 @@ class CameraTally:
         self._pairs: collections.Counter[tuple[str, str, str]] = collections.Counter()
 
     def fill(self, known: Mapping[str, Any], camera: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what EXIF says that is not known of a picture.
-
-        Parameters
-        ----------
-        known : mapping
-            Columns that are filled.
-        camera : mapping
-            As :func:`read_camera` returns it.
-        """
+        """Return what EXIF says that is not known of a picture."""
         self._n_read += 1
         self._said.update(camera.keys())
         filled = {name: value for name, value in camera.items() if name not in known}

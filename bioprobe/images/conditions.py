@@ -171,13 +171,6 @@ _LEAST_LIKENESS = 60.0
 def name_values_of(frame: pd.DataFrame, condition: str) -> str:
     """Say which values the columns have that a condition compares with a text or number.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Rows that were asked.
-    condition : str
-        One that can be read, and that nothing meets.
-
     Returns
     -------
     str

@@ -229,12 +229,7 @@ def _link(place: ImageLocation, target: Path) -> str:
 
 
 def _iter_names(target: Path) -> Iterator[Path]:
-    """Yield a name, then others like it.
-
-    Yields
-    ------
-    Path
-    """
+    """Yield a name, then others like it."""
     yield target
     number = 2
     while True:

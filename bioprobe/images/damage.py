@@ -87,14 +87,8 @@ class JpegHeader:
     quantisation: tuple[tuple[int, ...], ...]
 
 
-def read_jpeg_header(data: bytes) -> JpegHeader | None:
-    """Read the markers of a JPEG; None where they cannot be followed to the picture.
-
-    Parameters
-    ----------
-    data : bytes
-        Content of the file.
-    """
+def _read_jpeg_header(data: bytes) -> JpegHeader | None:
+    """Read the markers of a JPEG; None where they cannot be followed to the picture."""
     factors: list[tuple[int, int]] = []
     tables: list[tuple[int, ...]] = []
     scans: list[tuple[tuple[int, ...], int, int, int]] = []
@@ -198,7 +192,7 @@ def judge_jpeg(
     Damage or None
         None where nothing was found.
     """
-    header = read_jpeg_header(data)
+    header = _read_jpeg_header(data)
     faults: list[str] = []
     if warning:
         faults.append(NO_END if _lacks_end(data) else SKIPPED)

@@ -429,11 +429,6 @@ class ImageTable:
     def number_labels(self, level: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.object_]]:
         """Return the distinct labels at a rank or in a column, and which of them each row has.
 
-        Parameters
-        ----------
-        level : str
-            As for :meth:`labels`.
-
         Returns
         -------
         numbers : ndarray of int32, shape (n_images,)

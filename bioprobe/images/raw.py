@@ -189,12 +189,7 @@ def _read_kind(data: bytes) -> tuple[str, bool]:
 
 
 def _iter_pages(data: bytes) -> Iterator[_Page]:
-    """Go through the pages of a TIFF, those below others too, in the order of the file.
-
-    Yields
-    ------
-    _Page
-    """
+    """Go through the pages of a TIFF, those below others too, in the order of the file."""
     order, is_big = _read_kind(data)
     if not is_big and data[2:4] != struct.pack(order + "H", 42):
         return

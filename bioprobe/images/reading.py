@@ -69,11 +69,6 @@ def hash_bytes(data: bytes) -> str:
 def read_facts(data: bytes) -> ImageFacts:
     """Read the header of an image file; nothing is decoded.
 
-    Parameters
-    ----------
-    data : bytes
-        Content of the file.
-
     Raises
     ------
     ImageReadError
@@ -315,10 +310,6 @@ def ignore_pillow_warnings() -> Iterator[None]:
 
     To be entered by the thread that starts others, never by these: the filters belong to the
     whole process, and threads that overlap would leave each other's behind.
-
-    Yields
-    ------
-    None
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -335,10 +326,6 @@ def allow_pixels(max_pixels_px: int) -> Iterator[None]:
     ----------
     max_pixels_px : int
         No less than Pillow's own limit is set.
-
-    Yields
-    ------
-    None
     """
     from PIL import Image
 

@@ -120,11 +120,6 @@ class Region:
 
         A square that would leave the picture is moved into it, as far as the picture is as large.
 
-        Parameters
-        ----------
-        width_px, height_px : int
-            Size of the upright picture.
-
         Returns
         -------
         tuple of int

@@ -124,7 +124,7 @@ def find_sequences(
     gap = GAP_SECONDS if gap_seconds is None else gap_seconds
     times, unread = read_clocks(images, rows, time or CAPTURED_AT)
     places, by = find_places(images, rows)
-    named = name_sequences(times, places, gap)
+    named = _name_sequences(times, places, gap)
     alone = np.isnat(times)
     named[alone] = images.name_files(rows[alone])
     by = f"{time or CAPTURED_AT}, no more than {gap:g} s apart, and {by}"
@@ -184,7 +184,7 @@ def find_folders(frame: pd.DataFrame) -> list[str]:
     return [f"{root}/{path}".rstrip("/") for root, path in zip(frame["root"], paths, strict=True)]
 
 
-def name_sequences(times: Times, places: Names, gap_seconds: float) -> Names:
+def _name_sequences(times: Times, places: Names, gap_seconds: float) -> Names:
     """Name the sequence of each row by its place and the time of its first picture.
 
     Parameters
@@ -200,9 +200,9 @@ def name_sequences(times: Times, places: Names, gap_seconds: float) -> Names:
     --------
     >>> times = np.array(["2024-05-01T10:00:00", "2024-05-01T10:01:30", "2024-05-01T10:00:50"],
     ...                  dtype="datetime64[ns]")
-    >>> name_sequences(times, np.array(["A", "A", "A"], dtype=object), 60).tolist()
+    >>> _name_sequences(times, np.array(["A", "A", "A"], dtype=object), 60).tolist()
     ['A 2024-05-01T10:00:00', 'A 2024-05-01T10:00:00', 'A 2024-05-01T10:00:00']
-    >>> len(set(name_sequences(times, np.array(["A", "A", "B"], dtype=object), 60)))
+    >>> len(set(_name_sequences(times, np.array(["A", "A", "B"], dtype=object), 60)))
     3
     """
     names = np.full(len(times), "", dtype=object)

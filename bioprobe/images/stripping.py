@@ -238,11 +238,6 @@ def _strip_webp(data: bytes) -> bytes:
 def keep_exif(data: bytes) -> bytes:
     """Return what stays of a picture's EXIF where its pixels are written anew, upright.
 
-    Parameters
-    ----------
-    data : bytes
-        The picture's file.
-
     Returns
     -------
     bytes

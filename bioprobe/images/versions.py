@@ -52,10 +52,6 @@ class Versions:
     def recall(self, path: str) -> tuple[str, dict[str, Any] | None]:
         """Return the version of an object now, and the facts that were read of it.
 
-        Parameters
-        ----------
-        path : str
-
         Returns
         -------
         version : str

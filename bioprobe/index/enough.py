@@ -229,13 +229,7 @@ class Enough:
 
 
 def describe_enough(facts: Mapping[str, Any]) -> str:
-    """Return thresholds in words, ``""`` where there are none.
-
-    Parameters
-    ----------
-    facts : mapping
-        As :meth:`Enough.describe` returns them, and a provenance keeps them.
-    """
+    """Return thresholds in words, ``""`` where there are none."""
     words = []
     if "min_similarity" in facts:
         words.append(f"a similarity of {facts['min_similarity']:g} or more")

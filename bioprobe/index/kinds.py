@@ -178,16 +178,7 @@ def count_training_rows(structure: Structure, n_rows: int) -> int:
 
 
 def estimate_bytes(structure: Structure, n_rows: int, dim: int) -> int:
-    """Return about how large an index of a structure is, on disk and in memory, before it is built.
-
-    Parameters
-    ----------
-    structure : Structure
-    n_rows : int
-        Rows to index.
-    dim : int
-        Length of a vector.
-    """
+    """Estimate the size of an index in bytes, on disk and in memory, before it is built."""
     kind, of_row = structure.kind, _ROW_BYTES
     if structure.n_lists:
         of_row += _ROW_BYTES

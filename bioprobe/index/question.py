@@ -78,17 +78,11 @@ def read_weight(given: str) -> tuple[str, float | None]:
             f"{given!r}; a :: that is part of the term is written {_ESCAPED}"
         )
         raise SourceError(msg) from None
-    return term.replace(_ASIDE, _MARK), check_weight(weight, given)
+    return term.replace(_ASIDE, _MARK), _check_weight(weight, given)
 
 
-def check_weight(weight: float, of: object) -> float:
-    """Return a weight that counts.
-
-    Raises
-    ------
-    SourceError
-        If it is 0 or not finite.
-    """
+def _check_weight(weight: float, of: object) -> float:
+    """Return a weight that counts."""
     if not math.isfinite(weight):
         msg = f"a weight is a finite number, got {weight} for {str(of)!r}"
         raise SourceError(msg)
@@ -182,7 +176,7 @@ class Terms:
             msg = "weights stand behind :: already; leave --weight out, or these"
             raise MisuseError(msg)
         named = zip(weights, self.name(), strict=True)
-        return dataclasses.replace(self, weights=[check_weight(*pair) for pair in named])
+        return dataclasses.replace(self, weights=[_check_weight(*pair) for pair in named])
 
     def name(self) -> list[str]:
         """Return one short text for each term, without its weight."""
@@ -226,7 +220,7 @@ def _read_vector(given: Any) -> tuple[Vectors, float | None]:  # noqa: ANN401 - 
     if read.ndim != 1 or not np.isfinite(read).all() or not read.any():
         msg = f"a vector has the shape (dim,) and a direction, got the shape {read.shape}"
         raise SourceError(msg)
-    return read, None if weight is None else check_weight(float(weight), "a vector")
+    return read, None if weight is None else _check_weight(float(weight), "a vector")
 
 
 def _read_row(given: str | int) -> tuple[int, float | None]:
@@ -429,15 +423,6 @@ def find_in_other(question: Question, store: EmbeddingStore, other: EmbeddingSto
 
 def embed_query_image(store: EmbeddingStore, texts: TextCache, file: Path) -> Vectors:
     """Return the vector of a picture, from the store if it has it.
-
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Looked through for the same bytes.
-    texts : TextCache
-        Gives the encoder where the picture is new.
-    file : Path
-        Image file.
 
     Returns
     -------

@@ -46,10 +46,6 @@ def find_copies(store: EmbeddingStore) -> npt.NDArray[np.int64]:
     has not judged, and all images where there is no mask, are copies where their bytes are the
     same.
 
-    Parameters
-    ----------
-    store : EmbeddingStore
-
     Returns
     -------
     ndarray of int64, shape (n_rows,)

@@ -44,12 +44,12 @@ def find_plain_columns(schema: pa.Schema) -> list[str]:
 
 def find_dim(column: pa.ChunkedArray) -> int:
     """Return the length that most vectors have, 0 where there is none."""
-    lengths = measure_lengths(column)
+    lengths = _measure_lengths(column)
     present = lengths[lengths > 0]
     return int(np.bincount(present).argmax()) if present.size else 0
 
 
-def measure_lengths(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+def _measure_lengths(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """Return the length of each vector, -1 where there is none."""
     import pyarrow.compute as pc
 
@@ -57,7 +57,7 @@ def measure_lengths(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     return np.asarray(lengths.to_numpy(), dtype=np.int64)
 
 
-def to_matrix(column: pa.ChunkedArray, dim: int) -> tuple[Vectors, npt.NDArray[np.int64]]:
+def _to_matrix(column: pa.ChunkedArray, dim: int) -> tuple[Vectors, npt.NDArray[np.int64]]:
     """Turn a column of lists into a matrix without a Python object a number.
 
     Returns
@@ -67,7 +67,7 @@ def to_matrix(column: pa.ChunkedArray, dim: int) -> tuple[Vectors, npt.NDArray[n
     lengths : ndarray of int64, shape (n,)
         Length of each list, -1 where there is none.
     """
-    lengths = measure_lengths(column)
+    lengths = _measure_lengths(column)
     chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
     values = np.concatenate(chunks) if chunks else np.zeros(0)
     vectors = np.full((len(lengths), dim), np.nan, dtype=np.float32)
@@ -82,7 +82,7 @@ def to_matrix(column: pa.ChunkedArray, dim: int) -> tuple[Vectors, npt.NDArray[n
 
 def to_batch(table: pa.Table, column: str, plain: list[str], dim: int) -> VectorBatch:
     """Split a table into its vectors and its other columns."""
-    vectors, lengths = to_matrix(table[column], dim)
+    vectors, lengths = _to_matrix(table[column], dim)
     return VectorBatch(from_arrow(table.select(plain)), vectors, lengths)
 
 

@@ -46,7 +46,7 @@ class _Part:
     metadata: Path
 
 
-def holds_parts(source: Path) -> bool:
+def _holds_parts(source: Path) -> bool:
     """Tell whether a folder has numbered parts below ``img_emb``."""
     return any(map(_PART.fullmatch, list_names(source / _VECTORS)))
 
@@ -211,6 +211,6 @@ def _read_part(part: _Part) -> Iterator[VectorBatch]:
 CLIP_RETRIEVAL = Layout(
     write=write_clip_retrieval,
     looks_like="a folder with img_emb/img_emb_0.npy and metadata/metadata_0.parquet",
-    recognise=holds_parts,
+    recognise=_holds_parts,
     open_source=open_clip_retrieval,
 )

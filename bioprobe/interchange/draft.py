@@ -235,12 +235,7 @@ class Draft(Intake):
 
     @contextlib.contextmanager
     def build(self) -> Iterator[Draft]:
-        """Keep the draft in a temporary folder inside the target's while the block runs.
-
-        Yields
-        ------
-        Draft
-        """
+        """Keep the draft in a temporary folder inside the target's while the block runs."""
         manifest, folder = self._target.manifest, self._target.folder
         with contextlib.ExitStack() as held:
             with explaining_refusal(folder):

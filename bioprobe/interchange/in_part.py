@@ -452,12 +452,7 @@ def _hash(names: Iterable[object]) -> npt.NDArray[np.bytes_]:
 def _open_target(
     folder: Path, wanted: Manifest, *, dtype: str | None, logit_scale: float | None
 ) -> Iterator[EmbeddingStore]:
-    """Open the store, or make it; one that has no row in the end is taken away again.
-
-    Yields
-    ------
-    EmbeddingStore
-    """
+    """Open the store, or make it; one that has no row in the end is taken away again."""
     made = not exists(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -162,10 +162,6 @@ def import_vectors(
     advance : callable, optional
         Told the number of rows of each batch, for a progress bar.
 
-    Returns
-    -------
-    ImportSummary
-
     Raises
     ------
     SourceError
@@ -198,20 +194,7 @@ def take_vectors(
     naming: RowNaming | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> ImportSummary:
-    """Take the vectors of an opened source into a store, as :func:`import_vectors` does.
-
-    Parameters
-    ----------
-    opened : VectorSource
-    folder : Path
-        Folder of the store.
-    model, logit_scale, dtype, advance
-        As there.
-    layout : str
-        Named in the summary.
-    naming : RowNaming, optional
-        How rows become images.
-    """
+    """Take the vectors of an opened source into a store, as :func:`import_vectors` does."""
     known = find_known(model, _read_logit_scale(model, opened, logit_scale))
     check_dim(model, opened, known.dim)
     wanted = Manifest(

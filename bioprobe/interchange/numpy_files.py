@@ -37,19 +37,13 @@ _SUFFIXES = (".npy", ".csv")
 _TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
-def is_matrix(source: Path) -> bool:
+def _is_matrix(source: Path) -> bool:
     """Tell whether a file is a ``.npy``."""
     return is_file(source) and source.suffix == ".npy"
 
 
-def open_npy(source: Path, options: ReadOptions) -> VectorSource:  # noqa: ARG001
-    """Open a matrix of one vector a row, and the table beside it where there is one.
-
-    Raises
-    ------
-    SourceError
-        If it is no matrix of numbers, or the table has another number of rows.
-    """
+def _open_npy(source: Path, options: ReadOptions) -> VectorSource:  # noqa: ARG001
+    """Open a matrix of one vector a row, and the table beside it where there is one."""
     matrix = map_matrix(find_part(source.with_suffix(".json"), source))
     declaration = _read_declaration(source)
     table = _read_table_beside(source, len(matrix), declaration)
@@ -63,14 +57,8 @@ def open_npy(source: Path, options: ReadOptions) -> VectorSource:  # noqa: ARG00
     )
 
 
-def write_npy(target: Path, rows: OutgoingRows) -> None:
-    """Write the matrix, a CSV of the same rows, and a JSON that says what the vectors are.
-
-    Raises
-    ------
-    StoreError
-        If the disk refuses; an export that was there is whole.
-    """
+def _write_npy(target: Path, rows: OutgoingRows) -> None:
+    """Write the matrix, a CSV of the same rows, and a JSON that says what the vectors are."""
     names = name_columns(rows.frame, taken=())
     declaration = dataclasses.replace(rows.declaration, columns=names)
 
@@ -93,12 +81,7 @@ def write_npy(target: Path, rows: OutgoingRows) -> None:
 
 
 def slice_matrix(matrix: npt.NDArray[Any], table: pd.DataFrame) -> Iterator[VectorBatch]:
-    """Cut a matrix and the table of its rows into batches.
-
-    Yields
-    ------
-    VectorBatch
-    """
+    """Cut a matrix and the table of its rows into batches."""
     for start in range(0, len(matrix), BLOCK_ROWS):
         vectors = np.asarray(matrix[start : start + BLOCK_ROWS], dtype=np.float32)
         lengths = np.full(len(vectors), matrix.shape[1], dtype=np.int64)
@@ -167,9 +150,9 @@ def _read_table_beside(source: Path, n_rows: int, declaration: Declaration | Non
 
 
 NPY = Layout(
-    write=write_npy,
+    write=_write_npy,
     suffix=".npy",
     looks_like="a .npy of one vector a row, with a .csv of the same name beside it",
-    recognise=is_matrix,
-    open_source=open_npy,
+    recognise=_is_matrix,
+    open_source=_open_npy,
 )

@@ -31,13 +31,6 @@ _HASHES = ("sha256",)
 def open_others(source: Path, view: View) -> Others:
     """Open a store, or a file of vectors that ``store import`` reads, beside a store.
 
-    Parameters
-    ----------
-    source : Path
-        Folder of a store, file or folder of vectors.
-    view : View
-        What it is to be compared with.
-
     Raises
     ------
     SourceError

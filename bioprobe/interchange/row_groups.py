@@ -123,13 +123,8 @@ class Group:
         return bounds is None or (bool(bounds) and bounds[0] <= name <= bounds[-1])
 
 
-def map_in_threads(ask: Callable[[_T], _U], of: Sequence[_T]) -> Iterable[_U]:
-    """Ask for many answers at once, and return them in order.
-
-    Yields
-    ------
-    object
-    """
+def _map_in_threads(ask: Callable[[_T], _U], of: Sequence[_T]) -> Iterable[_U]:
+    """Ask for many answers at once, and return them in order."""
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="bioprobe-ranges") as pool:
         yield from pool.map(ask, of)
 
@@ -173,7 +168,7 @@ class Outline:
         parts = [_read_part(place, files[0])]
         columns = find_columns(parts[0].schema)
         names = parts[0].schema.names
-        for part in map_in_threads(lambda file: _read_part(place, file), files[1:]):
+        for part in _map_in_threads(lambda file: _read_part(place, file), files[1:]):
             if part.schema.names != names:
                 msg = (
                     f"{part.file.path} has the columns {', '.join(part.schema.names)}, "
@@ -245,10 +240,6 @@ class Outline:
     def find(self, sought: Sequence[Sought]) -> list[Found]:
         """Find the rows of some taxa, and read no more than the names of groups that may hold any.
 
-        Parameters
-        ----------
-        sought : sequence of Sought
-
         Returns
         -------
         list of Found
@@ -265,7 +256,7 @@ class Outline:
             for group in self.groups
         ]
         asked = [(group, wants) for group, wants in asked if wants]
-        looked = map_in_threads(lambda one: self._look(*one), asked)
+        looked = _map_in_threads(lambda one: self._look(*one), asked)
         places: dict[Sought, set[tuple[Rank, str]]] = {one: set() for one in sought}
         seen: set[str] = set()
         found = []

@@ -55,12 +55,12 @@ MODEL_PREFIX = "emb_"
 _N_PEEKED = 1024
 
 
-def holds_emb(source: Path) -> bool:
+def _holds_emb(source: Path) -> bool:
     """Tell whether Parquet files are laid out as emb-explorer's: a column ``emb`` or its like."""
     return any(name in VECTOR_COLUMNS for name in _peek_columns(source))
 
 
-def holds_emb_of_model(source: Path) -> bool:
+def _holds_emb_of_model(source: Path) -> bool:
     """Tell whether Parquet files are laid out as hpc-inference's: ``emb_<model>``."""
     return any(name.startswith(MODEL_PREFIX) for name in _peek_columns(source))
 
@@ -116,7 +116,7 @@ def choose_vector_column(schema: pa.Schema, source: Path | str, options: ReadOpt
             f"{', '.join(found) or 'none'}"
         )
         raise SourceError(msg)
-    for name in (*VECTOR_COLUMNS, name_model_column(options.model)):
+    for name in (*VECTOR_COLUMNS, _name_model_column(options.model)):
         if name in found:
             return name
     if len(found) == 1:
@@ -131,7 +131,7 @@ def choose_vector_column(schema: pa.Schema, source: Path | str, options: ReadOpt
     raise SourceError(msg)
 
 
-def name_model_column(model: str) -> str:
+def _name_model_column(model: str) -> str:
     """Return hpc-inference's name for the vectors of a model."""
     return MODEL_PREFIX + re.sub(r"[^\w.-]+", "_", model)
 
@@ -147,7 +147,7 @@ def write_emb_explorer(target: Path, rows: OutgoingRows) -> None:
     _write(target, rows, VECTOR_COLUMNS[0])
 
 
-def write_hpc_inference(target: Path, rows: OutgoingRows) -> None:
+def _write_hpc_inference(target: Path, rows: OutgoingRows) -> None:
     """Write ``uuid``, ``emb_<model>`` and every column of the image table.
 
     References
@@ -155,7 +155,7 @@ def write_hpc_inference(target: Path, rows: OutgoingRows) -> None:
     Imageomics hpc-inference, ``save_emb_to_parquet`` in ``utils/common.py``: ``uuid`` string and
     one list<float32> a model, compressed with zstd.
     """
-    _write(target, rows, name_model_column(rows.declaration.model))
+    _write(target, rows, _name_model_column(rows.declaration.model))
 
 
 def _write(target: Path, rows: OutgoingRows, column: str) -> None:
@@ -344,14 +344,14 @@ EMB_EXPLORER = Layout(
     write=write_emb_explorer,
     suffix=".parquet",
     looks_like="Parquet with a column of vectors named emb, embedding, embeddings or vector",
-    recognise=holds_emb,
+    recognise=_holds_emb,
     open_source=open_parquet,
 )
 HPC_INFERENCE = Layout(
-    write=write_hpc_inference,
+    write=_write_hpc_inference,
     suffix=".parquet",
     looks_like="Parquet with a column of vectors named emb_<model>",
-    recognise=holds_emb_of_model,
+    recognise=_holds_emb_of_model,
     open_source=open_parquet,
 )
 
@@ -391,7 +391,7 @@ def open_dataset(source: Path, options: ReadOptions) -> VectorSource:
     return VectorSource(source, len(opened), dim, declaration, tuple(left_out), read)
 
 
-def write_dataset(target: Path, rows: OutgoingRows) -> None:
+def _write_dataset(target: Path, rows: OutgoingRows) -> None:
     """Write a folder for ``datasets.load_from_disk``, the vectors in ``embeddings``.
 
     ``info.description`` says in JSON what the vectors are.
@@ -458,7 +458,7 @@ def _without_progress() -> Iterator[None]:
 
 
 DATASETS = Layout(
-    write=write_dataset,
+    write=_write_dataset,
     looks_like="a folder that Dataset.save_to_disk wrote, with a column of vectors",
     recognise=is_saved_dataset,
     open_source=open_dataset,

@@ -27,7 +27,7 @@ from bioprobe.zeroshot.text_head import write_head
 LOOKS_LIKE = "a .npy of one taxon a column with a .json of [[7 ranks], common name] beside it"
 
 
-def write_text_head(target: Path, taxa: Taxonomy, embeddings: Vectors) -> None:
+def _write_text_head(target: Path, taxa: Taxonomy, embeddings: Vectors) -> None:
     """Write class embeddings as a head that pybioclip can read.
 
     Parameters
@@ -75,7 +75,7 @@ def export_prototypes(target: Path, made: Prototypes, encoder_key: str) -> None:
             stream, encoder_key=np.array(encoder_key), marks=of.marks, n_images=of.n_images,
             n_groups=of.n_groups, mean_cosine=of.mean_cosine,
         )  # fmt: skip
-    write_text_head(target, made.taxa, made.vectors)
+    _write_text_head(target, made.taxa, made.vectors)
 
 
 def _name_pictures(head: Path) -> Path:
@@ -244,7 +244,7 @@ def export_text_head(target: Path, taxa: Taxonomy, embeddings: npt.NDArray[np.fl
         If the target has another ending.
     """
     check_ending(target)
-    write_text_head(target, taxa, embeddings)
+    _write_text_head(target, taxa, embeddings)
 
 
 def check_ending(target: Path) -> None:

@@ -65,12 +65,6 @@ def find_excluded(task: Task, classes: Classes) -> Excluded:
 
     Who says at a rank above that of the task that an image is not of a taxon says that it is of
     none of the classes below.
-
-    Parameters
-    ----------
-    task : Task
-    classes : Classes
-        That a method answers.
     """
     unlabelled = task.training[task.labelled.positions[: len(task.training)] < 0]
     rank, labels = task.target.rank, task.store.labels

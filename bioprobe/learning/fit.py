@@ -235,13 +235,6 @@ def gather_inner(task: Task, kind: str) -> Inner:
 def gather_prior(task: Task, kind: str, classes: Classes) -> dict[str, Any]:
     """Return what a kind of probe starts from: texts of the classes, the encoder's projection.
 
-    Parameters
-    ----------
-    task : Task
-    kind : str
-    classes : Classes
-        That it is to answer.
-
     Returns
     -------
     dict

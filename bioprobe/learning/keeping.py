@@ -86,7 +86,7 @@ def write_probe(
         If the disk refuses; what was there is whole.
     """
     store.check_current()
-    with drafting_probe(store, name, probe, calibration):
+    with _drafting_probe(store, name, probe, calibration):
         pass
     folder = find_folder(store, name)
     # As earlier versions kept it, of an earlier fit.
@@ -95,7 +95,7 @@ def write_probe(
     return folder
 
 
-def drafting_probe(
+def _drafting_probe(
     store: EmbeddingStore, name: str, probe: FittedProbe, calibration: Calibration | None
 ) -> contextlib.AbstractContextManager[None]:
     """Return a context in which a probe is written, and takes the name when it ends.
@@ -195,7 +195,7 @@ def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
             provenance=provenance,
         )
         changes.counts["probes"] += 1
-        changes.enter(drafting_probe(store, name, changed, read_calibration(store, name)))
+        changes.enter(_drafting_probe(store, name, changed, read_calibration(store, name)))
         for old in (_OLD_CALIBRATION_NAME, _OLD_CALIBRATION_ARRAYS_NAME):
             changes.afterwards(functools.partial((folder / old).unlink, missing_ok=True))
 

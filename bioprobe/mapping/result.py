@@ -137,13 +137,6 @@ def fit_map(
 def place_rows(view: View, kept: KeptMap, *, progress: Progress | None = None) -> int:
     """Place those images of a view on a map that have no place yet, and return how many these are.
 
-    Parameters
-    ----------
-    view : View
-    kept : KeptMap
-    progress : callable, optional
-        Told how many images are compared.
-
     Raises
     ------
     SelectionError

@@ -37,10 +37,6 @@ def write_animation(
         For how long each is shown, and the last one.
     colours : iterable of str
         That a GIF keeps as they are, such as those of statuses.
-
-    Returns
-    -------
-    bytes
     """
     width = max(frame.width for frame in frames)
     height = max(frame.height for frame in frames)

@@ -140,10 +140,6 @@ def draw_marks(image: Image, marks: Sequence[Mark], style: Style) -> Drawn:
     marks : sequence of Mark
         The first are drawn last, above the others.
     style : Style
-
-    Returns
-    -------
-    Drawn
     """
     from PIL import ImageDraw
 

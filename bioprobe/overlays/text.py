@@ -120,10 +120,6 @@ def lay_line(text: str, fonts: Fonts, size_px: int, most_px: int | None = None) 
         Of the font, ≥ 1.
     most_px : int, optional
         Greatest width; of less than an ellipsis takes, the ellipsis alone is drawn.
-
-    Returns
-    -------
-    Line
     """
     text = clean_text(text)
     fonts.check(text)
@@ -297,17 +293,7 @@ def _find_directions(text: str, right: bool) -> list[bool]:
 
 
 def draw_line(draw: ImageDraw, at: tuple[int, int], line: Line, fill: str) -> None:
-    """Draw a line of text.
-
-    Parameters
-    ----------
-    draw : PIL.ImageDraw.ImageDraw
-    at : tuple of int
-        Left edge and upper edge.
-    line : Line
-    fill : str
-        Colour.
-    """
+    """Draw a line of text."""
     x, y = at
     for run in line.runs:
         font = open_font(run.file, line.size_px)

@@ -150,13 +150,7 @@ MOST_SHOWN = 1000
 
 
 def draw_pictures(pictures: Sequence[SheetPicture]) -> str:
-    """Return pictures with their captions as a piece of HTML, such as a notebook shows.
-
-    Parameters
-    ----------
-    pictures : sequence of SheetPicture
-        In their order.
-    """
+    """Return pictures with their captions as a piece of HTML, such as a notebook shows."""
     return render_page("pictures.html.j2", {"pictures": [_show_picture(one) for one in pictures]})
 
 
@@ -332,13 +326,6 @@ def _show_dropped(
 def write_flaws_sheet(path: Path, found: Flaws) -> int:
     """Write the pictures that were taken badly, by flaw, as one HTML page.
 
-    Parameters
-    ----------
-    path : Path
-        HTML file.
-    found : Flaws
-        What was found.
-
     Returns
     -------
     int
@@ -488,12 +475,6 @@ def _show_line(answers: Predictions | Decisions | Contents, line: dict[str, Any]
 def write_cluster_sheet(path: Path, found: Clusters) -> int:
     """Write the pictures of each cluster as one HTML page.
 
-    Parameters
-    ----------
-    path : Path
-        HTML file.
-    found : Clusters
-
     Returns
     -------
     int
@@ -547,12 +528,6 @@ def _head_cluster(found: Clusters, number: int) -> str:
 def write_order_sheet(path: Path, found: Order) -> int:
     """Write pictures along a line as one HTML page.
 
-    Parameters
-    ----------
-    path : Path
-        HTML file.
-    found : Order
-
     Returns
     -------
     int
@@ -574,13 +549,6 @@ def write_order_sheet(path: Path, found: Order) -> int:
 
 def write_copies_sheet(path: Path, found: Duplicates) -> int:
     """Write groups of copies as one HTML page, the one that is kept first.
-
-    Parameters
-    ----------
-    path : Path
-        HTML file.
-    found : Duplicates
-        The groups.
 
     Returns
     -------
@@ -618,12 +586,6 @@ def write_copies_sheet(path: Path, found: Duplicates) -> int:
 
 def write_overlap_sheet(path: Path, found: Overlap) -> int:
     """Write images beside what another collection has of them, those nearest the threshold first.
-
-    Parameters
-    ----------
-    path : Path
-        HTML file.
-    found : Overlap
 
     Returns
     -------
@@ -695,13 +657,6 @@ def _show_closest(
 
 def write_repeats_sheet(path: Path, found: Repeats) -> int:
     """Write one picture of each group that stands in one place as one HTML page.
-
-    Parameters
-    ----------
-    path : Path
-        HTML file.
-    found : Repeats
-        The groups.
 
     Returns
     -------

@@ -142,7 +142,7 @@ class Path:
     ----------
     rotation : ndarray of float64, shape (dim, dim)
         Eigenvectors, in columns. With fewer rows than dimensions, ``dim`` is the number of rows:
-        see :func:`centre_rows`.
+        see :func:`_centre_rows`.
     coefficients : ndarray of float64, shape (n_values, dim, n_classes)
         Of rotated rows.
     intercepts : ndarray of float64, shape (n_values, n_classes)
@@ -179,13 +179,13 @@ class Path:
         return right / max(len(chosen), 1), losses / max(len(chosen), 1)
 
 
-def decompose(matrix: Doubles) -> tuple[Doubles, Doubles]:
+def _decompose(matrix: Doubles) -> tuple[Doubles, Doubles]:
     """Return the eigenvalues, none below 0, and the eigenvectors of a symmetric matrix."""
     eigenvalues, rotation = np.linalg.eigh(matrix)
     return np.maximum(eigenvalues, 0), rotation
 
 
-def centre_rows(X: AnyRows) -> tuple[Rows | Centred, Shift]:  # noqa: N803
+def _centre_rows(X: AnyRows) -> tuple[Rows | Centred, Shift]:  # noqa: N803
     """Return rows less their mean, in as many coordinates as there are rows, where these are fewer.
 
     What a penalty or a shrunk covariance makes of rows lies in their span, so the dual says the
@@ -217,7 +217,7 @@ def invert(diagonals: Doubles) -> Doubles:
     return np.where(kept, 1 / np.where(kept, diagonals, 1), 0)
 
 
-def sweep_path(
+def _sweep_path(
     parameter: str,
     X: AnyRows,  # noqa: N803 - scikit-learn's name
     y: Rows,
@@ -231,7 +231,7 @@ def sweep_path(
 
     The Gram matrix of the training rows of a fold is the total less that of the held-out rows;
     where classes are balanced, each fold has weights of its own. With fewer rows than dimensions
-    it is that of :func:`centre_rows`.
+    it is that of :func:`_centre_rows`.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def sweep_path(
     """
     _, labels = np.unique(y, return_inverse=True)
     n_classes = int(labels.max(initial=-1)) + 1
-    centred, _ = centre_rows(X)
+    centred, _ = _centre_rows(X)
     numbers = np.unique(folds[folds >= 0])
     if not len(numbers):
         msg = "no row is held out in a fold; give folds from 0"
@@ -261,7 +261,7 @@ def sweep_path(
     without = None if balanced else _sum_without(centred, labels, folds, numbers, n_classes)
     for column, number in enumerate(numbers):
         out, training = np.flatnonzero(folds == number), np.flatnonzero(folds != number)
-        weights = balance_rows(labels[training]) if balanced else np.ones(len(training))
+        weights = _balance_rows(labels[training]) if balanced else np.ones(len(training))
         if without is None:
             sums = Sums.of(centred, labels[training], n_classes, weights, chosen=training)
         else:
@@ -297,7 +297,7 @@ def _sum_without(
     return [total - part for part in held]
 
 
-def balance_rows(labels: Places) -> Doubles:
+def _balance_rows(labels: Places) -> Doubles:
     """Return weights by which each class adds up to the same, and all to the number of rows."""
     counts = np.bincount(labels)
     n_classes = np.count_nonzero(counts)
@@ -355,7 +355,7 @@ class AffineProbe(Probe):
         """Set the classes; return rows as they are solved, their classes from 0, and the shift."""
         self.classes_, labels = np.unique(y, return_inverse=True)
         self._check_classes(self.classes_)
-        rows, shift = centre_rows(X)
+        rows, shift = _centre_rows(X)
         return rows, labels, shift
 
     def _keep(self, path: Path, shift: Shift, factor: float = 1.0) -> None:
@@ -438,7 +438,9 @@ class LdaProbe(AffineProbe):
         rows, labels, shift = self._start(X, y)
         sums = Sums.of(rows, labels, len(self.classes_))
         given = self.shrinkage
-        self.shrinkage_ = float(approximate_shrinkage(sums, X.shape[1]) if given is None else given)
+        self.shrinkage_ = float(
+            _approximate_shrinkage(sums, X.shape[1]) if given is None else given
+        )
         self._keep(_solve(sums, np.array([self.shrinkage_]), X.shape[1]), shift)
 
     @classmethod
@@ -462,21 +464,14 @@ class LdaProbe(AffineProbe):
         """
         for value in values:
             cls.check_settings({"shrinkage": value})
-        return sweep_path(
+        return _sweep_path(
             "shrinkage", X, y, values, folds,
             lambda sums, asked, _: _solve(sums, asked, X.shape[1]),
         )  # fmt: skip
 
 
-def approximate_shrinkage(sums: Sums, dim: int) -> float:
+def _approximate_shrinkage(sums: Sums, dim: int) -> float:
     """Return the oracle approximating shrinkage of the covariance within classes.
-
-    Parameters
-    ----------
-    sums : Sums
-        Of rows that are not weighted.
-    dim : int
-        Dimensions of the vectors, of which the sums may have fewer.
 
     References
     ----------
@@ -492,7 +487,7 @@ def approximate_shrinkage(sums: Sums, dim: int) -> float:
 
 def _solve(sums: Sums, shrinkages: Doubles, dim: int) -> Path:
     """Solve in the coordinates of the sums, which may be fewer than the vectors have."""
-    variances, rotation = decompose(sums.scatter_within / sums.n_rows)
+    variances, rotation = _decompose(sums.scatter_within / sums.n_rows)
     s, spread = shrinkages[:, np.newaxis], np.trace(sums.scatter) / sums.n_rows / dim
     mean = variances.sum() / dim
     if mean > _LEAST_RATIO * spread:
@@ -564,7 +559,7 @@ class RidgeProbe(AffineProbe):
 
     def _fit(self, X: AnyRows, y: npt.NDArray[Any]) -> None:  # noqa: N803
         rows, labels, shift = self._start(X, y)
-        weights = balance_rows(labels)
+        weights = _balance_rows(labels)
         sums = Sums.of(rows, labels, len(self.classes_), weights)
         chosen = spread_rows(len(rows), _N_DRAWN)
         path, leverages = _solve_path(sums, np.array([self.alpha], dtype=np.float64))
@@ -593,7 +588,7 @@ class RidgeProbe(AffineProbe):
         """
         for value in values:
             cls.check_settings({"alpha": value})
-        return sweep_path("alpha", X, y, values, folds, _solve_scaled, balanced=True)
+        return _sweep_path("alpha", X, y, values, folds, _solve_scaled, balanced=True)
 
 
 def _solve_scaled(sums: Sums, alphas: Doubles, draw: Draw) -> Path:
@@ -606,7 +601,7 @@ def _solve_scaled(sums: Sums, alphas: Doubles, draw: Draw) -> Path:
 
 def _solve_path(sums: Sums, alphas: Doubles) -> tuple[Path, Doubles]:
     """Return the path, and the inverse eigenvalues of which leverages are made."""
-    lengths, rotation = decompose(sums.scatter)
+    lengths, rotation = _decompose(sums.scatter)
     inverses = invert(lengths + alphas[:, np.newaxis])
     mean = sums.mean
     # Of targets +1 and -1, of which the mean over rows is taken off.

@@ -275,7 +275,7 @@ def measure_leaf_heights(tree: LabelTree) -> npt.NDArray[np.int64]:
     return heights.reshape(tree.n_leaves, tree.n_leaves)
 
 
-def find_siblings(tree: LabelTree) -> list[Places]:
+def _find_siblings(tree: LabelTree) -> list[Places]:
     """Return the children of each parent that has several, the root's first."""
     parents = tree.parents
     groups = (np.flatnonzero(parents == parent) for parent in range(-1, len(parents)))
@@ -321,7 +321,7 @@ def fit_local(
     weights = np.zeros((vectors.shape[1], n_nodes), dtype=vectors.dtype)
     biases = np.zeros(n_nodes, dtype=vectors.dtype)
     n_steps = 0
-    for children in find_siblings(tree):
+    for children in _find_siblings(tree):
         place = np.full(n_nodes, -1, dtype=np.int64)
         place[children] = np.arange(len(children))
         which = np.where(labels >= 0, place[labels], -1).max(axis=1)
@@ -350,7 +350,7 @@ def multiply_paths(tree: LabelTree, logits: Floats) -> Floats:
     ndarray of float, shape (n_images, n_leaves)
     """
     conditional = np.zeros_like(logits)
-    for children in find_siblings(tree):
+    for children in _find_siblings(tree):
         among = logits[:, children]
         conditional[:, children] = among - logsumexp(among, axis=1, keepdims=True)
     above = tree.ancestors[: tree.n_leaves]

@@ -88,15 +88,11 @@ class EigenBasis:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
     """Let torch compute in one thread meanwhile.
 
     A product of a millisecond is over before a second thread has begun; beside other work, the
     wait for it takes longer than the product.
-
-    Yields
-    ------
-    None
     """
     import torch
 
@@ -403,7 +399,7 @@ def _choose_dtype(problems: Problems, device: torch.device | None) -> torch.dtyp
 
 
 def _choose_threads(problems: Problems) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if _is_large(problems) else one_thread()
+    return contextlib.nullcontext() if _is_large(problems) else _one_thread()
 
 
 @contextlib.contextmanager

@@ -366,12 +366,7 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
 
 @contextlib.contextmanager
 def _as_probe_errors() -> Iterator[None]:
-    """Say what scikit-learn refuses as an error of ours, which is a ValueError too.
-
-    Yields
-    ------
-    None
-    """
+    """Say what scikit-learn refuses as an error of ours, which is a ValueError too."""
     try:
         yield
     except ProbeError:

@@ -418,12 +418,6 @@ def read_looks(
 
     Those that were not kept when they were embedded are read now, and kept.
 
-    Parameters
-    ----------
-    view : View
-    read : callable, optional
-        As for :func:`find_duplicates`.
-
     Returns
     -------
     looks : ndarray of :data:`~bioprobe.images.looks.LOOK`, shape (n_images,)

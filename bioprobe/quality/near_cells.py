@@ -152,11 +152,6 @@ class NearPairs:
     def iter_blocks(self, progress: Progress | None = None) -> Iterator[tuple[Rows, Rows, Vectors]]:
         """Find the pairs.
 
-        Parameters
-        ----------
-        progress : callable, optional
-            Told how many rows are compared.
-
         Yields
         ------
         first, second : ndarray of int64, shape (n_pairs,)
@@ -214,12 +209,7 @@ _Pairs = tuple[Rows, Rows, Vectors]
 
 
 def _group(cells: Iterable[_Cell]) -> Iterator[list[_Cell]]:
-    """Put cells together to parts of the work.
-
-    Yields
-    ------
-    list of _Cell
-    """
+    """Put cells together to parts of the work."""
     group, n_rows = list[_Cell](), 0
     for cell in cells:
         group.append(cell)

@@ -107,7 +107,7 @@ def choose_threshold(scores: Doubles, wanted: Mask, *, recall: float | None = No
     return float(cuts[np.argmax(2 * n_found / np.maximum(1, n_dropped + len(unwanted)))])
 
 
-def score_by_linear(vectors: npt.NDArray[np.float32], wanted: Mask, *, seed: int = 0) -> Doubles:
+def _score_by_linear(vectors: npt.NDArray[np.float32], wanted: Mask, *, seed: int = 0) -> Doubles:
     """Score labelled images by logistic regressions that did not see them.
 
     Parameters
@@ -132,7 +132,7 @@ def apply_linear(
     return np.asarray(_make_model().fit(vectors, wanted).decision_function(others), np.float64)
 
 
-def measure_filter(
+def _measure_filter(
     vectors: npt.NDArray[np.float32],
     text_scores: Doubles,
     wanted: Mask,
@@ -164,7 +164,7 @@ def measure_filter(
     for learn, test in _make_folds(wanted, seed).split(vectors, wanted):
         learnt = text_scores[learn]
         if linear:
-            learnt = score_by_linear(vectors[learn], wanted[learn], seed=seed)
+            learnt = _score_by_linear(vectors[learn], wanted[learn], seed=seed)
             scores[test] = apply_linear(vectors[learn], wanted[learn], vectors[test])
         kept[test] = scores[test] >= choose_threshold(learnt, wanted[learn], recall=recall)
     n_found = int((~kept & ~wanted).sum())
@@ -286,11 +286,6 @@ def join_noise_prompts(sets: Iterable[NoisePrompts]) -> NoisePrompts:
 
     What is dropped is what some set drops and no set keeps, by concept and by phrase. The sets are
     joined in the order of their names, so that the same sets have the same name.
-
-    Parameters
-    ----------
-    sets : iterable of NoisePrompts
-        One or more.
 
     Raises
     ------
@@ -679,11 +674,11 @@ def filter_noise(
     scores, reasons = _score(view, texts, score, list(prompts.dropped))
     method, quality, chosen = "linear" if linear else "text", None, 0.0
     if truth is not None:
-        quality = measure_filter(
+        quality = _measure_filter(
             taught, scores[known], wanted, linear=linear, recall=recall, seed=seed
         )
         if linear:
-            scores[known] = score_by_linear(taught, wanted, seed=seed)
+            scores[known] = _score_by_linear(taught, wanted, seed=seed)
         chosen = choose_threshold(scores[known], wanted, recall=recall)
     if threshold is not None:
         chosen, quality = threshold, None
@@ -781,13 +776,6 @@ def filter_by_content(asked: EmbeddingStore | View, prompts: NoisePrompts) -> No
     """Keep what the column ``content`` says is to be kept; no picture and no text is looked at.
 
     Where nothing is known of a picture it is kept.
-
-    Parameters
-    ----------
-    asked : EmbeddingStore or View
-        Whose current rows are judged.
-    prompts : NoisePrompts
-        What is kept, by its name.
 
     Raises
     ------

@@ -361,12 +361,6 @@ def group_boxes(
 ) -> Rows:
     """Group boxes that lie in one place and hold the like, by average linkage of their vectors.
 
-    Parameters
-    ----------
-    boxes : Boxes
-    overlap, similarity, visits, span
-        As for :func:`find_repeats`.
-
     Returns
     -------
     ndarray of int64, shape (n_boxes,)

@@ -104,7 +104,7 @@ class LearningCurve:
         return float(1 - (after / before) ** (1 / octaves))
 
 
-def find_learner(evaluation: Evaluation) -> MethodResult | None:
+def _find_learner(evaluation: Evaluation) -> MethodResult | None:
     """Return the best of the methods that learn from labelled pictures; None where none does."""
     learners = [one for one in evaluation.results if max(one.n_training, default=0)]
     return max(learners, key=lambda one: one.metrics["accuracy"].estimate, default=None)
@@ -123,7 +123,7 @@ def find_next_steps(
     others give its label.
     """
     usable, masks = find_usable(store, evaluation.provenance["options"]["mask"])
-    learner = find_learner(evaluation)
+    learner = _find_learner(evaluation)
     collect: list[dict[str, Any]] = []
     curve, n_wrong = None, 0
     if learner is not None:

@@ -49,16 +49,7 @@ def list_rounds(evaluation: Evaluation, task: Task) -> list[Task]:
 
 
 def learn_again(evaluation: Evaluation, task: Task, number: int = 0) -> Fitted:
-    """Return the best method as it answered in a round, with the settings that were chosen then.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-    task : Task
-        Of the round; see :func:`list_rounds`.
-    number : int
-        Of the round.
-    """
+    """Return the best method as it answered in a round, with the settings that were chosen then."""
     best = evaluation.best
     settings = best.settings[number] if number < len(best.settings) else {}
     if best.method == "zeroshot":
@@ -74,14 +65,6 @@ def ask_again(evaluation: Evaluation, task: Task, view: View) -> Predictions:
 
     Pictures that taught it are marked; it says where test pictures are answered otherwise than when
     it was evaluated, as where columns or a prior were beside the vectors then.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-    task : Task
-        It was made of; see :func:`list_rounds`.
-    view : View
-        What is asked.
 
     Raises
     ------

@@ -42,18 +42,6 @@ def try_best(
 
     The method learns again what it had learnt; of several rounds the first is tried.
 
-    Parameters
-    ----------
-    evaluation : Evaluation
-    task : Task
-        It was made of; see :func:`bioprobe.report.again.list_rounds`.
-    encoder : Encoder
-        Of the store.
-    n : int
-        Pictures at most, drawn by the seed of the evaluation.
-    progress : callable, optional
-        Told a step after each few pictures.
-
     Raises
     ------
     StoreError
@@ -74,12 +62,6 @@ def try_best(
 
 def write_robustness_page(path: Path, found: Robustness) -> int:
     """Write a figure of each alteration, its copies of one picture, and the pictures most touched.
-
-    Parameters
-    ----------
-    path : Path
-        HTML file; its folder is made.
-    found : Robustness
 
     Returns
     -------

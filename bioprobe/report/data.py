@@ -38,19 +38,7 @@ _PLACES = (
 def describe_data(
     store: EmbeddingStore, found: Description, level: str, common: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return how the images are labelled and what masks say of them, for the page.
-
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Of the images.
-    found : Description
-        Of its images, with the classes of the level.
-    level : str
-        Rank or column of the evaluation.
-    common : mapping of str to str
-        Common names of classes, by their names.
-    """
+    """Return how the images are labelled and what masks say of them, for the page."""
     counts = found.listed
     assert counts is not None
     return {

@@ -40,13 +40,6 @@ _NAMES = {"ppi": "prediction-powered inference (PPI++)", "regression": "the regr
 def write_estimates(path: Path, found: Estimates) -> int:
     """Write counts as one self-contained page.
 
-    Parameters
-    ----------
-    path : Path
-        HTML file.
-    found : Estimates
-        Counts by class, and by group where there are groups.
-
     Returns
     -------
     int
@@ -57,7 +50,7 @@ def write_estimates(path: Path, found: Estimates) -> int:
     OSError
         If the page cannot be written.
     """
-    shown = describe_estimates(found)
+    shown = _describe_estimates(found)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "title": f"How many of each {found.level}" + (f", by {found.by}" if found.by else ""),
@@ -154,7 +147,7 @@ def describe_counts(
     answers : Predictions, optional
         Whose raw counts are shown where there is none.
     """
-    tables = [describe_estimates(one, _N_APART) for one in found]
+    tables = [_describe_estimates(one, _N_APART) for one in found]
     raw = [] if answers is None else _count_raw(answers)
     brief = None
     lead = "What a classifier says, counted; nothing is known of how far these counts are off."
@@ -190,15 +183,8 @@ def _count_raw(answers: Predictions) -> list[dict[str, Any]]:
     ]
 
 
-def describe_estimates(found: Estimates, n_apart: int | None = None) -> dict[str, Any]:
-    """Return figures and the table of an estimate, for a page.
-
-    Parameters
-    ----------
-    found : Estimates
-    n_apart : int, optional
-        Most frequent classes whose lines by group are listed; by default all.
-    """
+def _describe_estimates(found: Estimates, n_apart: int | None = None) -> dict[str, Any]:
+    """Return figures and the table of an estimate, for a page."""
     frame = found.frame
     whole = frame if not found.by else frame[frame[found.by] == ALL]
     ranked = whole.assign(most=whole[["count", "raw"]].max(axis=1))

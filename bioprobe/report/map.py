@@ -32,14 +32,7 @@ MISSING = (
 
 
 def describe_map(found: Map, classes: MapClasses) -> Section:
-    """Return the part of a report that shows a map.
-
-    Parameters
-    ----------
-    found : Map
-    classes : MapClasses
-        Of the same rows, which colour it.
-    """
+    """Return the part of a report that shows a map."""
     faith, picture = found.faith, None
     with contextlib.suppress(ImportError):
         data = draw_map(found.points.astype(np.float64), classes)
@@ -126,7 +119,7 @@ def _render(render: Any, points: Doubles, classes: MapClasses) -> bytes:  # noqa
     order = np.argsort(-classes.codes.astype(int), kind="stable")
     shown = np.array([_GREYS.get(int(one)) or _find_colour(int(one)) for one in classes.codes])
     names = list(classes.names)
-    places = np.array([find_middle(points[classes.codes == one]) for one in range(len(names))])
+    places = np.array([_find_middle(points[classes.codes == one]) for one in range(len(names))])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         figure, _ = render(
@@ -150,7 +143,7 @@ def _render(render: Any, points: Doubles, classes: MapClasses) -> bytes:  # noqa
     return stream.getvalue()
 
 
-def find_middle(points: Doubles) -> Doubles:
+def _find_middle(points: Doubles) -> Doubles:
     """Return the point of a class about which its pictures lie closest.
 
     Unlike the mean of a class in two groups it lies in one of them.
@@ -161,7 +154,7 @@ def find_middle(points: Doubles) -> Doubles:
 
     Examples
     --------
-    >>> find_middle(np.array([[0.0, 0], [0, 1], [0, 2], [9, 9]]))
+    >>> _find_middle(np.array([[0.0, 0], [0, 1], [0, 2], [9, 9]]))
     array([0., 1.])
     """
     some = points[:: max(1, len(points) // _DRAWN)]

@@ -76,13 +76,13 @@ def write_overview(
         If there is no such column.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = describe_overview(
+    content = _describe_overview(
         store, answers, unasked=unasked, by=by, title=title, names=names, sections=sections
     )
     write_text(path, render_page("report.html.j2", content))
 
 
-def describe_overview(
+def _describe_overview(
     store: EmbeddingStore,
     answers: Predictions | None,
     *,

@@ -701,12 +701,7 @@ def _measure_longest(names: Sequence[str], size: float) -> float:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Say nothing of letters that matplotlib's own font lacks: the reader's browser has them.
-
-    Yields
-    ------
-    None
-    """
+    """Say nothing of letters that matplotlib's own font lacks: the reader's browser has them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield

@@ -58,15 +58,7 @@ def write_sheet(path: Path, sheet: Sheet) -> int:
 
 
 def describe_records(sheets: Sequence[Sheet], left_out: Sequence[str] = ()) -> Section:
-    """Return what was recorded, where and when.
-
-    Parameters
-    ----------
-    sheets : sequence of Sheet
-        Of records first.
-    left_out : sequence of str
-        What is not told, and why.
-    """
+    """Return what was recorded, where and when."""
     first = sheets[0]
     lead = (
         f"Pictures of one animal that follow each other count once: {first.n:,} records, which are "

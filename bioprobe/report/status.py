@@ -49,19 +49,6 @@ def write_status_page(
 ) -> None:
     """Write which statuses pictures have as one HTML file.
 
-    Parameters
-    ----------
-    path : Path
-        HTML file; written whole or not at all.
-    judged : Judged
-    units : Units
-    counts, taxa, comparison : DataFrame
-        As :class:`bioprobe.face.conservation.StatusAnswers` has them.
-    source, asked : str
-        Of the statuses, and what was judged.
-    notes : iterable of Note
-    provenance : mapping
-
     Raises
     ------
     StoreError

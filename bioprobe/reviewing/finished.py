@@ -160,10 +160,6 @@ class Accuracy:
 def measure_accuracy(judged: Judged) -> Accuracy:
     """Measure how much of what would be handed over now is right.
 
-    Parameters
-    ----------
-    judged : Judged
-
     Examples
     --------
     >>> draws = Draws(400, np.arange(200), np.arange(200), np.zeros(200, dtype=np.int64))

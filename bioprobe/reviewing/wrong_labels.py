@@ -103,11 +103,6 @@ def predict_left_out(learner: Learner) -> tuple[Places, Places, Scores]:
     What a review learns by gives each class the same weight; Gaussian classes of one covariance
     know how frequent each is, and where their pictures lie. They err on different labels.
 
-    Parameters
-    ----------
-    learner : Learner
-        Whose folds are those of both.
-
     Returns
     -------
     places, classes, probabilities : ndarray

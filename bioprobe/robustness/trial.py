@@ -198,13 +198,7 @@ class Robustness(Result):
         return np.asarray(np.mean([one.cosines for one in self.altered], axis=0))
 
     def find_most_touched(self, k: int = 12) -> pd.DataFrame:
-        """Return the pictures that move most: file name, cosine, changed answers, by what most.
-
-        Parameters
-        ----------
-        k : int
-            Pictures.
-        """
+        """Return the pictures that move most: file name, cosine, changed answers, by what most."""
         import pandas as pd
 
         order = np.argsort(self.touched, kind="stable")[:k]
@@ -227,7 +221,7 @@ class Robustness(Result):
         )
 
 
-def sample_rows(view: View, n: int | None, seed: int) -> Rows:
+def _sample_rows(view: View, n: int | None, seed: int) -> Rows:
     """Return some rows of a view, the same for the same pictures and seed whatever their order."""
     rows = view.rows
     if n is None or n >= len(rows):
@@ -278,7 +272,7 @@ def try_alterations(
     """
     view.store.check_encoder(encoder.fingerprint)
     find_groups(view.store, view.rows[:0], group)
-    rows = sample_rows(view, sample, seed)
+    rows = _sample_rows(view, sample, seed)
     trials = [(one, strength) for one in alterations for strength in one.strengths]
     kept: list[int] = []
     vectors: list[Vectors] = []

@@ -44,15 +44,7 @@ def draw_background(habitat: str, size_px: int, rng: np.random.Generator) -> Ima
 
 
 def draw_foreground(image: Image.Image, rng: np.random.Generator) -> None:
-    """Let a few blades of grass hide part of the lower edge.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        RGB picture, drawn upon.
-    rng : numpy.random.Generator
-        Source of the blades.
-    """
+    """Let a few blades of grass hide part of the lower edge."""
     size_px = image.size[0]
     colour = blend((70, 120, 50), (150, 130, 70), rng.uniform(0, 1))
     pencil = ImageDraw.Draw(image)

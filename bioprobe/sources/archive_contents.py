@@ -42,7 +42,7 @@ _BESIDE = frozenset({".json", ".cls", ".txt"})
 _MOST_TABLE_BYTES = 1 << 30
 
 
-def find_tables(archive: Archive) -> list[str]:
+def _find_tables(archive: Archive) -> list[str]:
     """Return the members of a zip that may say what its pictures are of.
 
     None where all that is no picture lies beside one under its key, as in a shard, and none of a
@@ -59,31 +59,20 @@ def find_tables(archive: Archive) -> list[str]:
     return [] if is_keyed and keys else tables
 
 
-def is_zipped_export(peek: Peek) -> bool:
+def _is_zipped_export(peek: Peek) -> bool:
     """Tell whether a source is a zip with tables, with its pictures or without."""
     if not peek.head.startswith(b"PK\x03\x04") or is_picture(peek.path.name):
         return False
     try:
-        return bool(find_tables(open_archive(peek.path)))
+        return bool(_find_tables(open_archive(peek.path)))
     except SourceError:
         return False
 
 
-def list_zipped_export(peek: Peek, options: SourceOptions) -> list[Part]:
-    """List the pictures that tables in a zip name, or with tables of no tool all of it.
-
-    Parameters
-    ----------
-    peek : Peek
-    options : SourceOptions
-
-    Raises
-    ------
-    SourceError
-        If a table cannot be read, or there is no picture.
-    """
+def _list_zipped_export(peek: Peek, options: SourceOptions) -> list[Part]:
+    """List the pictures that tables in a zip name, or with tables of no tool all of it."""
     archive = open_archive(peek.path)
-    tables, pictures = find_tables(archive), find_pictures(archive)
+    tables, pictures = _find_tables(archive), find_pictures(archive)
     with tempfile.TemporaryDirectory(prefix="bioprobe-") as temporary:
         # Paths that leave the archive must not meet what else lies there.
         top = Path(os.path.realpath(temporary), "archive", "archive")
@@ -260,6 +249,6 @@ class _Mapping:
 ZIPPED_EXPORT = Format(
     "zipped-export",
     "a zip with any of these, or with tables beside its pictures",
-    is_zipped_export,
-    list_zipped_export,
+    _is_zipped_export,
+    _list_zipped_export,
 )

@@ -44,7 +44,7 @@ _NUMBER = re.compile(r"\d+(?=\D*$)")
 _SHARD_SUFFIX = ".tar"
 
 
-def is_archive(peek: Peek) -> bool:
+def _is_archive(peek: Peek) -> bool:
     """Tell whether a file is a zip or tar that holds pictures, or one that is compressed whole."""
     kind = find_archive_kind(peek.head)
     if kind == "zip":
@@ -99,10 +99,10 @@ def tell_archive(archive: Archive) -> tuple[list[Note], tuple[tuple[str, str, st
     return notes, unread
 
 
-def is_shards(peek: Peek) -> bool:
+def _is_shards(peek: Peek) -> bool:
     """Tell whether a folder holds shards and nothing else, or a name stands for several."""
     if not peek.is_folder:
-        return _RANGE.search(peek.path.name) is not None and bool(expand_range(peek.path))
+        return _RANGE.search(peek.path.name) is not None and bool(_expand_range(peek.path))
     return bool(peek.names) and all(name.endswith(_SHARD_SUFFIX) for name in peek.names)
 
 
@@ -117,13 +117,13 @@ def list_shards(peek: Peek, options: SourceOptions) -> list[Part]:
     if peek.is_folder:
         files = [peek.path / name for name in sorted(peek.names)]
     else:
-        files = expand_range(peek.path)
+        files = _expand_range(peek.path)
         missing = [file.name for file in files if not file.is_file()]
         if missing:
             msg = f"{len(missing):,} of {len(files):,} shards are missing: {', '.join(missing[:5])}"
             raise SourceError(msg)
     parts = [part for file in files for part in list_archive(Peek(file), options)]
-    gaps = find_gaps([file.stem for file in files])
+    gaps = _find_gaps([file.stem for file in files])
     if gaps:
         shown = ", ".join(gaps[:_SHOWN])
         text = f"{len(gaps):,} shards of {peek.path} seem to be missing: no {shown}"
@@ -131,12 +131,12 @@ def list_shards(peek: Peek, options: SourceOptions) -> list[Part]:
     return parts
 
 
-def expand_range(path: Path) -> list[Path]:
+def _expand_range(path: Path) -> list[Path]:
     """Return the files that a name such as ``shard-{000..003}.tar`` stands for.
 
     Examples
     --------
-    >>> [file.name for file in expand_range(Path("s-{08..10}.tar"))]
+    >>> [file.name for file in _expand_range(Path("s-{08..10}.tar"))]
     ['s-08.tar', 's-09.tar', 's-10.tar']
     """
     found = _RANGE.search(path.name)
@@ -150,12 +150,12 @@ def expand_range(path: Path) -> list[Path]:
     ]
 
 
-def find_gaps(names: Sequence[str]) -> list[str]:
+def _find_gaps(names: Sequence[str]) -> list[str]:
     """Return names that are missing from a numbering.
 
     Examples
     --------
-    >>> find_gaps(["s-0", "s-1", "s-3"])
+    >>> _find_gaps(["s-0", "s-1", "s-3"])
     ['s-2']
     """
     numbers: dict[tuple[str, str], dict[int, int]] = collections.defaultdict(dict)
@@ -222,14 +222,6 @@ def _choose_sides(
     picture: str, sides: Sequence[str], stems: Collection[str]
 ) -> list[tuple[str, str]]:
     """Return those of a sample's files that are of one of its pictures.
-
-    Parameters
-    ----------
-    picture : str
-    sides : sequence of str
-        All of the sample.
-    stems : collection of str
-        Of all pictures.
 
     Returns
     -------
@@ -300,7 +292,7 @@ def _say(part: Part, note: Note) -> Part:
 SHARDS = Format(
     "shards",
     "WebDataset shards: a folder of .tar, or NAME-{000..009}.tar",
-    is_shards,
+    _is_shards,
     list_shards,
 )
 
@@ -308,6 +300,6 @@ SHARDS = Format(
 ARCHIVE = Format(
     "archive",
     "zip and tar files of pictures; .json, .cls and .txt beside a picture",
-    is_archive,
+    _is_archive,
     list_archive,
 )

@@ -62,7 +62,7 @@ def open_data_package(peek: Peek) -> DataPackage | None:
     return None if package is None else DataPackage.open(package)
 
 
-def is_camtrap_dp(peek: Peek) -> bool:
+def _is_camtrap_dp(peek: Peek) -> bool:
     """Tell whether a source is a Camtrap DP."""
     found = open_data_package(peek)
     if found is None:
@@ -70,15 +70,10 @@ def is_camtrap_dp(peek: Peek) -> bool:
     return "camtrap-dp" in found.profile or set(_TABLES) <= found.resources.keys()
 
 
-def list_camtrap_dp(peek: Peek, options: SourceOptions) -> list[Part]:
+def _list_camtrap_dp(peek: Peek, options: SourceOptions) -> list[Part]:
     """List the media of a Camtrap DP, a row for each of their observations.
 
     Media that nobody observed are rows without a label.
-
-    Raises
-    ------
-    SourceError
-        If a table that it names is missing or cannot be read, or it has no media.
     """
     found = open_data_package(peek)
     if found is None:
@@ -388,12 +383,12 @@ def _read_taxonomic(listed: object) -> dict[str, dict[str, str]]:
     return known
 
 
-__all__ = ["is_camtrap_dp", "list_camtrap_dp", "open_data_package"]
+__all__ = ["open_data_package"]
 
 
 CAMTRAP_DP = Format(
     "camtrap-dp",
     "Camtrap DP 1.0 to 1.0.2, a folder or a zip",
-    is_camtrap_dp,
-    list_camtrap_dp,
+    _is_camtrap_dp,
+    _list_camtrap_dp,
 )

@@ -39,7 +39,7 @@ _IMAGE_NAMES = {"id": "media_id"}
 _ANNOTATION_NAMES = {"id": "observation_id"}
 
 
-def is_coco(peek: Peek) -> bool:
+def _is_coco(peek: Peek) -> bool:
     """Tell whether a source is of COCO's format."""
     found = peek.json
     if not isinstance(found, dict) or "images" not in found or "detection_categories" in found:
@@ -51,15 +51,10 @@ def is_coco(peek: Peek) -> bool:
     return is_known or found["images"] == []
 
 
-def list_coco(peek: Peek, options: SourceOptions) -> list[Part]:
+def _list_coco(peek: Peek, options: SourceOptions) -> list[Part]:
     """List the annotations of a COCO file: each a row, of a picture or of a box in it.
 
     A picture that nobody annotated is a row without a label.
-
-    Raises
-    ------
-    SourceError
-        If it has no list of images.
     """
     return [_Coco(peek, options).list_rows()]
 
@@ -213,6 +208,6 @@ def _write_category(category: Mapping[str, Any]) -> str:
 COCO = Format(
     "coco",
     "COCO Camera Traps (LILA), with boxes or without",
-    is_coco,
-    list_coco,
+    _is_coco,
+    _list_coco,
 )

@@ -134,7 +134,7 @@ def _list_column(frame: pd.DataFrame, number: int) -> list[str]:
     return [str(cell) for cell in frame[frame.columns[number]].tolist()]
 
 
-def is_darwin_core_archive(peek: Peek) -> bool:
+def _is_darwin_core_archive(peek: Peek) -> bool:
     """Tell whether a source is a Darwin Core archive, or a folder as GBIF's download is."""
     package = Package.look(peek.path, _META, *_OCCURRENCES)
     if package is None:
@@ -147,14 +147,8 @@ def is_darwin_core_archive(peek: Peek) -> bool:
     return bool(package.find(*_OCCURRENCES) and package.find(*_MEDIA))
 
 
-def list_darwin_core_archive(peek: Peek, options: SourceOptions) -> list[Part]:
-    """List the media of a Darwin Core archive, each with its occurrence.
-
-    Raises
-    ------
-    SourceError
-        If ``meta.xml`` or a table that it names cannot be read, or there is no medium.
-    """
+def _list_darwin_core_archive(peek: Peek, options: SourceOptions) -> list[Part]:
+    """List the media of a Darwin Core archive, each with its occurrence."""
     package = Package.look(peek.path, _META, *_OCCURRENCES)
     if package is None:
         msg = f"{peek.path} is no Darwin Core archive"
@@ -480,8 +474,8 @@ def _split_media(cell: str, base: str) -> list[str]:
 DARWIN_CORE_ARCHIVE = Format(
     "darwin-core-archive",
     "Darwin Core archives, a folder or a zip; GBIF's downloads",
-    is_darwin_core_archive,
-    list_darwin_core_archive,
+    _is_darwin_core_archive,
+    _list_darwin_core_archive,
 )
 
 

@@ -62,7 +62,7 @@ def find_entries(found: object, key: str = "") -> list[Any]:
     return listed[:_LOOKED_AT] if isinstance(listed, list) else []
 
 
-def is_megadetector(peek: Peek) -> bool:
+def _is_megadetector(peek: Peek) -> bool:
     """Tell whether a source is MegaDetector's output."""
     found = peek.json
     if not isinstance(found, dict) or "images" not in found or "annotations" in found:
@@ -76,7 +76,7 @@ def is_megadetector(peek: Peek) -> bool:
     )
 
 
-def is_microsoft(peek: Peek) -> bool:
+def _is_microsoft(peek: Peek) -> bool:
     """Tell whether a source is the output of Microsoft's MegaDetector."""
     found = peek.json
     if isinstance(found, dict):
@@ -117,7 +117,7 @@ def name_category(word: str) -> str:
     return content if content in {"animal", "human", "vehicle"} else word
 
 
-def check_detections(entries: Entries, name: str, entry: Mapping[str, Any]) -> list[Any] | None:
+def _check_detections(entries: Entries, name: str, entry: Mapping[str, Any]) -> list[Any] | None:
     """Return the detections of an entry; None where it has none, which is then a failure."""
     failure, detections = entry.get("failure"), entry.get("detections")
     if failure and not detections:
@@ -202,7 +202,7 @@ class MegaDetector:
         return self._entries.finish(maker=self._maker)
 
     def _read(self, name: str, entry: dict[str, Any]) -> None:
-        detections = check_detections(self._entries, name, entry)
+        detections = _check_detections(self._entries, name, entry)
         if detections is None:
             return
         is_video = _is_video(name, detections)
@@ -288,14 +288,8 @@ class MegaDetector:
 _TAXON_MARKS = 5
 
 
-def list_megadetector(peek: Peek, options: SourceOptions) -> list[Part]:
-    """List the regions that MegaDetector's output has.
-
-    Raises
-    ------
-    SourceError
-        If it has no list of images.
-    """
+def _list_megadetector(peek: Peek, options: SourceOptions) -> list[Part]:
+    """List the regions that MegaDetector's output has."""
     return [MegaDetector(peek, options).list()]
 
 
@@ -313,15 +307,10 @@ def _name_frame(name: str, detection: dict[str, Any]) -> str:
     return f"{name}/frame{number:06d}.jpg"
 
 
-def list_microsoft(peek: Peek, options: SourceOptions) -> list[Part]:
+def _list_microsoft(peek: Peek, options: SourceOptions) -> list[Part]:
     """List the regions that Microsoft's detector has: boxes as corners in pixels.
 
     They are made relative by the size that an entry says, else by the picture's own.
-
-    Raises
-    ------
-    SourceError
-        If it has no list of pictures.
     """
     found = peek.json
     entries = Entries(peek.path, options, "the output of Microsoft's MegaDetector")
@@ -349,7 +338,7 @@ def _read_microsoft(
 ) -> None:
     if "bbox" in entry:
         entry = {**entry, "detections": list(_list_columns(entry))}
-    detections = check_detections(entries, name, entry)
+    detections = _check_detections(entries, name, entry)
     if detections is None:
         return
     picture = entries.add_picture(name)
@@ -408,14 +397,14 @@ def _list_columns(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 MEGADETECTOR = Format(
     "megadetector",
     "MegaDetector's output, format 1.0 to 1.6, also as image_recognition_file.json",
-    is_megadetector,
-    list_megadetector,
+    _is_megadetector,
+    _list_megadetector,
 )
 
 
 MICROSOFT = Format(
     "megadetector-microsoft",
     "output of Microsoft's MegaDetector: a list, or PytorchWildlife's annotations",
-    is_microsoft,
-    list_microsoft,
+    _is_microsoft,
+    _list_microsoft,
 )

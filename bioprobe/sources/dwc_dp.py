@@ -42,7 +42,7 @@ _NOT_CARRIED = frozenset(
 )  # fmt: skip
 
 
-def is_dwc_dp(peek: Peek) -> bool:
+def _is_dwc_dp(peek: Peek) -> bool:
     """Tell whether a source is a Darwin Core data package with media."""
     found = open_data_package(peek)
     if found is None or "media" not in found.resources:
@@ -52,15 +52,10 @@ def is_dwc_dp(peek: Peek) -> bool:
     )
 
 
-def list_dwc_dp(peek: Peek, options: SourceOptions) -> list[Part]:
+def _list_dwc_dp(peek: Peek, options: SourceOptions) -> list[Part]:
     """List the media of a Darwin Core data package, a row for each occurrence that they show.
 
     A medium without an occurrence is a row without a label.
-
-    Raises
-    ------
-    SourceError
-        If a table cannot be read, or there are no media.
     """
     found = open_data_package(peek)
     if found is None:
@@ -252,6 +247,6 @@ class _DwcDp:
 DWC_DP = Format(
     "dwc-dp",
     "Darwin Core data packages (DwC-DP), a folder or a zip",
-    is_dwc_dp,
-    list_dwc_dp,
+    _is_dwc_dp,
+    _list_dwc_dp,
 )

@@ -282,12 +282,7 @@ def _name_host(address: str) -> str:
 
 
 def _alternate(addresses: Sequence[str]) -> Iterator[str]:
-    """Take the addresses of each host in turn, so that a slow one keeps no other waiting.
-
-    Yields
-    ------
-    str
-    """
+    """Take the addresses of each host in turn, so that a slow one keeps no other waiting."""
     by_host: dict[str, list[str]] = {}
     for one in addresses:
         by_host.setdefault(_name_host(one), []).append(one)

@@ -48,7 +48,7 @@ _NUMBERS = ("latitude", "longitude", "positional_accuracy", "width", "height")
 _NAMES = {"id": "observation_id", "place_guess": "location"}
 
 
-def is_inaturalist_export(peek: Peek) -> bool:
+def _is_inaturalist_export(peek: Peek) -> bool:
     """Tell whether a source is a table of observations that iNaturalist exports."""
     if peek.is_folder or peek.path.suffix.lower() != ".csv":
         return False
@@ -58,14 +58,8 @@ def is_inaturalist_export(peek: Peek) -> bool:
     )
 
 
-def list_inaturalist_export(peek: Peek, options: SourceOptions) -> list[Part]:
-    """List the observations of an export, each with its first picture.
-
-    Raises
-    ------
-    SourceError
-        If the table cannot be read, or no observation has a picture.
-    """
+def _list_inaturalist_export(peek: Peek, options: SourceOptions) -> list[Part]:
+    """List the observations of an export, each with its first picture."""
     import pandas as pd
 
     notes: list[Note] = []
@@ -98,7 +92,7 @@ def list_inaturalist_export(peek: Peek, options: SourceOptions) -> list[Part]:
     return [make_part(package, frame, options, notes=notes, numbers=_NUMBERS)]
 
 
-def is_inaturalist_open_data(peek: Peek) -> bool:
+def _is_inaturalist_open_data(peek: Peek) -> bool:
     """Tell whether a folder, or the photos.csv in it, is of iNaturalist's open data."""
     package = Package.look(peek.path, *_TABLES["photos"])
     if package is None:
@@ -112,14 +106,8 @@ def is_inaturalist_open_data(peek: Peek) -> bool:
         return read_header(stream.readline(1 << 16))[0] >= _PHOTOS
 
 
-def list_inaturalist_open_data(peek: Peek, options: SourceOptions) -> list[Part]:
-    """List the photos of a part of the open data: those that lie here, and addresses of the others.
-
-    Raises
-    ------
-    SourceError
-        If a table is missing or cannot be read.
-    """
+def _list_inaturalist_open_data(peek: Peek, options: SourceOptions) -> list[Part]:
+    """List the photos of a part of the open data: those here, and addresses of the others."""
     import pandas as pd
 
     package = Package.look(peek.path, *_TABLES["photos"])
@@ -224,14 +212,14 @@ def _find_lineages(keys: list[str], taxa: pd.DataFrame, notes: list[Note]) -> di
 INATURALIST = Format(
     "inaturalist",
     "exports of observations of iNaturalist",
-    is_inaturalist_export,
-    list_inaturalist_export,
+    _is_inaturalist_export,
+    _list_inaturalist_export,
 )
 
 
 INATURALIST_OPEN_DATA = Format(
     "inaturalist-open-data",
     "open data of iNaturalist: photos.csv beside others",
-    is_inaturalist_open_data,
-    list_inaturalist_open_data,
+    _is_inaturalist_open_data,
+    _list_inaturalist_open_data,
 )

@@ -27,11 +27,6 @@ def read_machine_labels(words: Iterable[str]) -> pd.DataFrame:
     kingdom and phylum before the class. Of other words those are taxa that have the form of a
     scientific name of a species or family.
 
-    Parameters
-    ----------
-    words : iterable of str
-        As the tool wrote them.
-
     Returns
     -------
     DataFrame of str

@@ -67,13 +67,7 @@ class Places:
 
 
 def find_surroundings(folder: Path) -> Path:
-    """Return the folder around a package, or itself where that would be somebody's home.
-
-    Parameters
-    ----------
-    folder : Path
-        The package.
-    """
+    """Return the folder around a package, or itself where that would be somebody's home."""
     inner = Path(absolute(folder))
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home raises where there is none
     outer = inner.parent

@@ -397,11 +397,6 @@ def _read_inline(data: Sequence[object], what: str) -> pd.DataFrame:
 def read_header(head: bytes) -> tuple[frozenset[str], str]:
     r"""Return the names of the columns of a text table, and what stands between them.
 
-    Parameters
-    ----------
-    head : bytes
-        Its beginning.
-
     Examples
     --------
     >>> names, delimiter = read_header(b"File;DeleteFlag\r\na.jpg;false\r\n")

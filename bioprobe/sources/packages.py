@@ -109,10 +109,6 @@ class Package:
     def as_file(self, name: str) -> Iterator[Path]:
         """Yield a file of the package as a path; of a zip it is there while the block runs.
 
-        Yields
-        ------
-        Path
-
         Raises
         ------
         SourceError

@@ -69,7 +69,7 @@ def list_address(source: Path, options: SourceOptions) -> Part | list[Part]:
         raise SourceError(msg) from error
 
 
-def copy_here(address: str) -> Path:
+def _copy_here(address: str) -> Path:
     """Return a copy of what lies at an address, of its name; it is fetched anew each time."""
     folder = find_cache("tables") / hashlib.sha256(address.encode()).hexdigest()[:32]
     copy = folder / address.rpartition("/")[2]
@@ -80,7 +80,7 @@ def copy_here(address: str) -> Path:
 
 
 def _list_table(address: str, ending: str, options: SourceOptions) -> Part:
-    copy = copy_here(address)
+    copy = _copy_here(address)
     found = find_format(Peek(copy)) if ending != ".txt" else None
     if found is not None or is_dataset(copy, options):
         what = found.what if found is not None else "a data set that holds pictures"
@@ -126,11 +126,11 @@ def _list_folder(address: str, options: SourceOptions) -> list[Part]:
     listed = {}
     for file in metadata:
         whole = f"{address}/{file.as_posix()}"
-        copy = copy_here(whole)
+        copy = _copy_here(whole)
         part = list_metadata(copy, Path(address), options, base=Path(whole.rpartition("/")[0]))
         if part is not None:
             listed[Path(whole)] = _call(part, str(copy), whole)
-    left_out = walked.describe(Path(remote_name(one, address)) for one in listed)
+    left_out = walked.describe(Path(_remote_name(one, address)) for one in listed)
     if not names and not listed:
         msg = f"{address} holds no image by its name, among {len(objects):,} objects"
         if left_out:
@@ -147,7 +147,7 @@ def _list_folder(address: str, options: SourceOptions) -> list[Part]:
     ]
 
 
-def remote_name(file: Path, address: str) -> str:
+def _remote_name(file: Path, address: str) -> str:
     """Return the path of an object, whose address a Path holds, from that of the folder."""
     return remote.find_address(file).removeprefix(f"{address}/")
 

@@ -278,14 +278,6 @@ class SourceFacts(Result):
 def describe_source(source: Path, options: SourceOptions, *, n_shown: int) -> SourceFacts:
     """Say what a source is taken for and what it lists.
 
-    Parameters
-    ----------
-    source : Path
-        As for :func:`find_images`.
-    options : SourceOptions
-    n_shown : int
-        Rows that are returned.
-
     Raises
     ------
     SourceError

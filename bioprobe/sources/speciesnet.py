@@ -50,7 +50,7 @@ _READ_OTHERWISE = (
 )  # fmt: skip
 
 
-def is_speciesnet(peek: Peek) -> bool:
+def _is_speciesnet(peek: Peek) -> bool:
     """Tell whether a source holds SpeciesNet's predictions."""
     found = peek.json
     if not isinstance(found, dict) or "predictions" not in found:
@@ -60,17 +60,12 @@ def is_speciesnet(peek: Peek) -> bool:
     return is_known or found["predictions"] == []
 
 
-def list_speciesnet(peek: Peek, options: SourceOptions) -> list[Part]:
+def _list_speciesnet(peek: Peek, options: SourceOptions) -> list[Part]:
     """List the regions of SpeciesNet's predictions.
 
     The answer for a picture is that of its surest detection of the kind that the answer is, an
     animal or a person; the others have it in ``prediction``, and no taxon. A picture without the
     key ``detections`` is a row of the whole of it.
-
-    Raises
-    ------
-    SourceError
-        If it has no list of predictions.
     """
     found = peek.json
     info = found.get("info") if isinstance(found.get("info"), dict) else {}
@@ -310,6 +305,6 @@ class _Detection:
 SPECIESNET = Format(
     "speciesnet",
     "SpeciesNet's predictions, 4.x and 5.x",
-    is_speciesnet,
-    list_speciesnet,
+    _is_speciesnet,
+    _list_speciesnet,
 )

@@ -303,13 +303,6 @@ def _split_cells(
 def split_paths(cell: str, base: str) -> list[str]:
     """Return the paths of a cell: several where it is no file, and all its parts are pictures.
 
-    Parameters
-    ----------
-    cell : str
-        Of a table.
-    base : str
-        Folder that paths start from.
-
     Examples
     --------
     >>> split_paths("a.jpg | b.jpg", "/nowhere"), split_paths("red, dead.jpg", "/nowhere")

@@ -36,7 +36,7 @@ _MOMENT = "%d-%b-%Y %H:%M:%S"
 _NUMBERS = ("Count", "ImageQuality", "Temperature")
 
 
-def is_timelapse(peek: Peek) -> bool:
+def _is_timelapse(peek: Peek) -> bool:
     """Tell whether a source is a table that Timelapse exports."""
     if peek.path.suffix.lower() != ".csv" or peek.is_folder:
         return False
@@ -44,15 +44,10 @@ def is_timelapse(peek: Peek) -> bool:
     return {"File", "DeleteFlag"} <= names and bool(names & {"RelativePath", "Folder"})
 
 
-def list_timelapse(peek: Peek, options: SourceOptions) -> list[Part]:
+def _list_timelapse(peek: Peek, options: SourceOptions) -> list[Part]:
     """List the pictures of a table of Timelapse.
 
     Pictures that are marked to be deleted are rows, and said.
-
-    Raises
-    ------
-    SourceError
-        If the table cannot be read, or has no row.
     """
     import pandas as pd
 
@@ -118,6 +113,6 @@ def _join(date: str, time: str) -> str:
 TIMELAPSE = Format(
     "timelapse",
     "tables that Timelapse exports",
-    is_timelapse,
-    list_timelapse,
+    _is_timelapse,
+    _list_timelapse,
 )

@@ -171,11 +171,6 @@ def walk(folder: Path, rules: Rules | None = None) -> Walked:
 
     What was listed of a folder before an error counts, and the error is kept: a share may go away
     at any entry.
-
-    Parameters
-    ----------
-    folder : Path
-    rules : Rules, optional
     """
     walking = Walking(rules or Rules())
     walking.enter(folder, "", "")

@@ -70,7 +70,7 @@ _NOT_CARRIED = frozenset({"filename", "location", "is_blank", "common_name", *_R
 _TRUE = frozenset({"1", "true", "yes", "1.0"})
 
 
-def is_wildlife_insights(peek: Peek) -> bool:
+def _is_wildlife_insights(peek: Peek) -> bool:
     """Tell whether a source is Wildlife Insights' images.csv, or a folder or zip that holds one."""
     package, found = _find(peek)
     if package is None or not found:
@@ -90,14 +90,8 @@ def _find(peek: Peek) -> tuple[Package | None, list[str]]:
     return package, sorted(name for name in names if _IMAGES.fullmatch(name))
 
 
-def list_wildlife_insights(peek: Peek, options: SourceOptions) -> list[Part]:
-    """List the observations of a project's download, each with its picture.
-
-    Raises
-    ------
-    SourceError
-        If a table cannot be read, or names no picture.
-    """
+def _list_wildlife_insights(peek: Peek, options: SourceOptions) -> list[Part]:
+    """List the observations of a project's download, each with its picture."""
     import pandas as pd
 
     package, found = _find(peek)
@@ -345,6 +339,6 @@ def _count_common(file: tuple[str, ...], asked: tuple[str, ...]) -> int:
 WILDLIFE_INSIGHTS = Format(
     "wildlife-insights",
     "downloads of Wildlife Insights: images.csv, its folder or zip",
-    is_wildlife_insights,
-    list_wildlife_insights,
+    _is_wildlife_insights,
+    _list_wildlife_insights,
 )

@@ -121,14 +121,8 @@ class SmallClass:
         return {**dataclasses.asdict(self), "parts": list(self.parts)}
 
 
-def check_fractions(fractions: Sequence[float]) -> npt.NDArray[np.float64]:
-    """Return the fractions of the three parts.
-
-    Raises
-    ------
-    SelectionError
-        If they are not three numbers of at least 0 that add up to 1, with some to train on.
-    """
+def _check_fractions(fractions: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Return the fractions of the three parts."""
     shares = np.asarray(fractions, dtype=np.float64)
     fits = shares.shape == (len(PARTS),) and (shares >= 0).all() and shares[0] > 0
     if not fits or abs(shares.sum() - 1) > 1e-6:
@@ -181,7 +175,7 @@ def assign_parts(
     >>> sorted(parts[10:].tolist()), small[0].name
     (['test', 'train'], 'bee')
     """
-    shares = check_fractions(fractions)
+    shares = _check_fractions(fractions)
     names, classes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
     numbers = number_groups(groups, len(classes))
     n_groups, n_images = count_groups(classes, numbers), np.bincount(classes)
@@ -419,7 +413,7 @@ def make_split(
         found, unknown = import_parts(read_column(store, column)[images.rows], part_names)
         said |= {"column": column, "unknown_values": unknown}
     else:
-        shares = (1, 0, 0) if method == "kfold" else check_fractions(fractions).tolist()
+        shares = (1, 0, 0) if method == "kfold" else _check_fractions(fractions).tolist()
         found, small = assign_parts(images.labels, shares, seed, images.groups)
         said["fractions"] = list(shares)
     train = found == "train"
@@ -480,7 +474,7 @@ def _divide_by_time(
             f"{listed or 'nothing'}. Dates are written as 2024-05-13 or 2024:05:13 12:30:01"
         )
         raise SelectionError(msg)
-    shares = check_fractions(fractions).tolist()
+    shares = _check_fractions(fractions).tolist()
     sites = read_column(store, by)[images.rows] if by is not None else None
     made = assign_by_time(
         times, shares, images.groups, sites, read_span(gap) if gap is not None else None

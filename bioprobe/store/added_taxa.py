@@ -153,17 +153,7 @@ class AddedList:
         self.write(other for other in self.read() if other.lineage != taxon.lineage)
 
     def record(self, what: str, before: Sequence[str], after: str) -> None:
-        """Write what became of a taxon of a store; hold :meth:`lock` meanwhile.
-
-        Parameters
-        ----------
-        what : str
-            added, merged, renamed or removed.
-        before : sequence of str
-            Its names until now.
-        after : str
-            Its name from now on.
-        """
+        """Write what became of a taxon of a store; hold :meth:`lock` meanwhile."""
         if self.store is None:
             return
         path = self.store / _HISTORY_NAME
@@ -222,10 +212,6 @@ class AddedList:
         """Be the only one who changes the list while the block runs.
 
         Others who write are waited for, :data:`~bioprobe.store.writing.QUICK_WAIT_S`.
-
-        Yields
-        ------
-        None
 
         Raises
         ------

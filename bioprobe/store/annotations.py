@@ -400,15 +400,6 @@ def append(
 
     When this returns they are on the disk; where it raises, none of them counts.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    annotations : sequence of Annotation
-        One that is there already is not written again.
-    check : callable, optional
-        Called before anything is written, while nobody else writes.
-
     Raises
     ------
     MisuseError
@@ -440,10 +431,6 @@ def append(
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Be the only one who writes to the log of a store while the block runs.
-
-    Yields
-    ------
-    None
 
     Raises
     ------
@@ -520,12 +507,7 @@ def _parse(line: bytes) -> Annotation | None:
 
 
 def _salvage(line: bytes) -> Iterator[Annotation]:
-    """Find whole records in a damaged line, as where the end of a line was lost.
-
-    Yields
-    ------
-    Annotation
-    """
+    """Find whole records in a damaged line, as where the end of a line was lost."""
     for start in _START.finditer(line):
         end = _END.search(line, start.start())
         if end is not None and (found := _parse(line[start.start() : end.end()])) is not None:
@@ -543,7 +525,7 @@ def _build(said: Mapping[str, Any]) -> Annotation:
     return Annotation(said["id"], unit, *main, **further)
 
 
-def rewrite(path: Path, annotations: Sequence[Annotation]) -> None:
+def _rewrite(path: Path, annotations: Sequence[Annotation]) -> None:
     """Write a log of its own into a file, as :func:`append` would have."""
     with path.open("wb") as stream:
         for one in annotations:
@@ -613,7 +595,7 @@ def repair_log(folder: Path, aside: Path) -> int:
             with replacing(aside / f"annotations-{uuid.uuid4().hex[:8]}.jsonl") as temporary:
                 temporary.write_bytes(path.read_bytes())
         with replacing(path) as temporary:
-            rewrite(temporary, log.annotations)
+            _rewrite(temporary, log.annotations)
     return len(log.damaged)
 
 
@@ -648,7 +630,7 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
     has_damage = bool(log.damaged) and len(gone.removed) > 0
     if tuple(kept) == log.annotations and not has_damage:
         return
-    rewrite(changes.replace(find_log(folder)), kept)
+    _rewrite(changes.replace(find_log(folder)), kept)
     changes.counts["annotations"] += len(log) - len(kept)
     if log.damaged:
         changes.said.append(

@@ -112,15 +112,7 @@ def list_shards(manifest: Manifest) -> list[list[Any]]:
 
 
 def list_columns(folder: Path, kind: str | None = None) -> list[tuple[str, str]]:
-    """Return the folder and name of each column that a store keeps, sorted.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    kind : str, optional
-        Only those of one folder.
-    """
+    """Return the folder and name of each column that a store keeps, sorted."""
     kinds = FOLDERS if kind is None else (kind,)
     found = [(one, name) for one in kinds for name in list_files(folder / one, _SUFFIX)]
     return sorted((one, name.removesuffix(_SUFFIX)) for one, name in found)
@@ -130,14 +122,6 @@ def read_columns(
     folder: Path, manifest: Manifest, images: ImageTable
 ) -> tuple[dict[str, Names], dict[str, str]]:
     """Read all columns that a store keeps, but those that its sources have.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    manifest : Manifest
-    images : ImageTable
-        As the sources said it.
 
     Returns
     -------
@@ -172,15 +156,7 @@ def verify_columns(folder: Path) -> list[tuple[str, str, bool]]:
 
 
 def repair_columns(folder: Path, aside: Path) -> None:
-    """Lay columns aside that are damaged.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    aside : Path
-        Where they go.
-    """
+    """Lay columns aside that are damaged."""
     for where, _, is_damage in verify_columns(folder):
         if is_damage:
             with explaining_refusal(aside):
@@ -295,16 +271,6 @@ def read_kept_column(
     folder: Path, kind: str, name: str, manifest: Manifest, images: ImageTable
 ) -> KeptColumn:
     """Read a column as it applies to the rows of a store.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    kind, name : str
-        Folder and name of the column.
-    manifest : Manifest
-    images : ImageTable
-        As the sources said it.
 
     Raises
     ------

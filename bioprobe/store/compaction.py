@@ -162,14 +162,6 @@ def writing_generation(
     Vectors are read and written some at a time, and old ones compared with their checksums
     first: damage is never copied.
 
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Held for writing.
-    plan : sequence of Output
-    progress : callable, optional
-        Told how many rows are written.
-
     Yields
     ------
     Manifest
@@ -183,7 +175,7 @@ def writing_generation(
     manifest, shards_dir = store.manifest, store.folder / "shards"
     after = dataclasses.replace(
         manifest, shards=(), retired=(), removals=(), generation=manifest.generation + 1,
-        replaced=list_replaced(manifest), is_cleared=False,
+        replaced=_list_replaced(manifest), is_cleared=False,
         older=tuple(list_outdated(store.folder, manifest)),
     )  # fmt: skip
     records: list[ShardRecord] = []
@@ -294,7 +286,7 @@ def _link_shard(shards_dir: Path, record: ShardRecord, name: str) -> ShardRecord
     return dataclasses.replace(record, name=name)
 
 
-def list_replaced(manifest: Manifest) -> tuple[Replaced, ...]:
+def _list_replaced(manifest: Manifest) -> tuple[Replaced, ...]:
     """Return the shards of a manifest as those that a compaction replaces."""
     found, start = [], 0
     for record in manifest.shards:
@@ -342,14 +334,6 @@ def forget_aside(manifest: Manifest, gone: Gone, changes: Changes) -> list[str]:
 
     These are what a repair laid aside, and what was left after an older manifest was put back. One
     whose image table cannot be read goes where a person removed anything, as nobody can tell.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        Of the store after the compaction.
-    gone : Gone
-    changes : Changes
-        Removes them afterwards.
 
     Returns
     -------

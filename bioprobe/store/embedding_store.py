@@ -512,11 +512,6 @@ class EmbeddingStore:
     def retire(self, rows: Sequence[int]) -> EmbeddingStore:
         """Make rows no longer current, and return the store; nothing is deleted.
 
-        Parameters
-        ----------
-        rows : sequence of int
-            Rows of the store.
-
         Raises
         ------
         StoreError
@@ -570,11 +565,6 @@ class EmbeddingStore:
         """Make rows current again that were removed, and return the store.
 
         What was embedded again since stays as it is; the row that was removed stays retired.
-
-        Parameters
-        ----------
-        numbers : collection of int
-            Of the removals.
 
         Raises
         ------
@@ -680,10 +670,6 @@ class EmbeddingStore:
         wait_s : float
             Seconds to wait for another writer, ≥ 0. What writes for a moment waits
             :data:`~bioprobe.store.writing.QUICK_WAIT_S`; a long run refuses at once.
-
-        Yields
-        ------
-        None
 
         Raises
         ------

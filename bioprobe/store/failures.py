@@ -93,16 +93,6 @@ def renew_failures(
     such a table was looked up below a wrong folder, its pictures stand in the list under paths
     that nobody will try again. What failed is added, each picture once.
 
-    Parameters
-    ----------
-    folder : Path
-    failed : iterable of Failure
-        What failed now.
-    read : collection of str
-        Whole paths of what could be read now.
-    listed : collection of str
-        Sources of which all was tried.
-
     Raises
     ------
     StoreError

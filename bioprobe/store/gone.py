@@ -273,15 +273,7 @@ def _scrub(value: Any, names: Sequence[str]) -> Any:  # noqa: ANN401 - whatever 
 
 
 def find_gone(folder: Path, manifest: Manifest, images: ImageTable) -> Gone:
-    """Return what a compaction of a store takes out.
-
-    Parameters
-    ----------
-    folder : Path
-    manifest : Manifest
-    images : ImageTable
-        Of that manifest.
-    """
+    """Return what a compaction of a store takes out."""
     rows = np.array(manifest.retired, dtype=np.int64)
     removed = np.array(manifest.removed, dtype=np.int64)
     stays, start = [], 0
@@ -352,12 +344,7 @@ class Changes:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Drafts are made and the one change of the block; then all take their names.
-
-        Yields
-        ------
-        None
-        """
+        """Drafts are made and the one change of the block; then all take their names."""
         with self._stack:
             yield
         for act in () if self.is_trial else self._after:

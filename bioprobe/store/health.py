@@ -200,11 +200,6 @@ def repair_store(folder: Path) -> Repair:
     shards or without. The rows of later shards move up; retired rows follow, and the index is
     built anew because it no longer fits. The next run over the same sources embeds what was lost.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder of the store.
-
     Raises
     ------
     StoreError
@@ -318,11 +313,6 @@ def restore_store(folder: Path) -> Restoration:
     A shard is put back at the place that it had if both of its files, in ``damaged/``, have the
     checksums that the manifest said before, as after they were restored from a copy. What was
     embedded again since replaces it.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the store.
 
     Raises
     ------

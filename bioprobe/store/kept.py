@@ -650,14 +650,6 @@ def repair_kept(folder: Path, problems: Collection[KeptProblem], aside: Path) ->
 
     Of a kind whose card or projection is damaged all is laid aside: the next run that keeps it
     begins anew. What cannot be read just now stays.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store, which is held for writing.
-    problems : collection of KeptProblem
-    aside : Path
-        Folder that what is damaged is moved to.
     """
     n_lost = 0
     for kind in KEPT_KINDS:
@@ -777,15 +769,7 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
 
 
 def estimate_space(folder: Path, contents: Collection[str]) -> tuple[int, int]:
-    """Return the bytes that a compaction writes of what is kept, and those that go.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    contents : collection of str
-        Of the rows that stay.
-    """
+    """Return the bytes that a compaction writes of what is kept, and those that go."""
     known = np.array(sorted(one.encode() for one in contents if one), dtype="S")
     written = freed = 0
     for card in list_kept(folder):

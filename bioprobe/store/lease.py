@@ -69,15 +69,7 @@ def take_lease(folder: Path, manifest: Manifest) -> Lease:
 
 
 def remove_unread(folder: Path, names: Sequence[str]) -> bool:
-    """Remove shards that a compaction replaced, unless somebody reads them; tell whether all went.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store, whose lock is held.
-    names : sequence of str
-        Names of the shards, in row order.
-    """
+    """Remove shards that were replaced unless somebody reads them; tell whether all went."""
     shards_dir = folder / "shards"
     places = [shards_dir / name for name in names if (shards_dir / name).is_dir()]
     if not places:

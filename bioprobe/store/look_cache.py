@@ -60,15 +60,7 @@ def describe_views(n_views: int, dim: int) -> Kind:
 
 
 def list_views(folder: Path, dim: int) -> list[Kind]:
-    """Return what a store keeps of views of pictures.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the store.
-    dim : int
-        Length of a vector.
-    """
+    """Return what a store keeps of views of pictures."""
     found = sorted(folder.glob(f"{_VIEWS}[0-9]*"))
     return [describe_views(int(one.name.removeprefix(_VIEWS)), dim) for one in found]
 

@@ -234,11 +234,6 @@ class Manifest:
         """Return the manifest without the rows of some shards.
 
         The rows of later shards move up, and the retired ones with them.
-
-        Parameters
-        ----------
-        names : collection of str
-            Names of shards.
         """
         shards, moved, taken_out = [], dict[int, int](), list(self.taken_out)
         old_start = new_start = 0
@@ -339,12 +334,6 @@ class Manifest:
     @classmethod
     def parse(cls, data: bytes, place: str) -> Manifest:
         """Read the bytes of a manifest.
-
-        Parameters
-        ----------
-        data : bytes
-        place : str
-            Where they come from, for errors.
 
         Raises
         ------

@@ -96,7 +96,7 @@ def write_map(
     StoreError
         If the disk refuses.
     """
-    path = find_map(store.folder, name)
+    path = _find_map(store.folder, name)
     frame = store.images.take(rows, _IDENTITY).reset_index(drop=True)
     frame = frame.astype(object).assign(
         x=points[:, 0].astype(np.float32), y=points[:, 1].astype(np.float32), fitted=fitted
@@ -148,7 +148,7 @@ def read_map(store: EmbeddingStore, name: str) -> KeptMap:
     UnreadableError
         If it cannot be read just now.
     """
-    path = find_map(store.folder, name)
+    path = _find_map(store.folder, name)
     if not is_file(path):
         known = list_maps(store.folder)
         raise describe_absence(store.folder, "map", name, known, "bioprobe map makes one")
@@ -235,7 +235,7 @@ def count_places(folder: Path, name: str) -> tuple[int, int]:
     StoreError
         As :func:`read_map` does.
     """
-    frame, _ = _read(find_map(folder, name))
+    frame, _ = _read(_find_map(folder, name))
     return len(frame), int(frame["fitted"].sum())
 
 
@@ -249,21 +249,15 @@ def remove_map(folder: Path, name: str) -> None:
     StoreError
         If there is no such map, or the disk refuses.
     """
-    path = find_map(folder, name)
+    path = _find_map(folder, name)
     if not is_file(path):
         raise describe_absence(folder, "map", name, list_maps(folder))
     with explaining_refusal(path):
         path.unlink()
 
 
-def find_map(folder: Path, name: str) -> Path:
-    """Return the file of a map, whether it is there or not.
-
-    Raises
-    ------
-    SelectionError
-        If the name cannot be used.
-    """
+def _find_map(folder: Path, name: str) -> Path:
+    """Return the file of a map, whether it is there or not."""
     if not _NAME.fullmatch(name):
         msg = f"{name!r} cannot name a map; use letters, digits, '_', '-' and '.', such as birds"
         raise SelectionError(msg)
@@ -282,7 +276,7 @@ def verify_maps(folder: Path) -> list[tuple[str, str, bool]]:
     found = []
     for name in list_maps(folder):
         try:
-            _read(find_map(folder, name))
+            _read(_find_map(folder, name))
         except StoreError as error:
             is_damage = not isinstance(error, UnreadableError)
             found.append((f"{MAPS_NAME}/{name}{_SUFFIX}", str(error), is_damage))
@@ -291,13 +285,6 @@ def verify_maps(folder: Path) -> list[tuple[str, str, bool]]:
 
 def repair_maps(folder: Path, aside: Path) -> list[str]:
     """Lay damaged maps aside, and return their names.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store, which is held for writing.
-    aside : Path
-        Folder that they are moved to.
 
     Raises
     ------
@@ -341,7 +328,7 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
         If one is damaged, or the disk refuses.
     """
     for name in list_maps(folder):
-        path = find_map(folder, name)
+        path = _find_map(folder, name)
         frame, provenance = _read(path)
         stays = np.array([place not in gone.places for place in list_places(frame)], dtype=bool)
         scrubbed = gone.scrub(provenance)

@@ -135,11 +135,6 @@ def order_rows(stores: Sequence[EmbeddingStore]) -> MergedRows:
     Shares stand where the first of them is given, in the order in which their sources list the
     pictures; the rows of every other store as they stand there.
 
-    Parameters
-    ----------
-    stores : sequence of EmbeddingStore
-        At least one.
-
     Raises
     ------
     StoreError
@@ -174,14 +169,6 @@ def order_rows(stores: Sequence[EmbeddingStore]) -> MergedRows:
 
 def write_rows(merged: MergedRows, folder: Path, progress: Progress | None = None) -> None:
     """Write the shards and the manifest of a merged store.
-
-    Parameters
-    ----------
-    merged : MergedRows
-    folder : Path
-        Of the new store.
-    progress : callable, optional
-        Told how many rows are written.
 
     Raises
     ------

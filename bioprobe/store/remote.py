@@ -228,13 +228,6 @@ def pull(address: str, folder: Path, progress: Progress | None = None) -> Moved:
 def push(folder: Path, address: str, progress: Progress | None = None) -> Moved:
     """Send a store to an address: shards first, then other files, the manifest last.
 
-    Parameters
-    ----------
-    folder : Path
-    address : str
-    progress : callable, optional
-        Told after each file.
-
     Raises
     ------
     StoreError

@@ -209,10 +209,6 @@ def reading_shard(path: Path) -> Iterator[None]:
     path : Path
         The file, in a folder below ``shards/``.
 
-    Yields
-    ------
-    None
-
     Raises
     ------
     FileNotFoundError

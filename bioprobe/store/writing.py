@@ -37,10 +37,6 @@ def holding(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     wait_s : float
         Seconds to wait for another writer, ≥ 0.
 
-    Yields
-    ------
-    None
-
     Raises
     ------
     StoreLockedError
@@ -82,10 +78,6 @@ def locking(file: Path, wait_s: float, doing: str, otherwise: str = "") -> Itera
         What who holds it does, such as ``writing to embeddings/all``.
     otherwise : str
         What to do instead of waiting, if there is something.
-
-    Yields
-    ------
-    None
 
     Raises
     ------

@@ -277,11 +277,11 @@ def back_off_sums(
     for depth in range(best.shape[1]):
         # Float32 sums of a certain answer may end just below 1.
         depths[scores[:, depth] >= threshold - 1e-6] = depth
-    follow_paths(best, scores, depths, sums, positions)
+    _follow_paths(best, scores, depths, sums, positions)
     return best, scores, depths
 
 
-def follow_paths(
+def _follow_paths(
     best: Places,
     scores: Scores,
     depths: Places,
@@ -291,11 +291,6 @@ def follow_paths(
     """Write into ``best`` and ``scores``, above each answer, what lies above it.
 
     The best class of an upper rank need not lie above the answer where a threshold is low.
-
-    Parameters
-    ----------
-    best, scores, depths, sums, positions
-        As :func:`back_off_sums` has them.
     """
     for depth, of_leaf in enumerate(positions):
         answered = np.flatnonzero(depths == depth)

@@ -99,12 +99,12 @@ _Lineage = tuple[str, ...]
 _Kind = tuple[str, ...]
 
 
-def read_month(text: str) -> str:
+def _read_month(text: str) -> str:
     """Return the number of a month that is written in any of several ways, ``""`` for none.
 
     Examples
     --------
-    >>> [read_month(one) for one in ("05", "May", "2024-05", "13")]
+    >>> [_read_month(one) for one in ("05", "May", "2024-05", "13")]
     ['5', '5', '5', '']
     """
     written = text.strip().casefold().rstrip(".")
@@ -261,7 +261,7 @@ class Prior:
                 values = np.where(np.isnat(times), "", months.astype(str)).astype(object)
             else:
                 continue
-            read = read_month if spelt == MONTH else fold
+            read = _read_month if spelt == MONTH else fold
             numbers = {one: read(one) for one in set(values.tolist())}
             written |= {form: one for one, form in numbers.items()}
             by.append(name)
@@ -427,13 +427,7 @@ class Weighed:
         return {**self.prior.describe(), "by": list(self.by), "n_images_with_prior": n_with}
 
     def list_notes(self, names: Sequence[str]) -> list[Note | str]:
-        """Say what the table is about, what of it is no class, and which images have no prior.
-
-        Parameters
-        ----------
-        names : sequence of str
-            Of the classes.
-        """
+        """Say what the table is about, what of it is no class, and which images have no prior."""
         prior, listed = self.prior, self.prior._distinct[0]
         by = f" by {' and '.join(self.by)}" if self.by else ""
         n_weighed = int(self.found.weighed.sum())
@@ -531,7 +525,7 @@ def read_prior(path: str | Path, *, floor: float = FLOOR) -> Prior:
         reason = reasons[row] or ("" if written[row] else "no taxon")
         for name, values in columns.items() if not reason else ():
             if spell_column(name) == MONTH and values[row]:
-                month = read_month(values[row])
+                month = _read_month(values[row])
                 reason = reason or ("" if month else f"{values[row]!r} is no month")
                 values[row] = month
         if reason:

@@ -63,7 +63,7 @@ def find_top(scores: npt.NDArray[np.floating], k: int) -> tuple[Rows, Any]:
     if not k:
         top = np.zeros((len(scores), 0), dtype=np.int64)
         return top, np.zeros(top.shape, dtype=scores.dtype)
-    if is_many_by_columns(scores):
+    if _is_many_by_columns(scores):
         return _find_top_by_columns(scores, k)
     # Sorting all of many classes for the few best would take most of the time.
     least = np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k, np.newaxis]
@@ -80,7 +80,7 @@ def _order(scores: npt.NDArray[Any], rows: Rows, columns: Rows, k: int) -> tuple
     return columns[order][taken], values[order][taken]
 
 
-def is_many_by_columns(scores: npt.NDArray[Any]) -> bool:
+def _is_many_by_columns(scores: npt.NDArray[Any]) -> bool:
     """Return whether numbers stand by columns and are so many that torch is faster.
 
     That is how the sums of the groups of a text head are made, and turning them round takes longer
@@ -161,7 +161,7 @@ def sum_columns(values: npt.NDArray[Any], groups: Rows, n_groups: int) -> Scores
     """
     order = np.argsort(groups, kind="stable")
     order = order[groups[order] >= 0]
-    if is_many_by_columns(values) and values.dtype == np.float32:
+    if _is_many_by_columns(values) and values.dtype == np.float32:
         return _sum_by_columns(values, order, np.searchsorted(groups[order], np.arange(n_groups)))
     sums = np.zeros((len(values), n_groups), dtype=np.float32)
     if order.size:

@@ -205,12 +205,6 @@ def pool_sequences(answers: Predictions | Decisions, how: Pooling) -> Pooled:
 
     Rows that hold a person, a vehicle or nothing, by their content, do not count beside others.
 
-    Parameters
-    ----------
-    answers : Predictions or Decisions
-        Of predictions all classes, or the best :data:`DEPTH`.
-    how : Pooling
-
     Raises
     ------
     SelectionError

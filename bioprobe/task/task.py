@@ -396,7 +396,7 @@ class Task:
         folds = np.full(len(labelled), -1, dtype=np.int64)
         method, reason, judged = "validation", "", labelled.positions >= 0
         if has_validation:
-            reason = describe_few(int((~is_training).sum()) + len(unknown), n_taught)
+            reason = _describe_few(int((~is_training).sum()) + len(unknown), n_taught)
             folds[~is_training] = 0
         if reason:
             # The folds of a split know training rows alone.
@@ -426,14 +426,14 @@ def _measure_spread(view: View) -> float:
     return float(np.sqrt(max(0.0, squares / len(view) - ((total / len(view)) ** 2).sum())))
 
 
-def describe_few(n_images: int, n_classes: int) -> str:
+def _describe_few(n_images: int, n_classes: int) -> str:
     """Say why a validation part is too small to choose on; ``""`` where it is not.
 
     Examples
     --------
-    >>> describe_few(40, 10)
+    >>> _describe_few(40, 10)
     ''
-    >>> describe_few(40, 30)
+    >>> _describe_few(40, 30)
     'the part validation has 40 images of 30 classes, fewer than 2 a class'
     """
     said = f"the part validation has {n_images:,} images"

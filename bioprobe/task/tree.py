@@ -99,12 +99,6 @@ class Tree:
 def group_ranks(taxa: Taxonomy, ranks: Sequence[Rank]) -> list[tuple[Taxonomy, Places]]:
     """Return what :meth:`bioprobe.taxonomy.Taxonomy.group` does, of a million taxa too.
 
-    Parameters
-    ----------
-    taxa : Taxonomy
-    ranks : sequence of Rank
-        From kingdom down, without a gap.
-
     Examples
     --------
     >>> from bioprobe.taxonomy import Taxon

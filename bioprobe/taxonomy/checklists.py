@@ -311,7 +311,7 @@ def _read_geofence(entries: Mapping[str, Any], path: Path) -> Checklist:
                 raise TaxonomyError(msg)
             for country, regions in places.items():
                 for region in regions or [""]:
-                    where = (read_country(str(country)), _read_admin1(str(region)), "")
+                    where = (_read_country(str(country)), _read_admin1(str(region)), "")
                     rules.append(Rule(names, above, rank, word == "allow", where))
     return Checklist(tuple(rules), str(path), by_entry=True)
 
@@ -420,12 +420,7 @@ def _read_bar_chart(lines: Iterable[tuple[int, str]], path: Path) -> Checklist:
 
 
 def _read_lines(lines: Iterable[str]) -> Iterator[Rule]:
-    """Read a name a line, scientific or common, as people write lists.
-
-    Yields
-    ------
-    Rule
-    """
+    """Read a name a line, scientific or common, as people write lists."""
     written = [_MARKS.sub("", unify(line.split("#")[0])) for line in lines]
     written = [line for line in written if line]
     # A list whose every line has a stroke before it has bullets.
@@ -683,9 +678,9 @@ def read_place(country: str, admin1: str = "", site: str = "") -> tuple[str, str
     (('KEN', '', ''), ('USA', 'NY', ''), ('KEN', '', 'north'))
     """
     code = re.fullmatch(r"([A-Za-z]{2})-([A-Za-z0-9]{1,3})", admin1.strip())
-    if code and (not country or read_country(country) == read_country(code.group(1))):
+    if code and (not country or _read_country(country) == _read_country(code.group(1))):
         country, admin1 = country or code.group(1), code.group(2)
-    return read_country(country), _read_admin1(admin1), unify(site).casefold()
+    return _read_country(country), _read_admin1(admin1), unify(site).casefold()
 
 
 def _read_admin1(text: str) -> str:
@@ -693,7 +688,7 @@ def _read_admin1(text: str) -> str:
     return name.upper() if len(name) <= 3 else name.casefold()
 
 
-def read_country(text: str) -> str:
+def _read_country(text: str) -> str:
     """Return the three letters of a country that is named by two, by three or by name.
 
     What is none of these is itself, in lower case. Of a name such as "Tanzania, United Republic

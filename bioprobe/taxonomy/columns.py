@@ -485,11 +485,6 @@ def split_columns(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the labels of a table, and its other columns as they are.
 
-    Parameters
-    ----------
-    frame, given, tell
-        As for :func:`read_labels`.
-
     Returns
     -------
     labels : DataFrame of str

@@ -70,7 +70,7 @@ class Contradiction:
 
 def find_all_contradictions(lineages: Sequence[Lineage]) -> list[Contradiction]:
     """Find what no list may say: names of two parents, then names at two ranks."""
-    return [*find_contradictions(lineages), *find_names_at_two_ranks(lineages)]
+    return [*find_contradictions(lineages), *_find_names_at_two_ranks(lineages)]
 
 
 def find_contradictions(lineages: Sequence[Lineage]) -> list[Contradiction]:
@@ -120,27 +120,17 @@ def find_contradictions(lineages: Sequence[Lineage]) -> list[Contradiction]:
     return _keep_causes([*_find_other_genera(lineages), *found])
 
 
-def find_names_at_two_ranks(lineages: Sequence[Lineage]) -> list[Contradiction]:
+def _find_names_at_two_ranks(lineages: Sequence[Lineage]) -> list[Contradiction]:
     """Find names that a list has at two ranks; where each is above the other they make a circle.
 
     As elsewhere, names whose kingdoms or phyla differ are homonyms: Ctenophora is a phylum, and a
     genus of flies.
 
-    Parameters
-    ----------
-    lineages : sequence of tuple of str, length 7
-        Rows of one list.
-
-    Returns
-    -------
-    list of Contradiction
-        One a name, in the order of the rows.
-
     Examples
     --------
     >>> one = ("", "", "", "", "Felidae", "Panthera", "")
     >>> other = ("", "", "", "", "Panthera", "Felidae", "")
-    >>> [found.describe() for found in find_names_at_two_ranks([one, other])][0]
+    >>> [found.describe() for found in _find_names_at_two_ranks([one, other])][0]
     '"Felidae" is named at the rank family and at the rank genus; keep one'
     """
     at_rank = [set(names) - {""} for names in zip(*lineages, strict=True)]

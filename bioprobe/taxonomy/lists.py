@@ -262,10 +262,6 @@ def read_taxa(
         Whether rows that contradict each other are read, as of a list that was checked when it was
         written.
 
-    Returns
-    -------
-    tuple of Taxon
-
     Raises
     ------
     TaxonomyError
@@ -300,12 +296,7 @@ def read_taxa(
 
 @contextlib.contextmanager
 def collecting_later() -> Iterator[None]:
-    """Keep the collector of garbage away while many objects are made that stay.
-
-    Yields
-    ------
-    None
-    """
+    """Keep the collector of garbage away while many objects are made that stay."""
     # A list of 870,000 taxa makes millions of objects that stay, and the collector would look
     # through them again and again: half of the reading time.
     was_enabled = gc.isenabled()

@@ -202,12 +202,7 @@ class Taxonomy:
         return list(found)
 
     def _iter_ancestors(self, rank: Rank, *, proper: bool = False) -> Iterator[Taxon]:
-        """Yield each distinct ancestor at a rank once, and the taxa of that rank as they are.
-
-        Yields
-        ------
-        Taxon
-        """
+        """Yield each distinct ancestor at a rank once, and the taxa of that rank as they are."""
         end, below = rank.depth + 1, range(rank.depth + 1, len(RANKS))
         rest = ("",) * len(below)
         seen: set[tuple[str, ...]] = set()

@@ -78,12 +78,12 @@ class Channel(Protocol):
         """Remove what was kept of a try, once the ledger knows how it ended."""
 
 
-def pause_after(n_tries: int) -> float:
+def _pause_after(n_tries: int) -> float:
     """Return how many seconds to wait after so many failures.
 
     Examples
     --------
-    >>> [pause_after(n) for n in (1, 2, 3, 20)]
+    >>> [_pause_after(n) for n in (1, 2, 3, 20)]
     [1.0, 2.0, 4.0, 600.0]
     """
     return float(min(LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(n_tries - 1, 30)))
@@ -369,7 +369,7 @@ class Delivery:
                 self._n_done[due.channel] += 1
                 continue
             n_tries = due.n_tries + 1
-            pause_s = max(pause_after(n_tries), attempt.pause_s)
+            pause_s = max(_pause_after(n_tries), attempt.pause_s)
             self._ledger.postpone_alert(due.id, self._clock() + pause_s)
             self._channels[due.channel].forget(due)
             failed.append(due)

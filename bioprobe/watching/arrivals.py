@@ -92,15 +92,7 @@ class Look:
 
 
 def look_into(folder: Path, rules: Rules) -> Look:
-    """List the pictures below a folder as ``embed`` does, but those that are still being written.
-
-    Parameters
-    ----------
-    folder : Path
-        Absolute.
-    rules : Rules
-        What is left out.
-    """
+    """List the pictures below a folder as ``embed`` does, but those still being written."""
     walked = walk(folder, rules)
     if any(error.filename == str(folder) for error in walked.errors):
         return Look(False)

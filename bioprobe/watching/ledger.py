@@ -190,10 +190,6 @@ class Ledger:
     def change(self) -> Iterator[None]:
         """Make all changes of the block at once, or none.
 
-        Yields
-        ------
-        None
-
         Raises
         ------
         StoreError
@@ -384,13 +380,7 @@ class Ledger:
             self._execute("UPDATE alerts SET next_s=?", (now_s,))
 
     def forget(self, files: Collection[str]) -> int:
-        """Forget what is to be told or written of pictures; return of how many alerts.
-
-        Parameters
-        ----------
-        files : collection of str
-            Whole paths.
-        """
+        """Forget what is to be told or written of pictures; return of how many alerts."""
         with self.change():
             waiting = self._execute("SELECT id, payload FROM alerts").fetchall()
             gone = [key for key, text in waiting if parse_json(text).get("file") in files]

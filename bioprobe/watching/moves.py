@@ -119,12 +119,6 @@ def _measure(path: str) -> int:
 def move_rows(store: EmbeddingStore, moves: Sequence[Move]) -> EmbeddingStore:
     """Give rows new paths, with all that is known of them and the vectors that they have.
 
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Whose lock is held.
-    moves : sequence of Move
-
     Raises
     ------
     StoreError

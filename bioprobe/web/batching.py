@@ -55,13 +55,6 @@ class Batcher:
     def run(self, encode: Encode, items: Sequence[Any]) -> Vectors:
         """Return the vectors of pictures or texts, which a pass of the encoder makes.
 
-        Parameters
-        ----------
-        encode : callable
-            Of the encoder.
-        items : sequence
-            What it takes.
-
         Raises
         ------
         Refusal

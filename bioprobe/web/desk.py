@@ -190,10 +190,6 @@ class Desk:
     def working(self) -> Iterator[None]:
         """Wait for one's turn to compute; where too many wait, the request is told to come again.
 
-        Yields
-        ------
-        None
-
         Raises
         ------
         Refusal

@@ -200,12 +200,7 @@ class Guard:
 
     @contextlib.contextmanager
     def _inside(self) -> Iterator[None]:
-        """Count a request while it is answered.
-
-        Yields
-        ------
-        None
-        """
+        """Count a request while it is answered."""
         if self._n_inside >= self._settings.most_inside:
             msg = (
                 f"{self._n_inside} requests are being answered, which is as many as there may be; "

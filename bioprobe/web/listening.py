@@ -77,12 +77,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """End at Ctrl-C or SIGTERM, once what is being answered is.
-
-        Yields
-        ------
-        None
-        """
+        """End at Ctrl-C or SIGTERM, once what is being answered is."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

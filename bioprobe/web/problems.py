@@ -145,14 +145,7 @@ def find_status(error: BioprobeError) -> int:
 
 
 def describe_error(error: BioprobeError, path: str) -> dict[str, Any]:
-    """Return an error as a problem; options are called as a body names them.
-
-    Parameters
-    ----------
-    error : BioprobeError
-    path : str
-        What was asked.
-    """
+    """Return an error as a problem; options are called as a body names them."""
     name = type(error).__name__
     if is_full(error):
         return _describe_full(str(error), path)

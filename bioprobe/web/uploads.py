@@ -121,10 +121,6 @@ class Uploads:
     def _have_room(self, data: bytes, max_pixels: int) -> Iterator[None]:
         """Let one large picture be decoded at a time, so that several do not fill the memory.
 
-        Yields
-        ------
-        None
-
         Raises
         ------
         ImageReadError

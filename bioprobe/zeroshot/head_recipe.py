@@ -250,7 +250,7 @@ def _compare(head: TextHead, rows: Rows, recipe: Recipe, embed_means: EmbedMeans
     columns = [*(rank.value for rank in RANKS), COMMON_NAME]
     cells = head.taxa.iloc[rows][columns].itertuples(index=False, name=None)
     taxa = [Taxon(tuple(names), common) for *names, common in cells]
-    kept, made = embed_short([recipe.write(taxon) for taxon in taxa], embed_means)
+    kept, made = _embed_short([recipe.write(taxon) for taxon in taxa], embed_means)
     # Rows in half precision are unit only nearly.
     own = normalise_rows(np.asarray(head.vectors[rows[kept]], dtype=np.float32))
     cosines = np.einsum("ij,ij->i", own, made).astype(np.float32)
@@ -258,7 +258,7 @@ def _compare(head: TextHead, rows: Rows, recipe: Recipe, embed_means: EmbedMeans
     return HeadCheck(head.name, recipe, tuple(taxa[kept[place]] for place in order), cosines[order])
 
 
-def embed_short(texts: Sequence[Sequence[str]], embed_means: EmbedMeans) -> tuple[Rows, Vectors]:
+def _embed_short(texts: Sequence[Sequence[str]], embed_means: EmbedMeans) -> tuple[Rows, Vectors]:
     """Embed the classes whose texts are no longer than the encoder reads.
 
     Returns
@@ -359,7 +359,7 @@ def put_beside(
     try:
         embed_means = find_means()
         found = find_recipe(head, embed_means)
-        kept, vectors = embed_short([found.recipe.write(taxon) for taxon in taxa], embed_means)
+        kept, vectors = _embed_short([found.recipe.write(taxon) for taxon in taxa], embed_means)
     except ModelUnavailableError as error:
         msg = (
             f"added taxa that are to stand beside the text head {head.name} ({_name_some(taxa)}) "

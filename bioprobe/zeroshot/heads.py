@@ -116,7 +116,7 @@ def open_head(view: View, name: str | Path, *, model: str | None = None) -> Text
 def _open_published(view: View, revision: str, model: str | None) -> TextHead:
     published = find_published_of(view, model)
     if published is None:
-        raise PromptError(explain_unpublished(view))
+        raise PromptError(_explain_unpublished(view))
     files = _find_beside(view, published, revision) or find_cached_head(published, revision)
     if files is None:
         # The hub's files may go once they are converted.
@@ -274,12 +274,7 @@ def _read(view: View, folder: Path, name: str) -> TextHead | None:
 
 @contextlib.contextmanager
 def _holding(folder: Path) -> Iterator[None]:
-    """Wait for whoever makes the same folder of the cache, and hold it while the block runs.
-
-    Yields
-    ------
-    None
-    """
+    """Wait for whoever makes the same folder of the cache, and hold it while the block runs."""
     import filelock
 
     lock = filelock.FileLock(f"{folder}.lock")
@@ -302,7 +297,7 @@ def _holding(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def explain_unpublished(view: View) -> str:
+def _explain_unpublished(view: View) -> str:
     """Say which models have a published head, and what to do with another."""
     stored, store = view.manifest.encoder.model, view.origin or view.folder
     known = ", or say with --model which of them it is" if stored.startswith("local-dir:") else ""

@@ -302,10 +302,6 @@ def _iter_scored(
     vectors : ndarray of float32, shape (n, dim)
     needs_sums : bool
         Whether the sums of all classes are wanted, or those of the best alone.
-
-    Yields
-    ------
-    _Scored
     """
     tree, listed = question.tree, question.listed
     groups, group_of, inside = sum_wanted(question.wanted, tree)

@@ -656,17 +656,7 @@ def _list_classes(taxa: pd.DataFrame, rank: Rank, rows: Rows, *, with_common: bo
 def ask_rows(
     view: View, head: TextHead, classes: HeadClasses, *, rank: Rank, pool: Pool = Pool.SUM
 ) -> Question:
-    """Make a question of classes that rows of a head stand for.
-
-    Parameters
-    ----------
-    view : View
-        The images that will be asked.
-    head, classes, pool
-        As in :func:`zeroshot_by_head`.
-    rank : Rank
-        Rank of the answers.
-    """
+    """Make a question of classes that rows of a head stand for."""
     offsets = None if head.offsets is None else head.offsets[classes.rows]
     if offsets is not None and pool is Pool.MEAN:
         msg = "a mean of texts has no offset of one text; pool by max or sum"

@@ -34,12 +34,7 @@ SCALE = 100.0
 
 @pytest.fixture(params=["plain", "scan", "small blocks", "GPU"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Take each way through the classes.
-
-    Yields
-    ------
-    str
-    """
+    """Take each way through the classes."""
     monkeypatch.setattr(engine, "_PLAINLY_AT_ONCE", 200)
     if request.param != "plain":
         monkeypatch.setattr(engine, "_FEW_SCORES", -1)

@@ -94,24 +94,14 @@ def serving(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def address(drawn: Path) -> Iterator[str]:
-    """Serve the store, and return where.
-
-    Yields
-    ------
-    str
-    """
+    """Serve the store, and return where."""
     with serving(drawn) as at:
         yield at
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Open a browser, for as long as a module: the library that drives it is there once at a time.
-
-    Yields
-    ------
-    Browser
-    """
+    """Open a browser for as long as a module: the library that drives it is there but once."""
     with open_browser() as opened:
         yield opened
 

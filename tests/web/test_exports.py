@@ -58,12 +58,7 @@ def shared(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def asks(shared: Path, ask_server: Ask) -> Iterator[TestClient]:
-    """Ask a server of a store of drawn pictures.
-
-    Yields
-    ------
-    TestClient
-    """
+    """Ask a server of a store of drawn pictures."""
     client = ask_server(EmbeddingStore.open(shared))
     yield client
     client.app.state.desk.end()  # type: ignore[attr-defined]

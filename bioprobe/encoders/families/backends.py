@@ -266,12 +266,7 @@ def _find_unlike(part: Part) -> str:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Trace without gradients, and without what PyTorch says of the sizes that it takes as given.
-
-    Yields
-    ------
-    None
-    """
+    """Trace without gradients, and without what PyTorch says of sizes that it takes as given."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -279,12 +274,7 @@ def _quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _in_plain_steps() -> Iterator[None]:
-    """Let attention be traced as products and a softmax, which exporters know.
-
-    Yields
-    ------
-    None
-    """
+    """Let attention be traced as products and a softmax, which exporters know."""
     was_fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

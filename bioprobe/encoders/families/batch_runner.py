@@ -306,12 +306,7 @@ def _hold(file: Path) -> contextlib.AbstractContextManager[object]:
 
 @contextlib.contextmanager
 def _marking(file: Path, name: str) -> Iterator[None]:
-    """Leave a mark while a backend is tried, which stays if it ends the process.
-
-    Yields
-    ------
-    None
-    """
+    """Leave a mark while a backend is tried, which stays if it ends the process."""
     mark = file.with_suffix(f".{name}.tried")
     with contextlib.suppress(OSError):
         mark.touch()

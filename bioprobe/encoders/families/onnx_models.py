@@ -121,10 +121,6 @@ def read_preprocessing(settings: Mapping[str, Any]) -> Preprocessing:
     settings : mapping
         Values are numbers, lists of numbers, or texts of numbers separated by commas.
 
-    Returns
-    -------
-    Preprocessing
-
     Raises
     ------
     BioprobeError
@@ -192,14 +188,8 @@ _SETTINGS = {
 }
 
 
-def read_side_file(path: Path) -> dict[str, Any]:
-    """Return the settings in ``file.preprocess.json`` beside an ONNX file, or none.
-
-    Raises
-    ------
-    BioprobeError
-        If the file is not a JSON object, or a setting is unknown or of another type.
-    """
+def _read_side_file(path: Path) -> dict[str, Any]:
+    """Return the settings in ``file.preprocess.json`` beside an ONNX file, or none."""
     side_file = path.with_suffix(".preprocess.json")
     if not is_file(side_file):
         return {}
@@ -386,10 +376,6 @@ def load_onnx(source: ModelSource, options: LoadOptions) -> OnnxEncoder:
         The device is ``auto`` or ``cuda`` (if ONNX Runtime was built for it) or ``cpu``, the
         precision ``auto`` or ``fp32``; a batch size of None is 16.
 
-    Returns
-    -------
-    OnnxEncoder
-
     Raises
     ------
     ModelUnavailableError
@@ -409,7 +395,7 @@ def load_onnx(source: ModelSource, options: LoadOptions) -> OnnxEncoder:
     if not is_file(path):
         msg = f'model "{source.name}": there is no file {path}; check the path'
         raise ModelUnavailableError(msg)
-    settings = {**read_side_file(path), **source.options}
+    settings = {**_read_side_file(path), **source.options}
     ports = (settings.pop("input", ""), settings.pop("output", ""))
     preprocessing = read_preprocessing(settings)
     graph = _open_graph(source, path, ports, options.device)

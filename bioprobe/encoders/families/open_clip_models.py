@@ -92,10 +92,6 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     runtime : Runtime
         Device, precision and batch size.
 
-    Returns
-    -------
-    TorchEncoder
-
     Raises
     ------
     ModelUnavailableError
@@ -224,10 +220,6 @@ def find_tag_repository(source: ModelSource) -> tuple[ModelSource, Layout] | Non
     ----------
     source : ModelSource
         Of kind ``tag``.
-
-    Returns
-    -------
-    tuple of ModelSource and Layout, or None
     """
     architecture, _, tag = source.target.partition("/")
     repository = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "")

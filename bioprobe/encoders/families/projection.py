@@ -117,10 +117,6 @@ class Projection:
         ----------
         heard : list of Tensor
             Is given (n_images, width).
-
-        Yields
-        ------
-        None
         """
         listener = _ProductListener(self.weights)
         with contextlib.ExitStack() as listening:
@@ -147,11 +143,6 @@ def find_projection(
     module: torch.nn.Module, embed: Embed, pixels: torch.Tensor
 ) -> Projection | None:
     """Find the linear map that makes the embedding of an image, by running the tower.
-
-    Parameters
-    ----------
-    module, embed, pixels
-        As for :func:`bioprobe.encoders.families.towers.read_tower`.
 
     Returns
     -------

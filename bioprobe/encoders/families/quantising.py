@@ -122,12 +122,7 @@ def open_graph(graph: Path) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[n
 
 @contextlib.contextmanager
 def _explaining() -> Iterator[None]:
-    """Say what is to be installed where ONNX Runtime is not.
-
-    Yields
-    ------
-    None
-    """
+    """Say what is to be installed where ONNX Runtime is not."""
     try:
         yield
     except ImportError as error:

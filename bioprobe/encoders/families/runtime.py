@@ -73,10 +73,6 @@ def choose_runtime(
     backend : str
         ``auto``, ``torch``, or a name of :data:`bioprobe.registry.BACKENDS`.
 
-    Returns
-    -------
-    Runtime
-
     Raises
     ------
     BioprobeError

@@ -36,10 +36,6 @@ def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     runtime : Runtime
         Device, precision and batch size.
 
-    Returns
-    -------
-    TorchEncoder
-
     Raises
     ------
     ModelUnavailableError

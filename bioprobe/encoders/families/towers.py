@@ -77,10 +77,6 @@ class TokenTower:
         ----------
         heard : list of Tensor
             Is given (n_images, n_tokens, width) of each pass.
-
-        Yields
-        ------
-        None
         """
 
         def hear(block: torch.nn.Module, args: Any, result: Any) -> None:  # noqa: ANN401
@@ -127,12 +123,7 @@ class TokenTower:
 
     @contextlib.contextmanager
     def run_instead(self, changed: Mapping[int, Callable[..., Any]]) -> Iterator[None]:
-        """Let blocks, by their numbers, run something else for a while.
-
-        Yields
-        ------
-        None
-        """
+        """Let blocks, by their numbers, run something else for a while."""
         with run_instead({self.blocks[number]: run for number, run in changed.items()}):
             yield
 
@@ -166,10 +157,6 @@ class MapTower:
         ----------
         heard : list of Tensor
             Is given (n_images, n_places, channels) of each pass, row by row.
-
-        Yields
-        ------
-        None
         """
 
         def hear(part: torch.nn.Module, args: Any, result: torch.Tensor) -> None:  # noqa: ANN401
@@ -185,12 +172,7 @@ class MapTower:
 
 @contextlib.contextmanager
 def run_instead(changed: Mapping[torch.nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Let parts of a model run something else for a while.
-
-    Yields
-    ------
-    None
-    """
+    """Let parts of a model run something else for a while."""
     for part, run in changed.items():
         part.forward = run
     try:
@@ -312,12 +294,7 @@ def _find_tokens(trace: _Trace, embed: Embed, size_px: tuple[int, int]) -> Token
 
 
 def _list_blocks(trace: _Trace) -> Iterator[tuple[_Run, ...]]:
-    """Find the lists whose members each ran once, attended, and gave tokens of one shape.
-
-    Yields
-    ------
-    tuple of _Run
-    """
+    """Find the lists whose members each ran once, attended, and gave tokens of one shape."""
     runs: dict[torch.nn.Module, list[_Run]] = {}
     for run in trace.runs:
         runs.setdefault(run.part, []).append(run)

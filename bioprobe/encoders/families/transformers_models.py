@@ -87,10 +87,6 @@ def load_transformers(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     runtime : Runtime
         Device, precision and batch size.
 
-    Returns
-    -------
-    TorchEncoder
-
     Raises
     ------
     ModelUnavailableError
