@@ -101,6 +101,13 @@ def test_regions_of_one_picture_tell_as_much_as_one() -> None:
     assert together["agreement_low"] < alone["agreement_low"] - 0.1
 
 
+def test_what_neither_answers_is_no_disagreement() -> None:
+    found = _compare(_table([CAT, LYNX, ""]), _table([CAT, "", ""]))
+    assert found.counts == {"same": 1, "first only": 1, "neither": 1}
+    overall = found.agreement.set_index("level").loc["answer"]
+    assert overall[["n_pictures", "n_agree", "agreement"]].tolist() == [2, 1, 0.5]
+
+
 def test_the_queue_has_the_surest_on_both_sides_first() -> None:
     first = _table([CAT, CAT, CAT, CAT, CAT], [0.9, 0.6, 0.8, 0.9, 0.9])
     second = _table([LYNX, DOGS, DOGS, CAT, ""], [0.5, 0.9, 0.8, 0.9, 0.9])
