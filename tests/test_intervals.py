@@ -104,6 +104,23 @@ def test_the_interval_of_a_mean_of_many_is_that_of_theory() -> None:
     assert str(narrow).startswith(f"{values.mean():.3f} [")
 
 
+@pytest.mark.parametrize("level", [0.95, 0.9])
+def test_the_ends_lie_students_quantile_of_their_own_errors_away(level: float) -> None:
+    # Resamples that are as far from the figure as those of a share, half of it by a shift.
+    share, n, shift = 0.3, 12, 0.05
+    rest = np.sqrt(share * (1 - share) / n - shift**2)
+    draws = Draws(share, share + shift + np.array([-rest, rest]), n)
+    quantile = stats.t.ppf((1 + level) / 2, n + 4 - 1)
+    interval = find_interval(draws, level=level)
+    for end in (interval.low, interval.high):
+        assert abs(share - end) == pytest.approx(quantile * np.sqrt(end * (1 - end) / n))
+    # What a figure is off by in the mean is taken back one and a half times.
+    moved = find_interval(dataclasses.replace(draws, shift=0.1), level=level)
+    assert moved.high == pytest.approx(interval.high)
+    error = np.sqrt(moved.low * (1 - moved.low) / n)
+    assert share - 0.15 - moved.low == pytest.approx(quantile * error)
+
+
 @pytest.mark.parametrize(("n_images", "accuracy"), [(3, 0.9), (12, 0.6), (150, 0.8), (150, 0.99)])
 def test_intervals_of_accuracy_cover_what_they_promise(n_images: int, accuracy: float) -> None:
     random = np.random.default_rng(0)

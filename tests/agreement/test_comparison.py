@@ -90,6 +90,24 @@ def test_agreement_and_kappa_are_those_of_scikit_learn() -> None:
     assert found["agreement_low"] < 0.75 < found["agreement_high"]
 
 
+def test_regions_of_one_picture_tell_as_much_as_one() -> None:
+    first, second = _table([CAT] * 4 + [LYNX] * 8), _table([CAT] * 8 + [LYNX] * 4)
+    boxes = [f"0.{n},0.1,0.1,0.1" for n in range(4)] * 3
+    pictures = [f"{n // 4}.jpg" for n in range(12)]
+    both = [one.assign(file_name=pictures, image_region=boxes) for one in (first, second)]
+    alone, together = (_compare(*pair).agreement.iloc[0] for pair in ((first, second), both))
+    assert alone["agreement"] == together["agreement"]
+    assert together["n_pictures"] == 12
+    assert together["agreement_low"] < alone["agreement_low"] - 0.1
+
+
+def test_what_neither_answers_is_no_disagreement() -> None:
+    found = _compare(_table([CAT, LYNX, ""]), _table([CAT, "", ""]))
+    assert found.counts == {"same": 1, "first only": 1, "neither": 1}
+    overall = found.agreement.set_index("level").loc["answer"]
+    assert overall[["n_pictures", "n_agree", "agreement"]].tolist() == [2, 1, 0.5]
+
+
 def test_the_queue_has_the_surest_on_both_sides_first() -> None:
     first = _table([CAT, CAT, CAT, CAT, CAT], [0.9, 0.6, 0.8, 0.9, 0.9])
     second = _table([LYNX, DOGS, DOGS, CAT, ""], [0.5, 0.9, 0.8, 0.9, 0.9])

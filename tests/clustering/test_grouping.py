@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_samples, v_measure_s
 from bioprobe.clustering import agglomeration, neighbors
 from bioprobe.clustering.agglomeration import build_tree
 from bioprobe.clustering.agreement import measure_agreement
+from bioprobe.clustering.clusters import number_by_size
 from bioprobe.clustering.methods import (
     Wish,
     group_vectors,
@@ -66,6 +67,12 @@ def test_copies_weigh_as_much_as_one() -> None:
         among = build_tree(copied, weigh_units(units), name)
         assert among.heights[:30] == pytest.approx(0, abs=1e-6)
         assert among.heights[30:] == pytest.approx(alone.heights, abs=1e-5)
+
+
+def test_the_first_group_has_the_most_pictures_that_are_no_copies() -> None:
+    numbers = np.array([0, 0, 0, 0, 0, 1, 1, 1, -1])
+    units = np.array([0, 0, 0, 0, 0, 1, 2, 3, 4])
+    assert number_by_size(numbers, units).tolist() == [2, 2, 2, 2, 2, 1, 1, 1, 0]
 
 
 def test_equal_vectors_are_joined_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

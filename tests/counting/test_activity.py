@@ -115,6 +115,8 @@ def test_the_sun_rises_at_six_or_at_its_mean_and_not_at_the_pole() -> None:
     mean = find_sun_hours(local, instants, latitude, longitude, average=True)
     assert (mean.sunrise, mean.sunset) == pytest.approx((5.48, 21.43), abs=0.05)
     assert mean.hours[2] == pytest.approx(13.47, abs=0.05)
+    # The middle of a night of eight hours.
+    assert mean.hours[3] == pytest.approx(1.46, abs=0.05)
 
 
 def test_hours_are_of_the_day() -> None:

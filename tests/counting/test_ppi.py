@@ -6,12 +6,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, norm, t
 
 from bioprobe.counting.ppi import (
     ESTIMATORS,
     Sample,
     Shares,
+    _measure,
     estimate_mean,
     estimate_shares,
     find_needed,
@@ -74,6 +75,19 @@ def test_ppi_is_that_of_its_authors(
     assert shares.low[0] < shares.estimate[0] < shares.high[0]
 
 
+def test_the_interval_of_ppi_is_as_wide_as_a_bootstrap_of_both_samples() -> None:
+    random = np.random.default_rng(0)
+    truths = (random.random(800) < 0.3) * 1.0
+    said = truths + 0.5 * random.standard_normal(800)
+    labels, answers, others = truths[:400], said[:400], said[400:]
+    estimate, low, high, slope = estimate_mean(labels, answers, others)
+    assert 0.2 < slope < 0.4
+    mine, theirs = (random.integers(400, size=(4000, 400)) for _ in range(2))
+    means = (labels - slope * answers)[mine].mean(axis=1) + slope * others[theirs].mean(axis=1)
+    assert high - estimate == pytest.approx(1.96 * means.std(), rel=0.04)
+    assert estimate - low == pytest.approx(high - estimate)
+
+
 def test_regression_ratio_and_labels_alone_are_what_surveys_say() -> None:
     labels, answers, others = _draw()
     everything = np.r_[answers, others]
@@ -105,6 +119,27 @@ def test_what_is_labelled_is_known_of_these_images_and_not_of_their_like() -> No
     # Half are labelled, and of them 35% are it: no fewer and no more can be.
     assert part.low[0] >= 0.175
     assert part.high[0] <= 0.675
+
+
+@pytest.mark.parametrize(("estimator", "left"), [("regression", 0.75), ("ppi", 1.0)])
+def test_answers_that_tell_nothing_leave_the_score_interval_of_a_survey(
+    estimator: str, left: float
+) -> None:
+    # A quarter of these images is known, and nothing of their like.
+    labels = (np.arange(100) < 30) * 1.0
+    found = estimate_shares(_sample(labels, np.zeros(100), np.zeros(400)), estimator)
+    quantile = t.ppf(0.975, 98)
+    for end in (found.low[0], found.high[0]):
+        assert abs(0.3 - end) == pytest.approx(quantile * np.sqrt(end * (1 - end) / 100 * left))
+
+
+def test_a_stratum_takes_a_degree_of_freedom() -> None:
+    labels, answers, others = _draw()
+    sample = _sample(labels, answers, np.r_[answers, others], strata=np.arange(N) % 3)
+    wide, narrow = (estimate_shares(sample, level=level).n_effective[0] for level in (0.95, 0.5))
+    # Of the four that stand for what few units do not show, one is left.
+    stretches = [(t.isf(tail, N + 4 - 3) / norm.isf(tail)) ** 2 for tail in (0.025, 0.25)]
+    assert wide / narrow == pytest.approx(stretches[1] / stretches[0])
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -165,6 +200,35 @@ def test_strata_that_were_drawn_more_densely_count_less() -> None:
     blind = estimate_shares(_sample(labels, answers, everything), "labelled")
     assert blind.estimate[0] == 0.5
     assert found.low[0] <= 0.1 <= found.high[0] < 0.16
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_what_is_not_of_a_class_is_known_as_well_as_what_is(estimator: str) -> None:
+    strata = np.repeat([0, 1, 2], [20, 30, 10])
+    labels = np.r_[np.ones(20), np.zeros(30), np.arange(10) % 2]
+    answers, everything = 0.2 + 0.6 * labels, np.tile([0.2, 0.8, 0.3], 200)
+    weights = np.array([1.0, 8.0, 3.0])[strata]
+    ends = []
+    for truths, said, of_all in (
+        (labels, answers, everything), (1 - labels, 1 - answers, 1 - everything),
+    ):  # fmt: skip
+        found = estimate_shares(
+            _sample(truths, said, of_all, weights=weights, strata=strata), estimator
+        )
+        # A ratio is of the class itself.
+        ends.append((found.alone_low if estimator == "ratio" else found.low,
+                     found.alone_high if estimator == "ratio" else found.high))  # fmt: skip
+    assert ends[0][0] == pytest.approx(1 - ends[1][1])
+    assert ends[0][1] == pytest.approx(1 - ends[1][0])
+
+
+def test_the_variance_of_strata_is_that_of_surveys() -> None:
+    labels, answers, others = _draw()
+    strata = np.repeat([0, 1, 2], [20, 15, 5])
+    sample = _sample(labels, answers, np.r_[answers, others], strata=strata)
+    parts = [labels[strata == one] for one in range(3)]
+    expected = sum((len(part) / N) ** 2 * part.var(ddof=1) / len(part) for part in parts)
+    assert _measure(sample, labels[:, np.newaxis])[0] == pytest.approx(expected)
 
 
 def test_a_group_takes_the_slope_of_all_where_it_has_few() -> None:

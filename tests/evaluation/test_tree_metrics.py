@@ -15,6 +15,7 @@ from bioprobe.evaluation.metrics import (
     CONSISTENCY,
     TREE_METRICS,
     build_tree,
+    draw_method_scores,
     find_best,
     find_consistent,
     measure_rows,
@@ -22,6 +23,7 @@ from bioprobe.evaluation.metrics import (
     weigh_nodes,
 )
 from bioprobe.evaluation.mistakes import count_confusion, find_confused_pairs
+from bioprobe.intervals import Resamples
 from bioprobe.probes.label_tree import LabelTree
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import Rank, Taxon
@@ -135,6 +137,15 @@ def test_without_a_mistake_severity_is_not_a_number() -> None:
     scores = score_tree(measure_rows(rows(LION), rows(LION), TREE))
     assert math.isnan(scores["mistake_severity"][0])
     assert scores["average_lca_height"].tolist() == [0]
+
+
+def test_severity_is_known_as_well_as_there_are_mistakes() -> None:
+    truth = np.arange(20) % 5
+    probabilities = np.eye(5, dtype=np.float32)[np.where(np.arange(20) < 3, 3 - truth, truth)]
+    resamples = Resamples.of_groups(np.full(20, ""), 20)
+    draws = draw_method_scores(truth, probabilities, None, TREE, resamples)
+    assert draws["mistake_severity"].n_units == 3
+    assert draws["average_lca_height"].n_units == 20
 
 
 def test_no_images_have_no_scores() -> None:

@@ -181,6 +181,8 @@ def test_later_pictures_are_given_the_nearest_cluster(folder: Path) -> None:
     means = np.stack([store.where(f"family == 'Kind{at}idae'").X.mean(axis=0) for at in range(5)])
     later = means[kinds] + 0.08 * random.normal(size=(20, DIM))
     unlike = np.linalg.svd(means)[2][-1:]
+    # One that is further off than most.
+    later[0] = 0.84 * means[0] / np.linalg.norm(means[0]) + np.sqrt(1 - 0.84**2) * unlike[0]
     frame = pd.DataFrame(
         {
             "root": "/photos",
@@ -200,6 +202,15 @@ def test_later_pictures_are_given_the_nearest_cluster(folder: Path) -> None:
     assert sum(one == other for one, other in zip(placed, wanted, strict=False)) >= 18
     assert set(placed[:20]) - set(wanted) <= {""}
     assert placed[20] == ""
+    # No further from a cluster than all but one in a hundred of those that made it.
+    names = np.unique(found.values)
+    own = [store.X[found.values == name] for name in names]
+    centres = [one.mean(axis=0) / np.linalg.norm(one.mean(axis=0)) for one in own]
+    least = np.array([np.quantile(a @ b, 0.01) for a, b in zip(own, centres, strict=True)])
+    near = grown.X[70:] @ np.transpose(centres)
+    best = near.argmax(axis=1)
+    expected = np.where(near.max(axis=1) >= least[best], names[best], "")
+    assert placed.tolist() == expected.tolist()
     assert "are unlike all and stay in none" in _said(given)
     assert given.stability.tolist() == found.stability.tolist()
     assert run(["cluster", "--assign", "--store", str(folder), "--name", "other"]) == 1

@@ -13,6 +13,7 @@ from bioprobe.errors import MismatchError, SelectionError
 from bioprobe.interchange.others import open_others
 from bioprobe.quality import Others, find_overlap
 from bioprobe.quality import against as overlaps
+from bioprobe.quality.duplicates import DEFAULT_THRESHOLD
 from bioprobe.store.selections import read_selection
 from bioprobe.store.view import View
 from bioprobe.types import Names, Rows, Vectors
@@ -79,6 +80,8 @@ def test_another_threshold_is_answered_by_what_is_kept(ours: View) -> None:
     assert low.at(low.floor).is_copy.sum() >= low.is_copy.sum()
     with pytest.raises(SelectionError, match="search again"):
         low.at(low.floor - 0.01)
+    # Where none is given it is chosen, and not that of before.
+    assert find_overlap(ours, others).alone == DEFAULT_THRESHOLD
     lower = find_overlap(ours, others, threshold=0.2)
     assert lower.floor < low.floor
     assert len(lower.first) > len(low.first)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -63,10 +65,21 @@ def test_fewer_rows_are_compared_where_all_near_ones_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(near_cells, "MOST_COMPARED", 0)
+    asked: list[set[int]] = []
+    measure = NearPairs._measure_pairs
+
+    def remember(*told: Any, **how: int) -> Any:  # noqa: ANN401 - whatever is passed on
+        asked.append(set(told[2].tolist()))
+        return measure(*told, **how)
+
+    monkeypatch.setattr(NearPairs, "_measure_pairs", remember)
     vectors = _draw(2000, 32)
     search = NearPairs.choose(vectors, 0.9, np.random.default_rng(0).permutation(2000))
     assert 0 < search.reach < find_reach(0.9)
     assert search.recall is not None
+    # Other rows measure than chose.
+    assert [len(rows) for rows in asked] == [150, 150]
+    assert not asked[0] & asked[1]
     expected, found = _brute(vectors, 0.9), set(_find(search))
     recall = len(found & expected) / len(expected)
     assert found <= expected

@@ -58,6 +58,13 @@ def test_what_nobody_could_tell_counts_for_neither_end() -> None:
     assert found.n_given == 90
     assert found.share.high == before.share.high
     assert found.share.low < before.share.low - 10 / 400
+    everything = _judge(n_draws=400)
+    labels = everything.labels.copy()
+    labels[:10] = -1
+    share = measure_accuracy(dataclasses.replace(everything, labels=labels)).share
+    # Of the ten their scores say that one is wrong.
+    assert (share.low, share.high) == (1 - 10 / 400, 1)
+    assert share.estimate == pytest.approx(1 - 1 / 400)
 
 
 def test_an_error_of_a_class_of_few_labels_lowers_the_lower_end_alone() -> None:

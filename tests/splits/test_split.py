@@ -34,6 +34,13 @@ def test_what_is_written_is_read_again(store: EmbeddingStore) -> None:
     assert list_splits(store) == ["by-burst"]
 
 
+def test_the_test_part_judges_and_folds_where_there_is_none(store: EmbeddingStore) -> None:
+    split = make_split(store, Rank.FAMILY)
+    assert split.judging.tolist() == split.rows("test").tolist()
+    folds = make_split(store, Rank.FAMILY, method="kfold")
+    assert folds.judging.tolist() == list(range(20))
+
+
 def test_rows_of_a_part_are_ascending_and_parts_are_known(store: EmbeddingStore) -> None:
     split = make_split(store, Rank.FAMILY)
     rows = [split.rows(part) for part in ("train", "validation", "test")]

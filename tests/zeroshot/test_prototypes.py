@@ -21,6 +21,7 @@ from bioprobe.zeroshot.fusion import (
     HeadRows,
     Joined,
     TextRows,
+    _find_worth,
     choose_worth,
     join_prototypes,
 )
@@ -251,6 +252,14 @@ def test_a_text_counts_for_as_many_pictures_as_its_variance_says(
     )
     with pytest.raises(PromptError, match="2 of the classes have a text and a prototype"):
         find_fusion(texts, means, np.arange(2))
+
+
+def test_the_variances_that_weigh_a_text_are_in_one_frame() -> None:
+    # Two pictures of a cosine of .8 with their mean: a variance of 2 (1 - .64), in the frame of
+    # texts a quarter of it, .18; texts are .27 away, of which half of that is the mean's own.
+    two = np.full(3, 2)
+    made_of = MadeOf(two, two, np.full(3, 0.8), np.zeros(0, np.uint64))
+    assert _find_worth(np.full(3, 0.27), two, made_of, 0.5)[0] == pytest.approx(1)
 
 
 def test_what_labelled_images_choose_must_be_better_by_a_standard_error() -> None:
