@@ -87,7 +87,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact_search, "_CHUNK_ROWS", 150)
     monkeypatch.setattr(on_device, "_PRODUCTS", 1000)
     monkeypatch.setattr(on_device, "_KEPT", 1000)
-    monkeypatch.setattr(objective, "_CHUNK_THERE", 3000)
+    monkeypatch.setattr(objective, "_BLOCK_THERE", 3000)
 
 
 def _store(folder: Path, vectors: Vectors, dtype: str) -> EmbeddingStore:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,19 +52,42 @@ class Minimum:
         Steps taken.
     is_converged : bool
         Whether no problem was stopped by ``max_iter``.
+    pairs : list of Pair
+        What was learnt of the curvature, the latest last.
     """
 
     points: torch.Tensor
     values: torch.Tensor
     n_iter: int
     is_converged: bool
+    pairs: list[Pair]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Pair:
+class Pair:
+    """What a step told of the curvature along it.
+
+    Parameters
+    ----------
+    step, change : tensor, shape (n_problems, n_parameters)
+        Of the points and of the gradients.
+    inverse : tensor, shape (n_problems,)
+        Of their product; 0 where a problem learnt nothing.
+    """
+
     step: torch.Tensor
     change: torch.Tensor
     inverse: torch.Tensor
+
+    @classmethod
+    def of(cls, step: torch.Tensor, change: torch.Tensor) -> Pair:
+        """Return the pair of a step."""
+        import torch
+
+        curvature = _dot(step, change)
+        # A problem that stands still, or whose curvature is not positive, keeps no memory of it.
+        inverse = torch.where(curvature > 0, 1 / curvature, torch.zeros_like(curvature))
+        return cls(step, change, torch.nan_to_num(inverse, nan=0.0, posinf=0.0))
 
 
 def minimise(
@@ -72,6 +95,7 @@ def minimise(
     start: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     scale: torch.Tensor,
     stop: Stop,
+    pairs: Sequence[Pair] = (),
 ) -> Minimum:
     """Minimise smooth functions of (n_problems, n_parameters) together.
 
@@ -85,6 +109,8 @@ def minimise(
         Approximate inverse of the Hessian's diagonal.
     stop : Stop
         When to stop.
+    pairs : sequence of Pair
+        What is known of the curvature from before, the latest last.
 
     Returns
     -------
@@ -97,14 +123,14 @@ def minimise(
     """
     import torch
 
-    (points, values, gradients), pairs = start, list[_Pair]()
+    (points, values, gradients), pairs = start, list(pairs)
     active = torch.ones_like(values, dtype=torch.bool)
     for iteration in range(stop.max_iter):
         direction = _find_direction(gradients, scale, pairs)
         promised = _dot(gradients, direction).double() / 2
         active &= promised > stop.tolerance * values
         if not active.any():
-            return Minimum(points, values, iteration, is_converged=True)
+            return Minimum(points, values, iteration, is_converged=True, pairs=pairs)
         # No objective is below 0: as long a step as that would only be taken back.
         bold = active & (promised > values)
         steps = torch.where(bold, _GAIN / 2 * values / promised, active.double()).to(points.dtype)
@@ -121,15 +147,15 @@ def minimise(
             trial = torch.where(is_higher.unsqueeze(1), points, trial)
             trial_values, trial_gradients = evaluate(trial)
             active &= ~is_higher
-        pairs = [*pairs, _pair(trial - points, trial_gradients - gradients)][-_MEMORY:]
+        pairs = [*pairs, Pair.of(trial - points, trial_gradients - gradients)][-_MEMORY:]
         # Steps that gain no more than rounding could are the last.
         active &= values - trial_values > stop.noise / 4 * values
         points, values, gradients = trial, trial_values, trial_gradients
-    return Minimum(points, values, stop.max_iter, is_converged=not bool(active.any()))
+    return Minimum(points, values, stop.max_iter, not bool(active.any()), pairs)
 
 
 def _find_direction(
-    gradients: torch.Tensor, scale: torch.Tensor, pairs: list[_Pair]
+    gradients: torch.Tensor, scale: torch.Tensor, pairs: list[Pair]
 ) -> torch.Tensor:
     import torch
 
@@ -152,15 +178,7 @@ def _find_direction(
     return direction
 
 
-def _pair(step: torch.Tensor, change: torch.Tensor) -> _Pair:
+def _dot(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     import torch
 
-    curvature = _dot(step, change)
-    # A problem that stands still, or whose curvature is not positive, keeps no memory of it.
-    inverse = torch.where(curvature > 0, 1 / curvature, torch.zeros_like(curvature))
-    return _Pair(step, change, torch.nan_to_num(inverse, nan=0.0, posinf=0.0))
-
-
-def _dot(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    # As einsum has it, which takes longer to read its letters than most products here do.
-    return first.unsqueeze(1).bmm(second.unsqueeze(2)).flatten()
+    return torch.linalg.vecdot(first, second)

@@ -1,29 +1,34 @@
-"""The loss of several logistic regressions over the same rows, and its gradient, in chunks."""
+"""The loss of several logistic regressions over the same rows, and its gradient, in blocks."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.cores import map_alone
+from bioprobe.cores import each_alone, map_alone
 from bioprobe.task.lazy_rows import ROWS_AT_ONCE, LazyRows, iter_parts
 
 if TYPE_CHECKING:
     import torch
 
 
-# Logits of a chunk, in numbers: 16 MiB as float32, which stays in the cache of most machines.
-_CHUNK_NUMBERS = 1 << 22
+# Logits of a block, in numbers: 2 MiB as float32, which stays in the cache of most cores.
+_BLOCK_NUMBERS = 1 << 19
 # On a GPU, 256 MiB; rows of up to 4 GiB stay there.
-_CHUNK_THERE, _ROWS_THERE = 1 << 26, 1 << 30
-# Chunks of lazy rows that are read while others are used.
-_N_READERS = 2
+_BLOCK_THERE, _ROWS_THERE = 1 << 26, 1 << 30
+# Rows that are kept in the order of their use: 256 MiB as float32.
+_MOST_KEPT = 1 << 26
+# Shares of the rows for each thread, as other work may keep a core busy, and for all.
+_SHARES_A_THREAD, _MOST_SHARES = 2, 32
+# Logits of the least share that is worth a thread.
+_LEAST_SHARE = 1 << 18
 # Added to the logit of a class that a problem has no rows of: it never gets a probability.
 ABSENT = -1e4
 
@@ -105,11 +110,106 @@ class Value:
     spreads: torch.Tensor
 
 
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """Rows that are used together, as they take part in the same problems.
+
+    Parameters
+    ----------
+    part : slice
+        Of all rows, what is read for it at once.
+    used : slice
+        Where they stand in the order of use.
+    first, n_problems : int
+        Problems that they take part in: after the last comes the first again.
+    is_weighed : bool
+        Whether a weight in these is not 1.
+    """
+
+    part: slice
+    used: slice
+    first: int
+    n_problems: int
+    is_weighed: bool
+
+
+def _plan(
+    weights: npt.NDArray[np.float32], parts: Iterable[slice], most: int
+) -> tuple[npt.NDArray[np.int64], list[_Block]]:
+    """Return the order in which rows are used, and its blocks of so many rows at most.
+
+    Rows that one problem alone holds out take part in the others, those that all hold out in
+    none.
+    """
+    n_problems = weights.shape[1]
+    pieces, blocks, start = [np.zeros(0, dtype=np.int64)], list[_Block](), 0
+    for part in parts:
+        absent = weights[part] == 0
+        n_absent = absent.sum(axis=1)
+        holders = np.where(n_absent == 1, absent.argmax(axis=1), -1)
+        holders[n_absent == n_problems] = n_problems
+        for holder in range(-1, n_problems if n_problems > 1 else 0):
+            rows = part.start + np.flatnonzero(holders == holder)
+            first, n = ((holder + 1) % n_problems, n_problems - (holder >= 0))
+            taking = (first + np.arange(n)) % n_problems
+            for piece in np.array_split(rows, -(-len(rows) // most)) if len(rows) else ():
+                used = slice(start, start + len(piece))
+                is_weighed = bool((weights[np.ix_(piece, taking)] != 1).any())
+                blocks.append(_Block(part, used, first, n, is_weighed))
+                pieces.append(piece)
+                start = used.stop
+    return np.concatenate(pieces), blocks
+
+
+class _Share:
+    """Blocks that a thread works through, and memory for it: fresh memory costs more than that.
+
+    Parameters
+    ----------
+    blocks : list of _Block
+    shape : tuple of int
+        Problems, those that follow again after the last counted again; classes; numbers in a row.
+    like : tensor
+        Of the dtype of sums.
+    short : torch.dtype
+        Of products.
+    """
+
+    def __init__(
+        self,
+        blocks: list[_Block],
+        shape: tuple[int, int, int],
+        like: torch.Tensor,
+        short: torch.dtype,
+    ) -> None:
+        import torch
+
+        n_problems, n_classes, dim = shape
+        self.blocks = blocks
+        self.losses = like.new_zeros(n_problems, dtype=torch.float64)
+        self.slopes = like.new_zeros(n_problems * n_classes, dim)
+        self.intercepts = like.new_zeros(n_problems, n_classes)
+        self.spreads = like.new_zeros(n_problems, n_classes)
+        most = max((one.n_problems for one in blocks), default=0)
+        n_rows = max((one.used.stop - one.used.start for one in blocks), default=0)
+        n_numbers = n_rows * most * n_classes
+        self.logits, self.odds = like.new_empty(n_numbers), like.new_empty(n_numbers)
+        self.products = self.logits
+        if short != like.dtype:
+            self.products = like.new_empty(n_numbers, dtype=short)
+        self.partial = like.new_empty(most * n_classes, dim, dtype=short)
+
+    def clear(self) -> None:
+        for sums in (self.losses, self.slopes, self.intercepts, self.spreads):
+            sums.zero_()
+
+
 class Objective:
     """Evaluate the losses of problems, with products in a given precision.
 
     Sums are kept in float32, or in float64 if the products are. The logits never exist for more
-    than a chunk of rows.
+    than a block of rows in each thread. A row has no part in the products of the one problem that
+    holds it out.
 
     Parameters
     ----------
@@ -118,7 +218,7 @@ class Objective:
     dtype : torch.dtype
         Of the rows in the products: bfloat16, float32 or float64.
     device : torch.device, optional
-        Where all is computed; by default on the processor.
+        Where all is computed; by default on the processor, by all threads that products have.
     """
 
     def __init__(
@@ -129,24 +229,39 @@ class Objective:
         self.problems, self.device = problems, device
         self.dtype = torch.float64 if dtype == torch.float64 else torch.float32
         self._short = dtype
-        self._rows: torch.Tensor | None = None
-        if not isinstance(problems.rows, LazyRows):
-            self._rows = torch.from_numpy(problems.rows)
-            if device is None or self._rows.numel() <= _ROWS_THERE:
-                self._rows = self._rows.to(device=device, dtype=dtype)
         self._directions: torch.Tensor | None = None
         if problems.directions is not None:
             self._directions = self.take(problems.directions)
-        self._targets = torch.from_numpy(problems.targets).to(device=device)
-        self._weights, self._adjustments = map(self.take, (problems.weights, problems.adjustments))
-        width = problems.n_problems * problems.n_classes
-        most = len(problems.rows) if self._rows is not None else ROWS_AT_ONCE
-        n_numbers = _CHUNK_NUMBERS if device is None else _CHUNK_THERE
-        self._chunk = max(1, min(most, n_numbers // width))
-        # Fresh memory costs more than the arithmetic done in it.
-        self._products = torch.empty(self._chunk, width, dtype=dtype, device=device)
-        self._logits = torch.empty(self._chunk, width, dtype=self.dtype, device=device)
-        self._partial = torch.empty(width, problems.rows.shape[1], dtype=dtype, device=device)
+        self._adjustments = self.take(problems.adjustments)
+        (n, dim), width = problems.rows.shape, problems.adjustments.size
+        n_numbers, n_shares, most_kept = _BLOCK_THERE, 1, _ROWS_THERE
+        if device is None:
+            with each_alone() as n_threads:
+                most_shares = min(n_threads * _SHARES_A_THREAD, _MOST_SHARES)
+            n_shares = max(1, min(most_shares, n * width // _LEAST_SHARE))
+            n_numbers, most_kept = _BLOCK_NUMBERS, _MOST_KEPT
+        is_kept = not isinstance(problems.rows, LazyRows) and n * dim <= most_kept
+        parts = [slice(0, n)] if is_kept else iter_parts(n, ROWS_AT_ONCE)
+        most = max(1, min(n_numbers // width, -(-n // n_shares)))
+        self._order, blocks = _plan(problems.weights, parts, most)
+        self._rows: torch.Tensor | None = None
+        if is_kept:
+            rows = np.asarray(problems.rows)
+            if not np.array_equal(self._order, np.arange(n)):
+                rows = rows[self._order]
+            self._rows = torch.from_numpy(rows).to(device=device, dtype=dtype)
+        self._targets = torch.from_numpy(problems.targets[self._order]).to(device=device)
+        self._weights = self.take(problems.weights[self._order])
+        # A run of problems that goes on after the last one has the first ones behind it again.
+        self._n_spread = max((one.first + one.n_problems for one in blocks), default=1)
+        self._n_spread = max(self._n_spread, problems.n_problems)
+        shape = (self._n_spread, problems.n_classes, dim)
+        n_shares = max(1, min(n_shares, len(blocks)))
+        edges = np.linspace(0, len(blocks), n_shares + 1).astype(int).tolist()
+        self._shares = [
+            _Share(blocks[start:stop], shape, self._adjustments, dtype)
+            for start, stop in itertools.pairwise(edges)
+        ]
 
     def take(self, numbers: npt.NDArray[np.floating]) -> torch.Tensor:
         """Return numbers as those that this computes with, and where."""
@@ -161,20 +276,29 @@ class Objective:
         import torch
 
         n_problems, n_classes, _ = coefficients.shape
-        value = Value(
-            coefficients.new_zeros(n_problems, dtype=torch.float64),
-            coefficients.new_zeros(n_problems * n_classes, self.problems.rows.shape[1]),
-            coefficients.new_zeros(n_problems, n_classes),
-            coefficients.new_zeros(n_problems, n_classes),
-        )
-        short = self._shorten(coefficients)
-        for part, rows in self._iter_chunks():
-            logits = self._score(rows, short, intercepts + self._adjustments)
-            self._add_chunk(value, part, rows, logits, with_spreads=with_spreads)
-        slopes = value.coefficients
+        again = np.arange(self._n_spread) % n_problems
+        turned = self._turn(coefficients)[again].flatten(0, 1).to(self._short)
+        biases = (intercepts + self._adjustments)[again]
+
+        def work(share: _Share) -> None:
+            share.clear()
+            for block, rows in self._iter_rows(share.blocks):
+                self._add_block(share, block, rows, (turned, biases), with_spreads=with_spreads)
+
+        for _ in self._map_shares(work):
+            pass
+
+        def add(name: str) -> torch.Tensor:
+            first, *others = (getattr(share, name) for share in self._shares)
+            total = first.clone() if not others else sum(others, first)
+            total = total.view(self._n_spread, -1)
+            total[: self._n_spread - n_problems] += total[n_problems:]
+            return total[:n_problems]
+
+        slopes = add("slopes").view(n_problems, n_classes, -1)
         if self._directions is not None:
             slopes = slopes @ self._directions
-        return dataclasses.replace(value, coefficients=slopes.view(coefficients.shape))
+        return Value(add("losses")[:, 0], slopes, add("intercepts"), add("spreads"))
 
     def score_held_out(
         self, coefficients: torch.Tensor, intercepts: torch.Tensor, folds: npt.NDArray[np.int64]
@@ -196,108 +320,141 @@ class Objective:
         """
         import torch
 
-        sums = np.zeros((2, self.problems.n_problems))
-        short = self._shorten(coefficients)
+        problems = self.problems
+        turned = self._turn(coefficients).to(self._short)
         absent = torch.where(self._adjustments <= ABSENT, ABSENT, 0.0).to(self.dtype)
-        for part, rows in self._iter_chunks():
-            logits = self._score(rows, short, intercepts + absent)
-            inside = np.flatnonzero(folds[part] >= 0)
-            judges = folds[part][inside]
-            own, targets = logits[inside, judges].double(), self._targets[part][inside]
-            right = (own.argmax(dim=1) == targets).cpu().numpy()
-            surprise = torch.nn.functional.cross_entropy(own, targets, reduction="none")
-            # As scikit-learn's log_loss: no probability is taken for less than this.
-            limit = -np.log(np.finfo(np.float64).eps)
-            losses = surprise.clamp_max(limit).cpu().numpy()
-            sums += [np.bincount(judges, one, sums.shape[1]) for one in (right, losses)]
+        biases = intercepts + absent
+
+        def work(part: slice) -> npt.NDArray[np.float64]:
+            sums = np.zeros((2, problems.n_problems))
+            rows, judges = np.asarray(problems.rows[part]), folds[part]
+            for judge in np.unique(judges[judges >= 0]).tolist():
+                places = np.flatnonzero(judges == judge)
+                own = torch.from_numpy(rows[places]).to(device=self.device, dtype=self._short)
+                logits = own.new_empty(len(own), problems.n_classes)
+                self._multiply(own, turned[judge].T, logits)
+                logits = (logits.to(self.dtype) + biases[judge]).double()
+                targets = torch.from_numpy(problems.targets[part][places]).to(device=self.device)
+                right = logits.argmax(dim=1) == targets
+                surprise = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+                # As scikit-learn's log_loss: no probability is taken for less than this.
+                limit = -np.log(np.finfo(np.float64).eps)
+                losses = surprise.clamp_max(limit)
+                sums[:, judge] += [right.sum().item(), losses.sum().item()]
+            return sums
+
+        parts = iter_parts(len(folds), ROWS_AT_ONCE)
+        sums = np.zeros((2, problems.n_problems))
+        for found in map(work, parts) if self.device is not None else map_alone(work, parts):
+            sums += found
         counts = np.bincount(folds[folds >= 0], minlength=sums.shape[1])
         return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
-    def _iter_chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Take the rows some at a time; those that are lazy are read while others are used.
+    def _map_shares(self, work: Callable[[_Share], None]) -> Iterator[None]:
+        if len(self._shares) == 1:
+            return map(work, self._shares)
+        return map_alone(work, self._shares)
+
+    def _iter_rows(self, blocks: list[_Block]) -> Iterator[tuple[_Block, torch.Tensor]]:
+        """Take the rows of each block.
 
         Yields
         ------
-        part : slice
+        block : _Block
         rows : tensor, shape (n, rank), or (n, dim) of lazy ones
         """
         import torch
 
-        held, lazy = self._rows, self.problems.rows
-        parts = iter_parts(len(lazy), self._chunk)
-        if held is not None:
-            # Of rows that stay where they are computed with, nothing is done.
-            yield from (
-                (part, held[part].to(device=self.device, dtype=self._short)) for part in parts
-            )
-            return
+        read: tuple[slice, npt.NDArray[np.floating]] | None = None
+        for block in blocks:
+            if self._rows is not None:
+                yield block, self._rows[block.used]
+                continue
+            if read is None or read[0] != block.part:
+                read = block.part, np.asarray(self.problems.rows[block.part])
+            own = read[1][self._order[block.used] - block.part.start]
+            yield block, torch.from_numpy(own).to(device=self.device, dtype=self._short)
 
-        def read(part: slice) -> tuple[slice, torch.Tensor]:
-            return part, torch.from_numpy(np.asarray(lazy[part])).to(
-                device=self.device, dtype=self._short
-            )
+    def _turn(self, coefficients: torch.Tensor) -> torch.Tensor:
+        if self._directions is None:
+            return coefficients
+        return coefficients @ self._directions.T
 
-        yield from map_alone(read, parts, n_threads=_N_READERS)
-
-    def _shorten(self, coefficients: torch.Tensor) -> torch.Tensor:
-        flat = coefficients.reshape(-1, coefficients.shape[2])
-        if self._directions is not None:
-            flat = flat @ self._directions.T
-        return flat.to(self._short).T
-
-    def _score(
-        self, rows: torch.Tensor, coefficients: torch.Tensor, intercepts: torch.Tensor
-    ) -> torch.Tensor:
+    def _multiply(self, left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None:
+        """Put a product into ``out``: on the processor numpy's, where it knows the numbers."""
         import torch
 
-        torch.mm(rows, coefficients, out=self._products[: len(rows)])
-        logits = self._logits[: len(rows)]
-        logits.copy_(self._products[: len(rows)]).add_(intercepts.reshape(1, -1))
-        return logits.view(len(rows), *self._adjustments.shape)
+        if self.device is None and self._short != torch.bfloat16:
+            np.matmul(left.numpy(), right.numpy(), out=out.numpy())
+        else:
+            torch.mm(left, right, out=out)
 
-    def _add_chunk(
+    def _add_block(
         self,
-        value: Value,
-        part: slice,
+        share: _Share,
+        block: _Block,
         rows: torch.Tensor,
-        logits: torch.Tensor,
+        at: tuple[torch.Tensor, torch.Tensor],
         *,
         with_spreads: bool,
     ) -> None:
-        """Add what a chunk gives to losses and gradients; its logits become the residuals."""
+        """Add what the rows of a block give to losses and gradients."""
         import torch
 
-        weights = self._weights[part]
-        true = self._targets[part].view(-1, 1, 1).expand(-1, logits.shape[1], 1)
-        peak = logits.amax(dim=2) - logits.gather(2, true)[:, :, 0]
-        torch.softmax(logits, dim=2, out=logits)
-        probability = logits.gather(2, true)[:, :, 0]
+        coefficients, biases = at
+        n, n_problems, n_classes = len(rows), block.n_problems, biases.shape[1]
+        taking = slice(block.first, block.first + n_problems)
+        columns = slice(taking.start * n_classes, taking.stop * n_classes)
+        width = n_problems * n_classes
+        flat = share.products[: n * width].view(n, width)
+        self._multiply(rows, coefficients[columns].T, flat)
+        logits = share.logits[: n * width].view(n, n_problems, n_classes)
+        odds = share.odds[: n * width].view(n, n_problems, n_classes)
+        if share.products is not share.logits:
+            logits.copy_(flat.view(logits.shape))
+        logits += biases[taking]
+        true = self._targets[block.used].view(-1, 1, 1).expand(-1, n_problems, 1)
+        torch.softmax(logits, dim=2, out=odds)
+        probability = odds.gather(2, true)[:, :, 0]
         # A probability too small for the format is known from its distance to the best.
         least = torch.finfo(self.dtype).smallest_normal
-        surprise = torch.where(probability > least, -probability.clamp_min(least).log(), peak)
+        surprise = -probability.clamp_min(least).log()
+        if bool((probability <= least).any()):
+            distance = logits.amax(dim=2) - logits.gather(2, true)[:, :, 0]
+            surprise = torch.where(probability > least, surprise, distance)
         loss, pull = self._focus(probability, surprise)
-        value.losses.add_((loss * weights).sum(dim=0))
-        pull = pull * weights
+        is_weighed = block.is_weighed or pull is not None
+        if is_weighed:
+            problems = (block.first + np.arange(n_problems)) % self.problems.n_problems
+            weights = self._weights[block.used][:, problems]
+            loss = loss * weights
+            pull = weights if pull is None else pull * weights
+        share.losses[taking] += loss.sum(dim=0, dtype=torch.float64)
         if with_spreads:
-            spread = torch.einsum("nb,nbk->bk", pull, logits)
-            spread -= torch.einsum("nb,nbk->bk", pull, logits.square())
-            value.spreads.add_(spread)
-        logits.scatter_(2, true, (probability - 1).unsqueeze(2)).mul_(pull.unsqueeze(2))
-        value.intercepts.add_(logits.sum(dim=0))
-        residuals = self._products[: len(logits)]
-        residuals.copy_(logits.view(len(logits), -1))
-        torch.mm(residuals.T, rows, out=self._partial)
-        value.coefficients.add_(self._partial)
+            spread = torch.addcmul(odds, odds, odds, value=-1, out=logits)
+            if pull is not None:
+                spread *= pull.unsqueeze(2)
+            share.spreads[taking] += spread.sum(dim=0)
+        odds.scatter_(2, true, (probability - 1).unsqueeze(2))
+        if pull is not None:
+            odds *= pull.unsqueeze(2)
+        share.intercepts[taking] += odds.sum(dim=0)
+        residuals = odds.view(n, width)
+        if share.products is not share.logits:
+            residuals = flat.copy_(residuals)
+        partial = share.partial[:width]
+        self._multiply(residuals.T, rows, partial)
+        share.slopes[columns] += partial
 
     def _focus(
         self, probability: torch.Tensor, surprise: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss and the factor by which p − 1[true] gives its gradient."""
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the loss and the factor by which p − 1[true] gives its gradient, None for 1."""
         import torch
 
         focus = self.problems.focus
         if focus == 0:
-            return surprise, torch.ones_like(surprise)
+            return surprise, None
         rest = (1 - probability).clamp_min(torch.finfo(self.dtype).eps)
         faded = rest**focus
         return faded * surprise, faded + focus * probability * surprise * faded / rest

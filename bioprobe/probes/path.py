@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cores import each_alone
 from bioprobe.devices import find_gpu, multiplying
-from bioprobe.probes.lbfgs import Minimum, Stop, minimise
+from bioprobe.probes.lbfgs import Minimum, Pair, Stop, minimise
 from bioprobe.probes.objective import ABSENT, Objective, Problems, Value, choose_dtype
 from bioprobe.task.lazy_rows import LazyRows, average_rows, iter_parts
 
@@ -89,17 +90,18 @@ class EigenBasis:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let torch compute in one thread meanwhile.
+    """Let torch and numpy compute in the thread that asks, and in those that it starts.
 
     A product of a millisecond is over before a second thread has begun; beside other work, the
-    wait for it takes longer than the product.
+    wait for it takes longer than the product. Large ones are shared row by row.
     """
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with each_alone():
+            yield
     finally:
         torch.set_num_threads(before)
 
@@ -133,12 +135,16 @@ class State:
         Steps since the state before.
     is_converged : bool
         Whether they were enough.
+    pairs : sequence of Pair
+        What is known of the curvature there, at ``penalty``.
     """
 
     coefficients: torch.Tensor
     intercepts: torch.Tensor
     n_iter: int = 0
     is_converged: bool = False
+    pairs: Sequence[Pair] = ()
+    penalty: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,7 +298,7 @@ def resume(
 
     objective = Objective(problems, torch.float32)
     shrunk_to = _to_tensor(prior, objective)
-    with _choose_threads(problems):
+    with _one_thread():
         if before is None:
             penalties = [_to_penalty(value * step, problems) for step in _WAY]
             *_, before = _iter_states(objective, basis, penalties, shrunk_to, _ROUGH)
@@ -349,7 +355,7 @@ def solve_about(
             torch.from_numpy(one).to(dtype)
             for one in (start, codes, factor * penalties[:, np.newaxis])
         )
-        with _choose_threads(problems):
+        with _one_thread():
             found = _move(objective, basis, (begin, along, costs), torch.from_numpy(moves), aim)
         moves = found.points.double().numpy().reshape(shape)
     return moves
@@ -398,13 +404,9 @@ def _choose_dtype(problems: Problems, device: torch.device | None) -> torch.dtyp
     return choose_dtype() if _is_large(problems) and device is None else torch.float32
 
 
-def _choose_threads(problems: Problems) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if _is_large(problems) else _one_thread()
-
-
 @contextlib.contextmanager
 def _choose_place(problems: Problems) -> Iterator[torch.device | None]:
-    """Choose where problems are solved: on a GPU, by all cores, or by one.
+    """Choose where problems are solved: on a GPU or by the processor.
 
     Yields
     ------
@@ -413,7 +415,7 @@ def _choose_place(problems: Problems) -> Iterator[torch.device | None]:
     """
     n_uses = 2 * _N_PASSES * problems.adjustments.size
     device = find_gpu(problems.n_numbers, n_uses)
-    with multiplying(device), _choose_threads(problems):
+    with multiplying(device), _one_thread():
         yield device
 
 
@@ -497,9 +499,19 @@ def _solve(
     # direction's extent.
     diagonal = value.spreads.unsqueeze(2) * lengths + penalty
     scale = join(1 / diagonal, 1 / (value.spreads + _LEAST_SPREAD))
-    found = minimise(evaluate, (start, *penalise(value, coefficients)), scale, stop)
+    pairs = [_repenalise(pair, penalty - guess.penalty, n_coefficients) for pair in guess.pairs]
+    found = minimise(evaluate, (start, *penalise(value, coefficients)), scale, stop, pairs)
     coefficients, intercepts = split(found.points)
-    return State(coefficients, intercepts, found.n_iter, found.is_converged)
+    return State(
+        coefficients, intercepts, found.n_iter, found.is_converged, found.pairs, penalty
+    )
+
+
+def _repenalise(pair: Pair, more: float, n_coefficients: int) -> Pair:
+    """Return what a step would have told of the curvature, had the penalty been greater."""
+    change = pair.change.clone()
+    change[:, :n_coefficients].add_(pair.step[:, :n_coefficients], alpha=more)
+    return Pair.of(pair.step, change)
 
 
 def _extrapolate(before: tuple[float, State], state: State, last: float, penalty: float) -> State:

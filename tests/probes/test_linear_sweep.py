@@ -146,7 +146,7 @@ def test_bf16_is_chosen_only_where_it_is_measured_faster(
 def test_rows_in_chunks_are_those_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y, folds = _draw(100)
     whole = LinearProbe.sweep(x, y, VALUES, folds)
-    monkeypatch.setattr(objective, "_CHUNK_NUMBERS", 5 * 3 * 7)  # rows of 7, the last shorter
+    monkeypatch.setattr(objective, "_BLOCK_NUMBERS", 5 * 3 * 7)  # up to 7 rows at once
     parts = LinearProbe.sweep(x, y, VALUES, folds)
     np.testing.assert_allclose(parts.log_losses, whole.log_losses, rtol=1e-3)
 
