@@ -28,6 +28,7 @@ from bioprobe.taxonomy.scientific_names import (
     judge_name,
     read_name,
     recognise_names,
+    tell_rank,
 )
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon, complete_binomial
 from bioprobe.taxonomy.taxonomy import Taxonomy
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_BELOW_GENUS = {"subgenus", "section", "subsection", "series"}
 _BELOW_SPECIES = {"subspecies", "variety", "form", "forma", "varietas", "infraspecificname"}
 
 
@@ -296,7 +298,7 @@ def read_labels(
     if any(contents):
         named = zip(*(labels[rank] for rank in RANKS), strict=True)
         contents = [
-            content or (name_content(names[0]) if any(names) else "")
+            content or (name_content(names[0]) if any(map(_says_taxon, names)) else "")
             for content, names in zip(contents, named, strict=True)
         ]
     labels[CONTENT] = contents
@@ -625,8 +627,8 @@ class _Reading:
         if species in self._common:
             return _Placed({Rank.SPECIES: ""}, label=species)
         name = self._scientific.get(species)
-        is_family = name is not None and name.is_family and self._by_ending
-        if self._of_any_rank and " " not in species and not is_family:
+        is_told = name is not None and tell_rank(name.certain) and self._by_ending
+        if self._of_any_rank and " " not in species and not is_told:
             # scientificName holds names of any rank, and one word says not which.
             return _Placed({Rank.SPECIES: ""}, label=species)
         if name is None:
@@ -635,14 +637,24 @@ class _Reading:
 
 
 def _place(name: ParsedName, written: str, *, by_ending: bool) -> _Placed:
-    """Place a name that stands alone; one word is a genus only where a qualifier follows it."""
+    """Place a name that stands alone.
+
+    One word is a genus only where a qualifier or subgenus follows it, and above genus where it
+    tells that itself; one of a longer text has no rank that is known.
+    """
     changed = _describe_change(name, written)
-    if name.is_family and by_ending:
-        names = {Rank.SPECIES: "", Rank.FAMILY: name.certain}
+    above = tell_rank(name.certain)
+    is_longer = bool(name.rest or name.has_author)
+    if above and (by_ending or name.qualifier or is_longer):
+        if above not in set(RANKS):
+            return _Placed({Rank.SPECIES: ""}, label=written)
+        names = {Rank.SPECIES: "", Rank(above): name.certain}
         return _Placed(names, qualifier=name.qualifier, changed=_BY_ENDING)
-    if name.is_uninomial and name.qualifier:
+    if name.is_uninomial and (name.qualifier or name.rank in _BELOW_GENUS):
         names = {Rank.SPECIES: "", Rank.GENUS: name.certain}
         return _Placed(names, qualifier=name.qualifier, changed=_NOT_SURE)
+    if name.is_uninomial and is_longer:
+        return _Placed({Rank.SPECIES: ""}, label=written)
     names = {Rank.SPECIES: name.certain}
     if not name.is_uninomial:
         names[Rank.GENUS] = name.certain.removeprefix(f"{TIMES} ").split(" ", 1)[0]
@@ -717,7 +729,8 @@ _WITHOUT_NOTE, _NO_EPITHET = "note", "no epithet"
 _CHANGES = {
     _WITHOUT_AUTHOR: "species kept without author, year and marks of rank: {:,}",
     _IN_CAPITALS: "names written in the usual capitals (Panthera leo): {:,}",
-    _BY_ENDING: "names that end as those of families do, kept at family: {:,}",
+    _BY_ENDING: "names that tell by themselves that they are of a family, order or class, kept "
+    "there: {:,}",
     _NOT_SURE: f"names of open nomenclature (sp., cf.), kept at genus, the rest in the column "
     f"{QUALIFIER}: {{:,}}",
     _WITHOUT_NOTE: "species kept without what is written behind or before them, such as age, sex "
@@ -749,6 +762,10 @@ def _tell_changes(placed: Sequence[_Placed], *, meant: bool, tell: Callable[[str
             f"{len(labels):,} ({shown}). Give a list that has common names: --names LIST, or "
             "later: bioprobe taxa resolve"
         )
+
+
+def _says_taxon(name: str) -> bool:
+    return any(c.isalpha() for c in name) and name.casefold() not in PLACEHOLDERS
 
 
 def _drop_nothing(names: list[str]) -> list[str]:
