@@ -263,6 +263,7 @@ def read_labels(
     else:
         contents = [""] * len(frame)
     _leave_genera(labels)
+    unsure = _take_unsure(labels) if apart else [""] * len(frame)
     of_species = spell_column(columns.get(Rank.SPECIES, ""))
     if meant:
         is_told = of_species in _FULL_NAMES
@@ -291,7 +292,10 @@ def read_labels(
         # A list leaves out what is at none of the ranks.
         said = zip(labels[Rank.SPECIES], labels[LABEL], ranks, strict=True)
         labels[Rank.SPECIES] = [name or ("" if rank else label) for name, label, rank in said]
-    labels[QUALIFIER] = [one.qualifier for one in placed]
+    labels[QUALIFIER] = [
+        "; ".join(filter(None, (one, place.qualifier)))
+        for one, place in zip(unsure, placed, strict=True)
+    ]
     if apart:
         _take_people(labels, contents)
     labels[SUBSPECIES] = _take_subspecies(labels[Rank.SPECIES]) if apart else [""] * len(frame)
@@ -320,6 +324,28 @@ def _leave_genera(labels: dict[str, list[str]]) -> None:
         labels[Rank.GENUS] = [
             "" if " " in one and genus in nothing else genus for genus, one in pairs
         ]
+
+
+# A name above species that is not sure: cf. Panthera, Felidae?
+_UNSURE = re.compile(r"(?:cf|aff|nr|near|prox)\b\.?\s.*|\?.*[a-z].*|.*[a-z].*\?", re.I)
+
+
+def _take_unsure(labels: dict[str, list[str]]) -> list[str]:
+    """Take names above species that are not sure out of their ranks, and return them.
+
+    Of a genus that is not sure the species is none either.
+    """
+    taken: list[list[str]] = [[] for _ in labels[Rank.SPECIES]]
+    for rank in RANKS[: Rank.SPECIES.depth]:
+        unsure = {name for name in set(labels[rank]) if _UNSURE.fullmatch(name)}
+        for row, name in enumerate(labels[rank] if unsure else ()):
+            if name in unsure:
+                labels[rank][row] = ""
+                species = labels[Rank.SPECIES][row] if rank is Rank.GENUS else ""
+                if species:
+                    labels[Rank.SPECIES][row] = ""
+                taken[row].append(species if " " in species else f"{name} {species}".strip())
+    return ["; ".join(names) for names in taken]
 
 
 def _find_labels(placed: Sequence[_Placed], labels: Mapping[str, list[str]]) -> list[str]:
@@ -683,7 +709,8 @@ def _place_beside(genus: str, species: str) -> _Placed:
     if is_plain(whole) and (is_binomial or " " not in species):
         return _Placed({Rank.SPECIES: whole})
     begins_so = species.lower().startswith(f"{genus} ".lower())
-    if not begins_so and " " in species and judge_name(species) is Kind.COMMON:
+    is_open = _UNSURE.fullmatch(species) is not None
+    if not (begins_so or is_open) and " " in species and judge_name(species) is Kind.COMMON:
         return _Placed({Rank.SPECIES: ""}, label=species)
     genus = _write_usually(genus, Rank.GENUS)
     if species.casefold() in PLACEHOLDERS and "?" not in species:
@@ -718,7 +745,10 @@ def _write_usually(name: str, rank: Rank) -> str:
         return name
     if not (name.islower() or name.isupper()):
         parsed = read_name(name) if " " in name else None
-        return parsed.certain if parsed and parsed.is_uninomial and parsed.has_author else name
+        if parsed is None or not parsed.is_uninomial:
+            return name
+        is_one = parsed.has_author or parsed.qualifier or parsed.rank in _BELOW_GENUS
+        return parsed.certain if is_one or parsed.rest.startswith(("(", "[")) else name
     parsed = read_name(name)
     is_name = len(name) > 3 and judge_name(name) is Kind.SCIENTIFIC
     return parsed.certain if parsed and parsed.is_uninomial and is_name else name

@@ -120,6 +120,27 @@ def test_a_genus_beside_it_says_that_a_name_is_one() -> None:
     assert _read(genus="Alces", species="Alces sp.") == moose
 
 
+@pytest.mark.parametrize(
+    ("columns", "read"),
+    [
+        ({"genus": "Panthera?", "species": "leo"}, {"identification_qualifier": "Panthera? leo"}),
+        ({"genus": "cf. Panthera"}, {"identification_qualifier": "cf. Panthera"}),
+        ({"family": "Felidae ?", "genus": "Panthera", "species": "leo"},
+         {"genus": "Panthera", "species": "Panthera leo", "identification_qualifier": "Felidae ?"}),
+        ({"genus": "Panthera", "species": "cf. leo"},
+         {"genus": "Panthera", "identification_qualifier": "cf. leo"}),
+        ({"family": "Felidae sp.", "genus": "Panthera sp."},
+         {"family": "Felidae", "genus": "Panthera"}),
+        ({"family": "Felidae (cats)", "genus": "Panthera (Leo)", "species": "leo"},
+         {"family": "Felidae", "genus": "Panthera", "species": "Panthera leo"}),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_not_sure_is_at_no_rank(
+    columns: dict[str, str], read: dict[str, str]
+) -> None:
+    assert _read(**columns) == read
+
+
 def test_a_name_that_may_be_either_follows_the_others() -> None:
     scientific, common = recognise_names(["Panda", "American Robin", "Polar Bear"], meant=False)
     assert (scientific, common) == ({}, {"Panda", "American Robin", "Polar Bear"})
