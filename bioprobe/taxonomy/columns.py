@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 
 
 _BELOW_GENUS = {"subgenus", "section", "subsection", "series"}
-_BELOW_SPECIES = {"subspecies", "variety", "form", "forma", "varietas", "infraspecificname"}
+_BELOW_SPECIES = {
+    "subspecies", "variety", "form", "forma", "varietas", "infraspecificname", "subsp", "ssp",
+    "var", "f", "fo", "unterart", "sousesp\u00e8ce", "subespecie", "subesp\u00e9cie",
+    "sottospecie", "ondersoort",
+}  # fmt: skip
 
 
 def find_synonym_rows(columns: Mapping[str, Sequence[str]]) -> list[int]:
@@ -77,6 +81,17 @@ _IN_OTHER_LANGUAGES: dict[Rank, tuple[str, ...]] = {
 }  # fmt: skip
 for _rank, _spellings in _IN_OTHER_LANGUAGES.items():
     _SPELLINGS[_rank] += _spellings
+# Words of a column taxonRank, as spell_column writes them.
+_RANK_WORDS = {
+    word: rank
+    for rank, words in {
+        Rank.KINGDOM: ("kingdom", "regnum", "k"), Rank.PHYLUM: ("phylum", "division", "divisio"),
+        Rank.CLASS: ("class", "classis", "cl"), Rank.ORDER: ("order", "ordo", "ord"),
+        Rank.FAMILY: ("family", "familia", "fam"), Rank.GENUS: ("genus", "gen"),
+        Rank.SPECIES: ("species", "sp", "spec", *_BELOW_SPECIES),
+    }.items()
+    for word in (*words, *_IN_OTHER_LANGUAGES[rank])
+}  # fmt: skip
 # These words have other meanings too: an order of rows, a genre, a class of anything.
 _OF_SPECIES_ALONE = frozenset(
     one
@@ -260,6 +275,7 @@ def read_labels(
         # A list says what it says; beside images these words are what tools leave.
         labels[COMMON_NAME] = _drop_nothing(labels[COMMON_NAME])
         contents = _take_contents(labels, frame, columns)
+        _take_absent(labels, frame, tell)
     else:
         contents = [""] * len(frame)
     _leave_genera(labels)
@@ -324,6 +340,20 @@ def _leave_genera(labels: dict[str, list[str]]) -> None:
         labels[Rank.GENUS] = [
             "" if " " in one and genus in nothing else genus for genus, one in pairs
         ]
+
+
+def _take_absent(
+    labels: dict[str, list[str]], frame: pd.DataFrame, tell: Callable[[str], None] | None
+) -> None:
+    """Empty the names of taxa that ``occurrenceStatus`` says were not there."""
+    column = spell_columns(map(str, frame.columns)).get("occurrencestatus")
+    status = [] if column is None else _clean(frame[column])
+    absent = [row for row, said in enumerate(status) if said.casefold() == "absent"]
+    for names in labels.values():
+        for row in absent:
+            names[row] = ""
+    if absent and tell is not None:
+        tell(f"taxa that were looked for and are absent ({column}), no labels: {len(absent):,}")
 
 
 # A name above species that is not sure: cf. Panthera, Felidae?
@@ -689,14 +719,13 @@ def _place(name: ParsedName, written: str, *, by_ending: bool) -> _Placed:
 
 def _place_at(species: str, rank: str) -> _Placed:
     """Place a name at its ``taxonRank``; at one that is none of the seven it is left out."""
-    place = rank.lower()
-    place = Rank.SPECIES.value if place in _BELOW_SPECIES else place
-    if place not in set(RANKS):
+    place = _RANK_WORDS.get(spell_column(rank))
+    if place is None:
         return _Placed({Rank.SPECIES: ""}, label=species)
     name = read_name(species)
     stripped = name.certain if name else species
-    names = {Rank.SPECIES: "", Rank(place): stripped}
-    if place == Rank.SPECIES and " " in stripped:
+    names = {Rank.SPECIES: "", place: stripped}
+    if place is Rank.SPECIES and " " in stripped:
         names[Rank.GENUS] = complete_binomial("", stripped)[0]
     return _Placed(names, changed=_describe_change(name, species) if name else "")
 

@@ -141,6 +141,18 @@ def test_a_name_that_is_not_sure_is_at_no_rank(
     assert _read(**columns) == read
 
 
+def test_a_name_stands_at_the_rank_beside_it_in_any_word_and_what_is_absent_at_none() -> None:
+    lion = {"genus": "Panthera", "species": "Panthera leo"}
+    for word in ("species", "sp.", "Art", "esp\u00e8ce"):
+        assert _read(scientificName="Panthera leo", taxonRank=word) == lion
+    for word in ("SUBSPECIES", "subsp.", "Unterart"):
+        below = {"subspecies": "Panthera leo persica"}
+        assert _read(scientificName="Panthera leo persica", taxonRank=word) == {**lion, **below}
+    assert _read(scientificName="Felis", taxonRank="Gattung") == {"genus": "Felis"}
+    assert _read(scientificName="Felis", taxonRank="tribe") == {"label": "Felis"}
+    assert _read(scientificName="Felis", taxonRank="genus", occurrenceStatus="ABSENT") == {}
+
+
 def test_a_name_that_may_be_either_follows_the_others() -> None:
     scientific, common = recognise_names(["Panda", "American Robin", "Polar Bear"], meant=False)
     assert (scientific, common) == ({}, {"Panda", "American Robin", "Polar Bear"})
