@@ -35,6 +35,8 @@ PLACEHOLDERS = (
     "nan", "na", "n/a", "n.a.", "<na>", "#n/a", "#na", "#value!", "#ref!", "#name?", "#null!",
     "null", "nil", "none", "-", "--", "?", "??", "???", ".", "tbd", "tba", "unknown",
     "unidentified", "undetermined", "not available", "missing", "-1", "-99", "-999", "-9999",
+    "#nv", "#n/v", "#n/d", "#wert!", "#bezug!", "#valeur!", "k.a.", "n.d.", "s/d", "s.d.", "...",
+    "\u2026", "\u2013", "\u2014",
 )  # fmt: skip
 
 

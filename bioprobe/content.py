@@ -56,6 +56,9 @@ _WORDS = {
         "leer", "leerbild", "leeres bild", "leeraufnahme", "kein tier", "fehlauslosung",
         "vide", "image vide", "vacio", "vacia", "foto vacia", "sin animal", "sin animales",
         "vazio", "vazia", "sem animal", "leeg", "vuoto", "vuota", "tomt", "pusty", "tyhja",
+        "keine tiere", "rien", "aucun animal", "faux declenchement", "ningun animal",
+        "falso disparo", "falsos disparos", "disparo falso", "falso positivo", "nenhum animal",
+        "geen dier", "nessun animale", "niente",
     ),
     Content.HUMAN: (
         "human", "humans", "human being", "person", "persons", "people", "man", "woman",
@@ -65,7 +68,8 @@ _WORDS = {
         "mensch", "menschen", "personen", "humain", "humains", "personne", "personnes",
         "cycliste", "humano", "humana", "humanos", "gente", "persona", "personas", "pessoa",
         "pessoas", "mens", "mensen", "persoon", "umano", "uomo", "persone", "manniska",
-        "menneske", "czlowiek", "ihminen",
+        "menneske", "czlowiek", "ihminen", "jager", "wanderer", "spaziergangerin", "spazierganger",
+        "chasseur", "promeneur", "randonneur", "cazador", "cazadores", "cacador", "wandelaar",
     ),
     Content.VEHICLE: (
         "vehicle", "vehicles", "car", "cars", "truck", "trucks", "motorcycle", "motorcycles",
@@ -74,6 +78,7 @@ _WORDS = {
         "fahrzeug", "fahrzeuge", "auto", "autos", "fahrrad", "motorrad", "vehicule", "vehicules",
         "voiture", "vehiculo", "vehiculos", "coche", "veiculo", "veiculos", "carro", "voertuig",
         "voertuigen", "veicolo", "veicoli", "fordon", "kjoretoy", "pojazd", "ajoneuvo",
+        "pkw", "lkw", "camion", "moto", "motocicleta", "bicicleta", "velo", "fiets",
     ),
     Content.ANIMAL: (
         "animal", "animals", "wildlife", "unknown animal", "unidentified animal", "animal sp",
@@ -87,6 +92,11 @@ _WORDS = {
         "cv needed", "unannotated", "not identifiable", "unbekannt", "unbestimmt", "inconnu",
         "inconnue", "indefini", "desconocido", "desconocida", "indeterminado", "indeterminada",
         "desconhecido", "onbekend", "sconosciuto", "okand", "ukjent", "ukendt", "nieznany",
+        "indet", "undet", "unid", "unident", "nicht bestimmt", "nicht bestimmbar",
+        "nicht identifiziert", "zu bestimmen", "non identifie", "non identifiee", "indetermine",
+        "a determiner", "no identificado", "no identificada", "sin identificar", "por determinar",
+        "nao identificado", "nao identificada", "a determinar", "non identificato",
+        "non identificata", "indeterminato", "ongeidentificeerd",
     ),
 }  # fmt: skip
 _MEANINGS = {word: content for content, words in _WORDS.items() for word in words}

@@ -500,10 +500,8 @@ def _read_from(
     frame = written.assign(**{str(name): read[name] for name in read})
     for name in commas:
         frame[name] = _read_decimal_commas(written[name])
-    if options.decimal == ",":
-        # A point is no decimal mark then.
-        pointed = [n for n in frame if frame[n].dtype.kind == "f" and str(n) not in commas]
-        frame = frame.assign(**{str(name): written[name] for name in pointed})
+    pointed = _find_points(frame, written, commas, options.decimal)
+    frame = frame.assign(**{name: written[name] for name in pointed})
     ways = []
     if opened.delimiter != usual:
         between = _WRITTEN.get(opened.delimiter, repr(opened.delimiter))
@@ -516,13 +514,15 @@ def _read_from(
     if ways or said:
         words = " with ".join(["", " and ".join(ways)]) if ways else ""
         notes.append(Note(f"{path} read{words}{f' as {chr(44).join(said)}' if said else ''}"))
-    if unclear:
-        notes.append(
-            Note(
-                f"{path}: the commas in {', '.join(unclear)} may be of decimals or of thousands, "
-                "so that they stay text; --decimal , says that they are of decimals"
+    for mark, names in ((",", unclear), (".", pointed if options.decimal is None else [])):
+        if names:
+            notes.append(
+                Note(
+                    f"{path}: the {_MARKS_OF_NUMBERS[mark]} in {', '.join(names)} may be of "
+                    f"decimals or of thousands, so that they stay text; --decimal {mark} says that "
+                    "they are of decimals"
+                )
             )
-        )
     notes += _tell_doubled(path, next((cells for _, _, cells in opened.iter_records()), []))
     notes += _find_swallowed(opened, n_lines, len(frame))
     return Table(frame, opened.place, tuple(notes))
@@ -780,7 +780,8 @@ def _find_swallowed(text: _Text, n_lines: int, n_rows: int) -> list[Note]:
 
 _WITH_COMMA = re.compile(r"-?(0|[1-9][0-9]*),[0-9]+")
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
-_MAY_BE_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2},[0-9]{3}")
+_MAY_BE_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}[,.][0-9]{3}")
+_MARKS_OF_NUMBERS = {",": "commas", ".": "points"}
 # A float holds so many digits of a number.
 _MOST_DIGITS = 15
 
@@ -801,6 +802,19 @@ def _find_decimal_commas(
         is_sure = given is not None or not all(map(_MAY_BE_THOUSANDS.fullmatch, commas))
         (sure if is_sure else unclear).append(str(name))
     return (sure + unclear, []) if sure else (sure, unclear)
+
+
+def _find_points(
+    frame: pd.DataFrame, written: pd.DataFrame, commas: Sequence[str], given: str | None
+) -> list[str]:
+    """Return the columns of numbers with a point that is of no decimals where commas are."""
+    pointed = [str(n) for n in frame if frame[n].dtype.kind == "f" and str(n) not in commas]
+    if given == ",":
+        return pointed
+    if not commas:
+        return []
+    cells = {name: written[name].dropna().unique().tolist() for name in pointed}
+    return [n for n in pointed if all(map(_MAY_BE_THOUSANDS.fullmatch, cells[n]))]
 
 
 def _is_comma_number(cell: str) -> bool:

@@ -278,6 +278,16 @@ def test_commas_that_may_be_of_thousands_stay_until_another_column_tells(tmp_pat
     assert [row["n"] for row in read] == [1.234, 12.0]
 
 
+def test_points_that_may_be_of_thousands_beside_decimal_commas_stay(tmp_path: Path) -> None:
+    read, notes = _read_bytes(tmp_path, b"path;n;h;p\na;1.234;0,5;0.25\nb;12.345;1;0.5\n")
+    assert [(row["n"], row["h"], row["p"]) for row in read] == [
+        ("1.234", 0.5, 0.25), ("12.345", 1.0, 0.5)
+    ]  # fmt: skip
+    assert "the points in n may be of decimals or of thousands" in notes[-1]
+    read, _ = _read_bytes(tmp_path, b"path;n\na;1.234\n")
+    assert read[0]["n"] == 1.234
+
+
 def test_few_bytes_that_are_not_utf_8_do_not_spoil_the_others(tmp_path: Path) -> None:
     data = "path,note\na.jpg,Rüsselkäfer 熊猫\n".encode() + b"b.jpg,\xfcber\n"
     read, notes = _read_bytes(tmp_path, data)

@@ -20,6 +20,7 @@ import numpy as np
 from bioprobe.cells import name_cells
 from bioprobe.counting.clocks import Moments, read_moments
 from bioprobe.errors import SelectionError, SourceError
+from bioprobe.images.degrees import read_degrees
 from bioprobe.images.times import Times, read_zone
 from bioprobe.result import WARNING, Note, Notes, name_some
 from bioprobe.tables import open_table
@@ -487,7 +488,7 @@ class _Table:
         read = (name for meaning, name in self._columns.items() if meaning != "session")
         taken = {name for name in read if name is not None}
         further = {name: self.frame[name].tolist() for name in self.frame if name not in taken}
-        degrees = {side: [_number(one) for one in self._read(side).tolist()]
+        degrees = {side: [read_degrees(one, side) for one in self._read(side).tolist()]
                    for side in ("latitude", "longitude")}  # fmt: skip
         for row, name in enumerate(self.names.tolist()):
             if not name:
@@ -642,10 +643,3 @@ def _least(one: np.datetime64, other: np.datetime64, choose: Any) -> np.datetime
         return other if np.isnat(one) else one
     found: np.datetime64 = choose(one, other)
     return found
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from bioprobe.counting.clocks import Moments, read_moments
 from bioprobe.counting.effort import Effort
 from bioprobe.errors import SelectionError
+from bioprobe.images.degrees import read_degrees
 from bioprobe.images.times import Times
 from bioprobe.options import LAST_RECORD
 from bioprobe.result import WARNING, Note, Notes, Result, name_some
@@ -284,7 +285,8 @@ def _find_degrees(
     """Return latitude or longitude of each row: its own, else that of its deployment."""
     import pandas as pd
 
-    own = pd.to_numeric(seen[side], errors="coerce").to_numpy(dtype=np.float64)
+    codes, texts = pd.factorize(seen[side].fillna("").astype(str))
+    own = np.array([read_degrees(text, side) for text in texts])[codes]
     if effort is None:
         return own
     of = dict(zip(effort.deployments["deployment"], effort.deployments[side], strict=True))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bioprobe.conservation import THREATENED, Category, read_category
 from bioprobe.errors import MisuseError
+from bioprobe.images.degrees import read_degrees
 from bioprobe.names import fold
 from bioprobe.taxonomy import Rank, Taxon
 
@@ -203,11 +204,11 @@ def read_place(cells: Mapping[str, str], of: str | Path) -> Place | None:
     if not all(said):
         return None
     try:
-        latitude, longitude = map(float, said)
+        latitude, longitude = map(read_degrees, said, ("latitude", "longitude"))
         radius = float(cells["uncertainty"]) if cells.get("uncertainty") else None
     except ValueError:
         latitude = longitude = radius = math.nan
-    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+    if math.isnan(latitude + longitude):
         msg = (
             f"{of} lies at latitude {said[0]!r}, longitude {said[1]!r}; expected decimal degrees "
             "of at most 90 and 180, and an uncertainty in metres"

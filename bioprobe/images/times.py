@@ -22,11 +22,57 @@ Times = npt.NDArray[np.datetime64]
 
 _EXIF = re.compile(r"(\d{4}):(\d\d):(\d\d)")
 _DAY_OR_MONTH = re.compile(r"(\d{1,2})[/.\-](\d{1,2})[/.\-](?:\d{4}|\d\d)(?!\d)")
-# Also of two digits, behind the month in words.
-_HAS_YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d\d(?!\d)")
+_CLOCK_FORM = (
+    r"(?:\d{1,2}[:h.]\d{1,2}(?:[:.]\d{1,2}(?:\.\d+)?)?|\d{1,2}(?=\s*[ap]))\s*(?:[ap]\.?m\.?)?"
+    r"\s*(?:Z|UTC|GMT)?\s*(?:[+-]\d{1,2}(?::?\d\d)?)?"
+)
+_ENGLISH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+    r"|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
+)
+_NUMBERED = r"\d{1,2}(?:st|nd|rd|th)?"
+# One date, and a time of day at most, which no reader takes for anything else: of two dates, or a
+# number too many, one that guesses makes some date.
+_ONE_DATE = re.compile(
+    rf"(?:(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d\d)"
+    rf"|(?:[a-z]+,?\s+)?(?:{_NUMBERED}[\s/-]{_ENGLISH}[\s/,-]+(?:\d{{4}}|\d\d)"
+    rf"|{_ENGLISH}[\s/-]+{_NUMBERED},?[\s/-]+\d{{4}}|\d{{4}}[\s/-]{_ENGLISH}[\s/-]{_NUMBERED}))(?:[T\s,]+{_CLOCK_FORM})?"
+    rf"|\d{{4}}/\d{{1,2}}|\d{{1,2}}/\d{{4}}|{_ENGLISH}\s+\d{{4}}"
+    rf"|(?:[a-z]+\s+)?{_ENGLISH}\s+{_NUMBERED}\s+{_CLOCK_FORM}\s+\d{{4}})",
+    re.IGNORECASE,
+)
 # As names of files and some programs write them: 20240513_123045, 2024-05-13 12.30.45.
 _RUN_TOGETHER = re.compile(r"(\d{8})[_ -](\d{6})")
-_POINTS = re.compile(r"(\d{4}[:-]\d\d[:-]\d\d[T ])(\d\d)\.(\d\d)\.(\d\d)")
+_FOUR = re.compile(r"\d{4}(?!\d)")
+_POINTS = re.compile(
+    r"(\d{4}[:-]\d\d[:-]\d\d)(?:[T _](\d\d)([.-])(\d\d)\3|[ _](\d\d)[.-](?=\d\d$))(\d\d)"
+)
+_FRACTION = re.compile(r"(:\d\d),(\d+)")
+# Offsets as people write them, which POSIX reads the other way round: GMT+2.
+_OFFSET = re.compile(r"\s*(?:GMT|UTC)\s*([+-])(\d{1,2})(?::?(\d\d))?(?:\s\(\w+\))?$", re.IGNORECASE)
+# A day of a month that is none of English: 1. Mai 2021, 1 de mayo de 2021.
+_DAY_OF_MONTH = re.compile(r"(?<!\d)(\d{1,2})\.?[ -](?:de )?([^\W\d_]{3,})\.?,?[ -](?:de )?(?=\d)")
+_MONTHS = {
+    name: f"{number:02}"
+    for number, names in enumerate(
+        (
+            "januar jan janvier janv enero ene janeiro gennaio gen januari",
+            "februar feb februari f\u00e9vrier f\u00e9vr febrero fevereiro fev febbraio",
+            "m\u00e4rz m\u00e4r mrz mars marzo mar\u00e7o maart mrt",
+            "april avril avr abril abr aprile",
+            "mai mayo maio maggio mag mei",
+            "juni juin junio junho jun giugno giu",
+            "juli juillet juil julio julho luglio lug jul",
+            "august aug ao\u00fbt agosto ago augustus",
+            "september sept sep septembre septiembre setembro set settembre",
+            "oktober okt octobre octubre outubro out ottobre ott",
+            "november nov novembre noviembre novembro",
+            "dezember dez d\u00e9cembre d\u00e9c diciembre dic dezembro dicembre december",
+        ),
+        start=1,
+    )
+    for name in names.split()
+}
 _CLOCK = re.compile(r"\d:\d\d|\dT\d{4}|\d\s*[ap]\.?m\b", re.IGNORECASE)
 # Nanoseconds in 64 bits reach a little further.
 _FIRST_YEAR, _LAST_YEAR = 1678, 2261
@@ -121,11 +167,12 @@ def read_times(values: Names, rows: Rows | None = None) -> tuple[Times, dict[str
     short = {place: one for place, text in enumerate(written)
              if pd.isna(read[place]) and (one := _DAY_OR_MONTH.match(text))}  # fmt: skip
     day_first = _find_order(list(short.values())) if short else False
-    # What has no year, such as 12:30, would be read as a time of today.
     rest = [place for place, text in enumerate(written)
-            if place in short or (pd.isna(read[place]) and _HAS_YEAR.search(text))]  # fmt: skip
-    if rest:
-        read.iloc[rest] = _parse(written.iloc[rest], "mixed", day_first=day_first)
+            if (place in short or pd.isna(read[place])) and _ONE_DATE.fullmatch(text)]  # fmt: skip
+    for is_short in (False, True):
+        some = [place for place in rest if (place in short) is is_short]
+        if some:
+            read.iloc[some] = _parse(written.iloc[some], "mixed", day_first=is_short and day_first)
     times = read.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
     places = places if rows is None else places[rows]
     times = times[places]
@@ -147,9 +194,23 @@ def has_clock(text: str) -> bool:
 
 def _mend(text: str) -> str:
     """Return a time as ISO 8601 writes it, where it is written almost so."""
-    text = _POINTS.sub(r"\1\2:\3:\4", text, count=1)
+    text = _OFFSET.sub(_write_offset, text.removesuffix(" Uhr"), count=1)
+    day = _DAY_OF_MONTH.search(text)
+    if day is not None and (month := _MONTHS.get(day[2].lower())):
+        rest = text[day.end() :]
+        text = f"{rest[:4]}-{month}-{day[1]:0>2}{rest[4:]}" if _FOUR.match(rest) else text
+    text = _POINTS.sub(_write_clock, _FRACTION.sub(r"\1.\2", text, count=1), count=1)
     run = _RUN_TOGETHER.fullmatch(text)
     return f"{run[1]}T{run[2]}" if run else _EXIF.sub(r"\1-\2-\3", text, count=1)
+
+
+def _write_offset(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]:0>2}:{found[3] or '00'}"
+
+
+def _write_clock(found: re.Match[str]) -> str:
+    date, *parts = (found[part] for part in (1, 2, 4, 5, 6))
+    return f"{date} {':'.join(filter(None, parts))}"
 
 
 def _parse(written: pd.Series[Any], form: str, *, day_first: bool = False) -> pd.Series[Any]:
@@ -157,6 +218,10 @@ def _parse(written: pd.Series[Any], form: str, *, day_first: bool = False) -> pd
     import pandas as pd
 
     read = pd.to_datetime(written, format=form, dayfirst=day_first, errors="coerce", utc=True)
+    if form == "mixed":
+        # A year of two digits is none to come.
+        is_short = ~written.str.contains(r"\d{4}") & (read.dt.year > datetime.date.today().year)
+        read = read.mask(is_short, read - pd.DateOffset(years=100))
     # What programs write for no date, the year 1 or 9999, is none, and has no nanoseconds.
     inside = read.dt.year.between(_FIRST_YEAR, _LAST_YEAR)
     return read.where(inside).dt.as_unit("ns")
@@ -164,6 +229,11 @@ def _parse(written: pd.Series[Any], form: str, *, day_first: bool = False) -> pd
 
 def _find_order(dates: Sequence[re.Match[str]]) -> bool:
     """Tell whether the day stands first, by the dates of a column that leave no choice."""
+    # What is none either way, such as 99/99/9999, tells nothing.
+    pairs = [sorted((int(one[1]), int(one[2]))) for one in dates]
+    dates = [
+        one for one, pair in zip(dates, pairs, strict=True) if 1 <= pair[0] <= 12 and pair[1] <= 31
+    ] or dates
     first, second = (max(int(one[place]) for one in dates) for place in (1, 2))
     if (first > 12) == (second > 12):
         msg = (

@@ -72,6 +72,21 @@ class _Coco:
         self._annotations = listed if isinstance(listed, list) else []
         if listed is not None and not isinstance(listed, list):
             self._entries.count("{} lists of annotations cannot be read", kind=WARNING)
+        self._is_relative = self._are_relative()
+
+    def _are_relative(self) -> bool:
+        """Tell whether all boxes are of numbers up to 1: of pixels they would hold nothing."""
+        boxes = [one.get("bbox") for one in self._annotations if isinstance(one, dict)]
+        sides = [side for box in boxes if isinstance(box, list) for side in box]
+        is_relative = bool(sides) and all(
+            isinstance(side, float | int) and 0 <= side <= 1 for side in sides
+        )
+        if is_relative:
+            self._entries.count(
+                "{} boxes are of numbers up to 1, and taken as relative to their picture",
+                kind=WARNING, n=len(boxes),
+            )  # fmt: skip
+        return is_relative
 
     def list_rows(self) -> Part:
         """Return the rows of all pictures and annotations."""
@@ -117,14 +132,19 @@ class _Coco:
     def _read_categories(self) -> dict[str, str]:
         """Return the label of each category; one that has a lineage as a text of nine parts."""
         listed = self._found.get("categories")
-        words = {}
+        words: dict[str, str] = {}
+        doubled = set()
         for one in listed if isinstance(listed, list) else []:
             key = read_text(one.get("id")) if isinstance(one, dict) else ""
-            if key and (word := _write_category(one)):
-                words[key] = word
-            else:
+            word = _write_category(one) if key else ""
+            if not word:
                 self._entries.count("{} categories have no id or no name, and are none", one)
-        return words
+            elif words.setdefault(key, word) != word:
+                doubled.add(key)
+        for key in doubled:
+            self._entries.count("{} ids are of several categories, which are none", key,
+                                kind=WARNING)  # fmt: skip
+        return {key: word for key, word in words.items() if key not in doubled}
 
     def _take(
         self, name: str, image: dict[str, Any], annotations: list[tuple[int, dict[str, Any]]]
@@ -178,6 +198,8 @@ class _Coco:
 
         def make(width: int, height: int) -> Row:
             x, y, box_width, box_height = sides
+            if self._is_relative:
+                width = height = 1
             region, is_cut = entries.clip(
                 x / width, y / height, box_width / width, box_height / height
             )

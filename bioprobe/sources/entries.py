@@ -296,8 +296,8 @@ class Entries:
         frame, n_twice = self._make_frame(places, found.files)
         if n_twice:
             self.count("{} detections stand there twice, and are taken once", n=n_twice)
-        if len(frame) and maker and (frame[list(LABEL_COLUMNS)] != "").any(axis=None):
-            is_labelled = (frame[[*LABEL_COLUMNS, LABEL]].fillna("") != "").any(axis=1)
+        is_labelled = (frame[[*LABEL_COLUMNS, LABEL]].fillna("") != "").any(axis=1)
+        if maker and is_labelled.any():
             frame[LABELS_FROM] = pd.Series("", index=frame.index).mask(is_labelled, maker)
             self.count(f"{{}} labels were made by a machine, labels_from is {maker}",
                        n=int(is_labelled.sum()))  # fmt: skip
@@ -381,7 +381,8 @@ class Entries:
             return
         category = frame[DETECTION_CATEGORY].map(lambda word: read_content(word or ""))
         is_sure = frame[DETECTION_CONFIDENCE].astype(float) > ContentRules().detected
-        wrong = category.isin(["human", "vehicle"]) & is_sure & (said[CONTENT] == "animal")
+        is_named = (said[CONTENT] == "animal") | (said[LABEL].fillna("") != "")
+        wrong = category.isin(["human", "vehicle"]) & is_sure & is_named
         if wrong.any():
             said.loc[wrong, :] = ""
             said.loc[wrong, CONTENT] = category[wrong]

@@ -4,7 +4,8 @@ A path is looked up, from first to last, until one file is found:
 
 1. as written, from the folder that the table's paths start from;
 2. with ``\`` read as ``/``;
-3. by the one name in its folder that differs in Unicode form, case or blanks alone;
+3. by the one name in its folder that differs in Unicode form, case or blanks alone; without
+   quotes around it; with ``%20`` for a blank; with the ending of a picture where it has none;
 4. by the one file of that name below the folder whose parents hold the folders that the path names,
    and the row's values in columns of folder names (camera cards repeat the names of files, and
    ``Station/100RECNX/File`` stands in a table as ``Station`` and ``File``). Of a path from another
@@ -30,6 +31,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import itertools
 import os
 import re
 import urllib.parse
@@ -43,7 +45,7 @@ from bioprobe.images.location import read_name, write_name
 from bioprobe.names import unify
 from bioprobe.result import PROBLEM, WARNING, Note, Notes
 from bioprobe.sources.listing import name_reason
-from bioprobe.sources.walking import is_left_out
+from bioprobe.sources.walking import IMAGE_SUFFIXES, is_left_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +59,9 @@ _NONE = "no such file or directory"
 _SEVERAL = "several files could be meant"
 _SHARED = "several paths lead to one file"
 _ADDRESS = "an address, and nothing is fetched unless asked: --fetch"
+_SPELLING = "Unicode form, case or blanks, without quotes or escapes, or with an ending"
+# What tables put around a path: marks that no name of a file begins and ends with.
+_QUOTES = " '\"<>\u201c\u201d"
 _FILE = re.compile(r"\s*file://", re.IGNORECASE)
 
 
@@ -171,6 +176,7 @@ def find_files(
     """
     find_near.cache_clear()
     _list_near.cache_clear()
+    _list_pictures.cache_clear()
     lookup = _Lookup(list(paths), base, name, beside, folders, is_folder=is_folder)
     lookup.find_near()
     lookup.find_tails(addresses)
@@ -264,6 +270,28 @@ def _list_near(folder: str) -> dict[str, list[str]]:
     return by_form
 
 
+def _unescape(path: str) -> str:
+    return write_name(urllib.parse.unquote(path, errors="surrogateescape"))
+
+
+def _find_ended(file: str) -> tuple[str, ...]:
+    """Return the pictures that are called as a path without an ending, but for theirs."""
+    parent, name = os.path.split(file)
+    parents = () if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES else find_near(parent)  # noqa: PTH122
+    names = _list_pictures(parents[0]).get(name, []) if len(parents) == 1 else []
+    return tuple(os.path.join(parents[0], one) for one in names)  # noqa: PTH118
+
+
+@functools.lru_cache(maxsize=4096)
+def _list_pictures(folder: str) -> dict[str, list[str]]:
+    by_stem: dict[str, list[str]] = {}
+    for one in sorted(itertools.chain(*_list_near(folder).values())):
+        stem, ending = os.path.splitext(one)  # noqa: PTH122
+        if ending.lower() in IMAGE_SUFFIXES:
+            by_stem.setdefault(stem, []).append(one)
+    return by_stem
+
+
 class _Lookup:
     """Paths on their way to files."""
 
@@ -339,7 +367,7 @@ class _Lookup:
         """Take the files whose names are nearly as written."""
         lost = []
         for row in self.lost:
-            near = () if row in self._addresses else find_near(self.files[row])
+            near = () if row in self._addresses else self._find_respelt(row)
             if len(near) == 1:
                 self._near.append(row)
                 self.files[row] = near[0]
@@ -347,6 +375,13 @@ class _Lookup:
             lost.append(row)
             self._lose(row, near)
         self.lost = lost
+
+    def _find_respelt(self, row: int) -> tuple[str, ...]:
+        """Return the files that a path may mean that is spelt a little otherwise."""
+        file, path = self.files[row], self._paths[row]
+        ways = (file, self._join(path.strip(_QUOTES)), self._join(_unescape(path)))
+        found = (near for way in dict.fromkeys(ways) if (near := find_near(way)))
+        return next(found, ()) or _find_ended(file)
 
     def find_tails(self, addresses: Sequence[str] | None) -> None:
         """Take the files that lie here in the last folders of an address or a foreign path."""
@@ -482,7 +517,7 @@ class _Lookup:
         if self._turned:
             said.append(Note(f"{len(self._turned):,} paths of {name} have \\, read as /"))
         ways = (
-            (self._near, "under a name of another Unicode form, case or blanks"),
+            (self._near, f"under a name of another {_SPELLING}"),
             (self._searched, f"below {self._base} by name{self._write_columns()}"),
             (self._by_address, f"below {self._base} by the last part of their addresses"),
         )

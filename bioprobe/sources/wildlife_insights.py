@@ -54,8 +54,12 @@ if TYPE_CHECKING:
 
 # Of a large project there are several: images_2000001.csv, images_2000002.csv.
 _IMAGES = re.compile(r"images(?:_\d+)*\.csv", re.IGNORECASE)
+# What was seen, where a project names sequences and not each picture.
+_SEQUENCES = re.compile(r"sequences(?:_\d+)*\.csv", re.IGNORECASE)
+_OF_SEQUENCE = ("project_id", "deployment_id", "sequence_id", "start_time", "end_time")
 _SHOWN = 3
-_NEEDED = frozenset({"project_id", "deployment_id", "image_id", "wi_taxon_id"})
+_NEEDED = frozenset({"project_id", "deployment_id", "image_id"})
+_NAMED = frozenset({"wi_taxon_id", "sequence_id"})
 # A download names pictures by both, the upload by the second alone.
 _PICTURE = frozenset({"filename", "location"})
 _RANKS = ("class", "order", "family", "genus", "species")
@@ -78,7 +82,7 @@ def _is_wildlife_insights(peek: Peek) -> bool:
     with package.as_file(found[0]) as file, file.open("rb") as stream:
         names, _ = read_header(stream.readline(1 << 16))
     known = {name.casefold() for name in names}
-    return known >= _NEEDED and bool(known & _PICTURE)
+    return known >= _NEEDED and bool(known & _NAMED) and bool(known & _PICTURE)
 
 
 def _find(peek: Peek) -> tuple[Package | None, list[str]]:
@@ -106,6 +110,7 @@ def _list_wildlife_insights(peek: Peek, options: SourceOptions) -> list[Part]:
         raise SourceError(msg)
     notes.append(Note(f"{name} of {package.path} was read as Wildlife Insights: {len(images):,} "
                       f"observations"))  # fmt: skip
+    images = _name_by_sequences(package, images, notes)
     columns: dict[str, list[str]] = {
         FILE: [
             location if location.strip() else filename
@@ -137,6 +142,51 @@ def _list_wildlife_insights(peek: Peek, options: SourceOptions) -> list[Part]:
             package, frame, options, notes=notes, numbers=_NUMBERS, places=places, unread=unread
         )
     ]
+
+
+def _name_by_sequences(package: Package, images: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
+    """Return a row for each image and each taxon that was seen in its sequence.
+
+    An image that is itself said to be something, or blank, stays as it is.
+    """
+    import pandas as pd
+
+    found = sorted(name for name in package.top if _SEQUENCES.fullmatch(name))
+    keys = list(zip(get_column(images, "deployment_id"), get_column(images, "sequence_id"),
+                    strict=True))  # fmt: skip
+    if not found or not any(sequence for _, sequence in keys):
+        return images
+    table = read_text_table(package, found, Dialect(), notes)
+    said: dict[tuple[str, str], list[int]] = {}
+    of_table = zip(
+        get_column(table, "deployment_id"), get_column(table, "sequence_id"), strict=True
+    )
+    for row, key in enumerate(of_table):
+        said.setdefault(key, []).append(row)
+    own = zip(*(get_column(images, one) for one in (*_RANKS, "common_name")), strict=True)
+    flags = [one.casefold() in _TRUE for one in get_column(images, "is_blank")]
+    pairs = [
+        (image, row)
+        for image, (key, names, is_blank) in enumerate(zip(keys, own, flags, strict=True))
+        for row in ([-1] if any(names) or is_blank else said.get(key, [-1]))
+    ]
+    of_images, of_rows = map(list, zip(*pairs, strict=True))
+    rows = images.take(of_images).reset_index(drop=True)
+    columns = {}
+    for column in table.columns:
+        if column not in _OF_SEQUENCE:
+            own_cells, theirs = get_column(rows, column), get_column(table, column)
+            columns[column] = [
+                theirs[row] if row >= 0 and not cell else cell
+                for cell, row in zip(own_cells, of_rows, strict=True)
+            ]
+    n_named = len({image for image, row in pairs if row >= 0})
+    notes.append(Note(f"{n_named:,} images are labelled by their sequences, of {', '.join(found)}"))
+    tell_count(
+        notes, "{} sequences have no image, and are no row",
+        (key[1] for key in said if key not in set(keys)),
+    )  # fmt: skip
+    return rows.assign(**{name: pd.Series(cells) for name, cells in columns.items()})
 
 
 def _is_picture(name: str) -> bool:

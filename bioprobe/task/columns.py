@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +31,7 @@ import numpy as np
 from bioprobe.errors import MisuseError, ProbeError, SelectionError
 from bioprobe.files import check_types
 from bioprobe.images.camera import CAPTURED_AT
+from bioprobe.images.degrees import read_degrees
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.times import has_clock, read_times
 from bioprobe.names import find_nearest
@@ -237,15 +239,18 @@ class Part:
                 turn = (times - days).astype(np.float64) / 86_400e9
                 missing = np.isnat(times) | ~np.array([has_clock(one) for one in texts[rows]], bool)
             return _turn(np.where(missing, 0, turn)), missing
-        columns = [_read_numbers(one[rows]) for one in cells]
         if self.kind == PLACE:
-            latitude, longitude = columns
-            inside = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
+            latitude, longitude = (
+                _read_numbers(one[rows], functools.partial(read_degrees, side=side))
+                for one, side in zip(cells, ("latitude", "longitude"), strict=True)
+            )
+            inside = ~np.isnan(latitude + longitude)
             nowhere = (latitude == 0) & (longitude == 0)
             missing = ~inside | nowhere
-            up, around = (np.radians(np.where(missing, 0, one)) for one in columns)
+            up, around = (np.radians(np.where(missing, 0, one)) for one in (latitude, longitude))
             point = [np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up)]
             return np.stack(point, axis=1), missing
+        columns = [_read_numbers(one[rows]) for one in cells]
         missing = ~np.isfinite(columns[0])
         values = np.where(missing, 0, columns[0])
         if self.kind == CYCLE:
@@ -424,8 +429,8 @@ def _read_time(time: np.datetime64, form: str) -> str:
     return str((day - day.astype("datetime64[Y]").astype("datetime64[D]")).astype(int) + 1)
 
 
-def _read_numbers(texts: Names) -> Doubles:
-    known = {text: _read_number(text) for text in set(texts.tolist())}
+def _read_numbers(texts: Names, read: Callable[[str], float] | None = None) -> Doubles:
+    known = {text: (read or _read_number)(text) for text in set(texts.tolist())}
     return np.array([known[text] for text in texts], dtype=np.float64)
 
 

@@ -28,6 +28,7 @@ from bioprobe.taxonomy.scientific_names import (
     judge_name,
     read_name,
     recognise_names,
+    tell_rank,
 )
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon, complete_binomial
 from bioprobe.taxonomy.taxonomy import Taxonomy
@@ -36,7 +37,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_BELOW_SPECIES = {"subspecies", "variety", "form", "forma", "varietas", "infraspecificname"}
+_BELOW_GENUS = {"subgenus", "section", "subsection", "series"}
+_BELOW_SPECIES = {
+    "subspecies", "variety", "form", "forma", "varietas", "infraspecificname", "subsp", "ssp",
+    "var", "f", "fo", "unterart", "sousesp\u00e8ce", "subespecie", "subesp\u00e9cie",
+    "sottospecie", "ondersoort",
+}  # fmt: skip
 
 
 def find_synonym_rows(columns: Mapping[str, Sequence[str]]) -> list[int]:
@@ -75,6 +81,17 @@ _IN_OTHER_LANGUAGES: dict[Rank, tuple[str, ...]] = {
 }  # fmt: skip
 for _rank, _spellings in _IN_OTHER_LANGUAGES.items():
     _SPELLINGS[_rank] += _spellings
+# Words of a column taxonRank, as spell_column writes them.
+_RANK_WORDS = {
+    word: rank
+    for rank, words in {
+        Rank.KINGDOM: ("kingdom", "regnum", "k"), Rank.PHYLUM: ("phylum", "division", "divisio"),
+        Rank.CLASS: ("class", "classis", "cl"), Rank.ORDER: ("order", "ordo", "ord"),
+        Rank.FAMILY: ("family", "familia", "fam"), Rank.GENUS: ("genus", "gen"),
+        Rank.SPECIES: ("species", "sp", "spec", *_BELOW_SPECIES),
+    }.items()
+    for word in (*words, *_IN_OTHER_LANGUAGES[rank])
+}  # fmt: skip
 # These words have other meanings too: an order of rows, a genre, a class of anything.
 _OF_SPECIES_ALONE = frozenset(
     one
@@ -258,9 +275,11 @@ def read_labels(
         # A list says what it says; beside images these words are what tools leave.
         labels[COMMON_NAME] = _drop_nothing(labels[COMMON_NAME])
         contents = _take_contents(labels, frame, columns)
+        _take_absent(labels, frame, tell)
     else:
         contents = [""] * len(frame)
     _leave_genera(labels)
+    unsure = _take_unsure(labels) if apart else [""] * len(frame)
     of_species = spell_column(columns.get(Rank.SPECIES, ""))
     if meant:
         is_told = of_species in _FULL_NAMES
@@ -289,14 +308,17 @@ def read_labels(
         # A list leaves out what is at none of the ranks.
         said = zip(labels[Rank.SPECIES], labels[LABEL], ranks, strict=True)
         labels[Rank.SPECIES] = [name or ("" if rank else label) for name, label, rank in said]
-    labels[QUALIFIER] = [one.qualifier for one in placed]
+    labels[QUALIFIER] = [
+        "; ".join(filter(None, (one, place.qualifier)))
+        for one, place in zip(unsure, placed, strict=True)
+    ]
     if apart:
         _take_people(labels, contents)
     labels[SUBSPECIES] = _take_subspecies(labels[Rank.SPECIES]) if apart else [""] * len(frame)
     if any(contents):
         named = zip(*(labels[rank] for rank in RANKS), strict=True)
         contents = [
-            content or (name_content(names[0]) if any(names) else "")
+            content or (name_content(names[0]) if any(map(_says_taxon, names)) else "")
             for content, names in zip(contents, named, strict=True)
         ]
     labels[CONTENT] = contents
@@ -318,6 +340,42 @@ def _leave_genera(labels: dict[str, list[str]]) -> None:
         labels[Rank.GENUS] = [
             "" if " " in one and genus in nothing else genus for genus, one in pairs
         ]
+
+
+def _take_absent(
+    labels: dict[str, list[str]], frame: pd.DataFrame, tell: Callable[[str], None] | None
+) -> None:
+    """Empty the names of taxa that ``occurrenceStatus`` says were not there."""
+    column = spell_columns(map(str, frame.columns)).get("occurrencestatus")
+    status = [] if column is None else _clean(frame[column])
+    absent = [row for row, said in enumerate(status) if said.casefold() == "absent"]
+    for names in labels.values():
+        for row in absent:
+            names[row] = ""
+    if absent and tell is not None:
+        tell(f"taxa that were looked for and are absent ({column}), no labels: {len(absent):,}")
+
+
+# A name above species that is not sure: cf. Panthera, Felidae?
+_UNSURE = re.compile(r"(?:cf|aff|nr|near|prox)\b\.?\s.*|\?.*[a-z].*|.*[a-z].*\?", re.I)
+
+
+def _take_unsure(labels: dict[str, list[str]]) -> list[str]:
+    """Take names above species that are not sure out of their ranks, and return them.
+
+    Of a genus that is not sure the species is none either.
+    """
+    taken: list[list[str]] = [[] for _ in labels[Rank.SPECIES]]
+    for rank in RANKS[: Rank.SPECIES.depth]:
+        unsure = {name for name in set(labels[rank]) if _UNSURE.fullmatch(name)}
+        for row, name in enumerate(labels[rank] if unsure else ()):
+            if name in unsure:
+                labels[rank][row] = ""
+                species = labels[Rank.SPECIES][row] if rank is Rank.GENUS else ""
+                if species:
+                    labels[Rank.SPECIES][row] = ""
+                taken[row].append(species if " " in species else f"{name} {species}".strip())
+    return ["; ".join(names) for names in taken]
 
 
 def _find_labels(placed: Sequence[_Placed], labels: Mapping[str, list[str]]) -> list[str]:
@@ -620,8 +678,8 @@ class _Reading:
         if species in self._common:
             return _Placed({Rank.SPECIES: ""}, label=species)
         name = self._scientific.get(species)
-        is_family = name is not None and name.is_family and self._by_ending
-        if self._of_any_rank and " " not in species and not is_family:
+        is_told = name is not None and tell_rank(name.certain) and self._by_ending
+        if self._of_any_rank and " " not in species and not is_told:
             # scientificName holds names of any rank, and one word says not which.
             return _Placed({Rank.SPECIES: ""}, label=species)
         if name is None:
@@ -630,14 +688,24 @@ class _Reading:
 
 
 def _place(name: ParsedName, written: str, *, by_ending: bool) -> _Placed:
-    """Place a name that stands alone; one word is a genus only where a qualifier follows it."""
+    """Place a name that stands alone.
+
+    One word is a genus only where a qualifier or subgenus follows it, and above genus where it
+    tells that itself; one of a longer text has no rank that is known.
+    """
     changed = _describe_change(name, written)
-    if name.is_family and by_ending:
-        names = {Rank.SPECIES: "", Rank.FAMILY: name.certain}
+    above = tell_rank(name.certain)
+    is_longer = bool(name.rest or name.has_author)
+    if above and (by_ending or name.qualifier or is_longer):
+        if above not in set(RANKS):
+            return _Placed({Rank.SPECIES: ""}, label=written)
+        names = {Rank.SPECIES: "", Rank(above): name.certain}
         return _Placed(names, qualifier=name.qualifier, changed=_BY_ENDING)
-    if name.is_uninomial and name.qualifier:
+    if name.is_uninomial and (name.qualifier or name.rank in _BELOW_GENUS):
         names = {Rank.SPECIES: "", Rank.GENUS: name.certain}
         return _Placed(names, qualifier=name.qualifier, changed=_NOT_SURE)
+    if name.is_uninomial and is_longer:
+        return _Placed({Rank.SPECIES: ""}, label=written)
     names = {Rank.SPECIES: name.certain}
     if not name.is_uninomial:
         names[Rank.GENUS] = name.certain.removeprefix(f"{TIMES} ").split(" ", 1)[0]
@@ -646,14 +714,13 @@ def _place(name: ParsedName, written: str, *, by_ending: bool) -> _Placed:
 
 def _place_at(species: str, rank: str) -> _Placed:
     """Place a name at its ``taxonRank``; at one that is none of the seven it is left out."""
-    place = rank.lower()
-    place = Rank.SPECIES.value if place in _BELOW_SPECIES else place
-    if place not in set(RANKS):
+    place = _RANK_WORDS.get(spell_column(rank))
+    if place is None:
         return _Placed({Rank.SPECIES: ""}, label=species)
     name = read_name(species)
     stripped = name.certain if name else species
-    names = {Rank.SPECIES: "", Rank(place): stripped}
-    if place == Rank.SPECIES and " " in stripped:
+    names = {Rank.SPECIES: "", place: stripped}
+    if place is Rank.SPECIES and " " in stripped:
         names[Rank.GENUS] = complete_binomial("", stripped)[0]
     return _Placed(names, changed=_describe_change(name, species) if name else "")
 
@@ -666,7 +733,8 @@ def _place_beside(genus: str, species: str) -> _Placed:
     if is_plain(whole) and (is_binomial or " " not in species):
         return _Placed({Rank.SPECIES: whole})
     begins_so = species.lower().startswith(f"{genus} ".lower())
-    if not begins_so and " " in species and judge_name(species) is Kind.COMMON:
+    is_open = _UNSURE.fullmatch(species) is not None
+    if not (begins_so or is_open) and " " in species and judge_name(species) is Kind.COMMON:
         return _Placed({Rank.SPECIES: ""}, label=species)
     genus = _write_usually(genus, Rank.GENUS)
     if species.casefold() in PLACEHOLDERS and "?" not in species:
@@ -701,7 +769,10 @@ def _write_usually(name: str, rank: Rank) -> str:
         return name
     if not (name.islower() or name.isupper()):
         parsed = read_name(name) if " " in name else None
-        return parsed.certain if parsed and parsed.is_uninomial and parsed.has_author else name
+        if parsed is None or not parsed.is_uninomial:
+            return name
+        is_one = parsed.has_author or parsed.qualifier or parsed.rank in _BELOW_GENUS
+        return parsed.certain if is_one or parsed.rest.startswith(("(", "[")) else name
     parsed = read_name(name)
     is_name = len(name) > 3 and judge_name(name) is Kind.SCIENTIFIC
     return parsed.certain if parsed and parsed.is_uninomial and is_name else name
@@ -712,7 +783,8 @@ _WITHOUT_NOTE, _NO_EPITHET = "note", "no epithet"
 _CHANGES = {
     _WITHOUT_AUTHOR: "species kept without author, year and marks of rank: {:,}",
     _IN_CAPITALS: "names written in the usual capitals (Panthera leo): {:,}",
-    _BY_ENDING: "names that end as those of families do, kept at family: {:,}",
+    _BY_ENDING: "names that tell by themselves that they are of a family, order or class, kept "
+    "there: {:,}",
     _NOT_SURE: f"names of open nomenclature (sp., cf.), kept at genus, the rest in the column "
     f"{QUALIFIER}: {{:,}}",
     _WITHOUT_NOTE: "species kept without what is written behind or before them, such as age, sex "
@@ -744,6 +816,10 @@ def _tell_changes(placed: Sequence[_Placed], *, meant: bool, tell: Callable[[str
             f"{len(labels):,} ({shown}). Give a list that has common names: --names LIST, or "
             "later: bioprobe taxa resolve"
         )
+
+
+def _says_taxon(name: str) -> bool:
+    return any(c.isalpha() for c in name) and name.casefold() not in PLACEHOLDERS
 
 
 def _drop_nothing(names: list[str]) -> list[str]:

@@ -72,17 +72,6 @@ class ParsedName:
         return " " not in self.certain.removeprefix(f"{TIMES} ")
 
     @property
-    def is_family(self) -> bool:
-        """Whether its ending is that of a family, of animals or of plants.
-
-        References
-        ----------
-        International Code of Zoological Nomenclature, article 29.2; International Code of
-        Nomenclature for algae, fungi, and plants, article 18.1.
-        """
-        return self.is_uninomial and self.certain.endswith(("idae", "aceae"))
-
-    @property
     def parsed(self) -> bool:
         """Whether the text has the form of a name."""
         return bool(self.canonical)

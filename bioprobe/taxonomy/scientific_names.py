@@ -11,6 +11,30 @@ from bioprobe.names import unify
 from bioprobe.taxonomy.common_words import has_common_words
 from bioprobe.taxonomy.parsed_name import TIMES, ParsedName
 
+# Names above genus whose rank people know: of what pictures are sorted by before a species is told.
+_WELL_KNOWN = {
+    name: rank
+    for rank, names in {
+        "kingdom": "Animalia Plantae Fungi",
+        "phylum": "Chordata Arthropoda Mollusca Annelida Cnidaria Echinodermata Tracheophyta",
+        "class": "Mammalia Aves Reptilia Amphibia Actinopterygii Chondrichthyes Elasmobranchii "
+        "Insecta Arachnida Malacostraca Gastropoda Bivalvia Cephalopoda Chilopoda Diplopoda "
+        "Magnoliopsida Liliopsida Pinopsida Polypodiopsida",
+        "order": "Carnivora Rodentia Chiroptera Primates Artiodactyla Cetartiodactyla Cetacea "
+        "Perissodactyla Lagomorpha Eulipotyphla Soricomorpha Erinaceomorpha Sirenia Proboscidea "
+        "Pilosa Cingulata Pholidota Hyracoidea Tubulidentata Macroscelidea Afrosoricida Scandentia "
+        "Monotremata Didelphimorphia Diprotodontia Dasyuromorphia Peramelemorphia Squamata "
+        "Testudines Crocodylia Anura Caudata Urodela Gymnophiona Lepidoptera Coleoptera Diptera "
+        "Hymenoptera Hemiptera Orthoptera Odonata Blattodea Mantodea Araneae Scorpiones",
+    }.items()
+    for name in names.split()
+}
+# Endings that the codes of nomenclature give ranks above genus; -formes by use alone.
+_ENDINGS = {
+    "idae": "family", "aceae": "family", "inae": "subfamily", "oideae": "subfamily",
+    "formes": "order",
+}  # fmt: skip
+_RANKED_ENDING = re.compile(rf"[A-Z].*?({'|'.join(_ENDINGS)})")
 # What most names are: told without taking them apart.
 _PLAIN = re.compile(
     r"[A-Z][a-z]{2,}(?: (?!(?:spec|species|near|prox|conf|indet|ined|complex|group|subsp|subspec"
@@ -18,7 +42,7 @@ _PLAIN = re.compile(
 )
 # A mark that stands for a class, or for nothing: sp01, B, class_a, #N/A.
 _CODE = re.compile(
-    r"\S*[\d#/?*<>]\S*|.|\w+[_-]\w|(?i:na|nan|null|none|nil|tb[da]|n\.a\.|unknown"
+    r"\S*[\d#/?*<>]\S*|[\0-\x7f]|\w+[_-]\w|(?i:na|nan|null|none|nil|tb[da]|n\.a\.|unknown"
     r"|unidentified|undetermined|not available|missing)"
 )
 # Endings of Latin and Latinised words; fewer of names that stand alone: English words end so too.
@@ -28,14 +52,29 @@ _LATIN = re.compile(
 # Two names for one picture: Panthera leo / P. pardus, Canis lupus/latrans, Panthera leo or pardus.
 # Authors follow the same words in a capital: Hove & Zibrowius.
 _EITHER = re.compile(
-    r"(?P<first>[^/|;+]+?)(?:\s*(?:(?P<bare>/)|[|;+])\s*|,?\s+(?:(?P<word>or|oder|ou|vs\.?)|and|und|et|&)\s+"
+    r"(?P<first>[^/|;+]+?)(?:\s*(?:(?P<bare>/)|[|;+])\s*|,?\s+(?:(?P<word>or|oder|ou|vel|vs\.?)|and|und|et|&)\s+"
     r"|,\s+)(?P<second>(?P<genus>[A-Z][a-z]*\.?)?(?(genus)\s+)[a-z-]{4,}(?![\w.]).*)"
 )
 # A known name in brackets behind what people call it: Lion (Panthera leo).
-_IN_BRACKETS = re.compile(r"(?P<common>[^()]+)\s\((?P<name>[^()]+)\)")
+_IN_BRACKETS = re.compile(
+    r"(?P<common>[^()\[\]]+)\s(?:[(\[]|[-\u2013]\s)(?P<name>[^()\[\]]+)[)\]]?"
+)
 # An epithet that a mark follows, which the grammar takes for none: Panthera leo, juvenile.
 _MARKED_EPITHET = re.compile(r"(?P<epithet>[a-z]{3,}(?:-[a-z]+)?)[.,;:*!]+(?=\s|$)(?P<rest>.*)")
-_DOUBT = re.compile(r"[a-z-]+\s?\(?\?|[a-z-]+/|\((?:cf|aff|nr)\.?\)")
+_DOUBT = re.compile(
+    r"[a-z-]+\s?\(?\?|[a-z-]+/|\((?:cf|aff|nr)\.?\)|(?:n(?:ov)?\.\s?)?(?:fam|gen|spp?)(?:[.\s\d]|$)"
+    r"|(?:near|ex\s(?:gr|aff|cf)\.?)\s"
+)
+# What is said of an animal behind its name, and is no epithet of a subspecies: Corvus corax male.
+_OF_ANIMAL = re.compile(
+    r"(?:[\s_,;:/(-]+(?:males?|females?|adults?|sub-?adults?|ad|juveniles?|juvs?|immatures?|imm|young"
+    r"|cubs?|pups?|cal(?:f|ves)|chicks?|fawns?|kittens?|larvae?|nymphs?|pupae?|eggs?|nests?|dead"
+    r"|alive|carcass|captive|wild|feral|domestic|tracks?|scats?|skulls?|hybrids?|macho|hembra"
+    r"|adulto|adulte|m\u00e2le|femelle|jeune)\)?\.?)+$",
+    re.I,
+)
+# Marks that people put around a name.
+_AROUND = " '\"\u2026\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb*`"
 # Letters as wide as those of Chinese and Japanese, which are typed there for Latin ones.
 _NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
 _LATIN_ALONE = re.compile(r"(?:us|a|um|is|ops|os|ys|ax|ix|yx|don|ae|formes)$")
@@ -72,23 +111,74 @@ def read_name(text: str) -> ParsedName | None:
     >>> both.certain, both.qualifier
     ('Panthera', 'leo / P. pardus')
     """
-    name = unify(text).translate(_NARROW)
-    if is_plain(name):
-        genus, *epithets = name.split(" ")
-        if not has_common_words(name.casefold().split(" ")):
-            rank = ("uninomial", "species", "subspecies")[len(epithets)]
-            if not epithets and genus.endswith(("idae", "aceae")):
-                rank = "family"
-            return ParsedName(
-                text, name, rank, genus=genus, epithets=tuple(epithets),
-                cardinality=1 + len(epithets), certain=name,
-            )  # fmt: skip
-    name = name.replace("_", " ").strip(" '\"\u2026")
+    whole = unify(text).translate(_NARROW)
+    # Of two words alone the second may be an epithet: Strombus pupa.
+    note = _OF_ANIMAL.search(whole) if len(re.findall(r"[\s_]", whole)) > 1 else None
+    name = whole if note is None else whole[: note.start()]
+    parsed = _read_plainly(name) if is_plain(name) else None
+    if parsed is None:
+        parsed = _read_written(name.replace("_", " ").strip(_AROUND))
+    if parsed is None or not parsed.certain:
+        return None
+    if note is not None:
+        parsed = _add_note(parsed, note[0].strip(" _,;:/(-"))
+    return dataclasses.replace(_keep_above(parsed), text=text)
+
+
+def _read_plainly(name: str) -> ParsedName | None:
+    words = name.split(" ")
+    if has_common_words(name.casefold().split(" ")):
+        return None
+    rank = ("uninomial", "species", "subspecies")[len(words) - 1]
+    return ParsedName(
+        name, name, rank, genus=words[0], epithets=tuple(words[1:]), cardinality=len(words),
+        certain=name,
+    )  # fmt: skip
+
+
+def _read_written(name: str) -> ParsedName | None:
     either = _EITHER.fullmatch(name)
     parsed = _read_bracketed(name) or (_read_either(either) if either is not None else None)
-    if parsed is None:
-        parsed = _parse(name)
-    return None if parsed is None or not parsed.certain else dataclasses.replace(parsed, text=text)
+    return _parse(name) if parsed is None else parsed
+
+
+def _add_note(parsed: ParsedName, note: str) -> ParsedName:
+    """Return a name with what is said of the animal; a hybrid is of neither of its parents."""
+    if "hybrid" in note.casefold() and not parsed.hybrid and not parsed.is_uninomial:
+        return _leave_open(parsed, f"{parsed.certain.partition(' ')[2]} {note}")
+    return dataclasses.replace(parsed, rest=f"{parsed.rest} {note}".strip())
+
+
+def tell_rank(name: str) -> str:
+    """Return the rank above genus that a name of one word tells, ``""`` where it tells none.
+
+    Examples
+    --------
+    >>> tell_rank("Felidae"), tell_rank("Felinae"), tell_rank("Carnivora"), tell_rank("Panthera")
+    ('family', 'subfamily', 'order', '')
+
+    References
+    ----------
+    International Code of Zoological Nomenclature, article 29.2; International Code of Nomenclature
+    for algae, fungi, and plants, articles 18.1 and 19.1.
+    """
+    found = _RANKED_ENDING.fullmatch(name)
+    return _ENDINGS[found[1]] if found is not None else _WELL_KNOWN.get(name, "")
+
+
+def _keep_above(parsed: ParsedName) -> ParsedName:
+    """Return a name above genus as one: what stands behind it is no epithet."""
+    rank = "" if parsed.hybrid else tell_rank(parsed.genus)
+    if not rank:
+        return parsed
+    epithets = parsed.certain.partition(" ")[2]
+    rest = f"{epithets} {parsed.rest}".strip()
+    is_open = _DOUBT.match(rest) is not None
+    return dataclasses.replace(
+        parsed, canonical=parsed.genus, certain=parsed.genus, rank=rank, epithets=(),
+        cardinality=1, qualifier=parsed.qualifier or (rest if is_open else ""),
+        rest="" if is_open else rest,
+    )  # fmt: skip
 
 
 def _parse(name: str) -> ParsedName | None:
@@ -102,13 +192,13 @@ def _parse(name: str) -> ParsedName | None:
         return None
     if not parsed.is_uninomial or parsed.qualifier or not parsed.rest:
         return parsed
+    if _DOUBT.match(parsed.rest):
+        return _leave_open(parsed, parsed.rest)
     marked = _MARKED_EPITHET.fullmatch(parsed.rest)
     if marked is not None and _LATIN.search(marked["epithet"]):
         whole = parse_name(f"{parsed.certain} {marked['epithet']}")
         if whole.parsed and not whole.is_uninomial:
             return dataclasses.replace(whole, rest=marked["rest"].strip())
-    if _DOUBT.match(parsed.rest):
-        return _leave_open(parsed, parsed.rest)
     return parsed
 
 
@@ -179,7 +269,8 @@ def judge_name(text: str) -> Kind:
         is_common = len(words) > 1 or not name.isascii() or has_common_words(words)
         return Kind.COMMON if is_common else Kind.OPEN
     if parsed.is_uninomial:
-        sure = parsed.qualifier or parsed.has_author or _LATIN_ALONE.search(parsed.certain)
+        is_told = bool(tell_rank(parsed.certain) or parsed.qualifier or parsed.has_author)
+        sure = is_told or _LATIN_ALONE.search(parsed.certain)
         return Kind.SCIENTIFIC if sure and len(parsed.certain) > 3 else Kind.OPEN
     epithets = parsed.certain.replace(f"{TIMES} ", "").split()[1:]
     is_latin = all(len(one) > 2 and _LATIN.search(one) for one in epithets)
@@ -221,7 +312,9 @@ def recognise_names(
     common: set[str] = set()
     for name, kind in kinds.items():
         one = parsed[name]
-        doubtful = kind is Kind.OPEN or (one is not None and one.is_uninomial and not one.is_family)
+        doubtful = kind is Kind.OPEN or (
+            one is not None and one.is_uninomial and not tell_rank(one.certain)
+        )
         if kind is Kind.COMMON or (doubtful and kind is not Kind.CODE and leaning < 0):
             common.add(name)
         elif one is None or kind is Kind.CODE:

@@ -81,7 +81,7 @@ def test_what_lies_below_a_listed_name_is_sensitive(names: dict[str, str], is_se
 
 def test_what_is_no_place_is_refused() -> None:
     assert read_place({"latitude": "", "longitude": "1"}, "a.jpg") is None
-    for latitude, longitude in (("91", "1"), ("1", "181"), ("47N", "8E"), ("nan", "1")):
+    for latitude, longitude in (("91", "1"), ("1", "181"), ("8E", "47N"), ("nan", "1")):
         with pytest.raises(MisuseError, match=r"a\.jpg lies at latitude"):
             read_place({"latitude": latitude, "longitude": longitude}, "a.jpg")
 

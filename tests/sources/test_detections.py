@@ -544,6 +544,32 @@ def test_annotations_are_rows_of_pictures_and_of_boxes(home: Path) -> None:
     assert set(_get_failures(listing)) == {"p/1.jpg, annotations[5]", "annotations[8]"}
 
 
+def test_boxes_up_to_1_are_relative_and_an_id_of_two_categories_is_of_none(home: Path) -> None:
+    annotations = [
+        {"id": 0, "image_id": 0, "category_id": 1, "bbox": [0.1, 0.2, 0.3, 0.4]},
+        {"id": 1, "image_id": 0, "category_id": 2, "bbox": [0, 0, 1, 1]},
+    ]
+    categories = [{"id": 1, "name": "lion"}, {"id": 2, "name": "a"}, {"id": 2, "name": "b"}]
+    image = {"id": 0, "file_name": "p/0.jpg", "width": WIDTH_PX, "height": HEIGHT_PX}
+    content = {"images": [image], "annotations": annotations, "categories": categories}
+    listing = _list(home, content)
+    assert listing.frame["box_width"].tolist() == pytest.approx([0.3, 1])
+    assert listing.frame["label"].tolist() == ["lion", ""]
+    assert "2 boxes are of numbers up to 1, and taken as relative" in _said(listing)
+    assert "1 ids are of several categories, which are none: 2" in _said(listing)
+
+
+def test_a_common_name_of_a_machine_is_said_to_be_one_and_no_person_has_it(home: Path) -> None:
+    classes = [["7", 0.9]]
+    person = _detect(0.95, (0.5, 0.5, 0.2, 0.2), "2", classifications=classes)
+    detections = [_detect(classifications=classes), person]
+    image = {"file": "p/0.jpg", "detections": detections}
+    listing = _list(home, _write_detections(image, classification_categories={"7": "lion"}))
+    assert listing.frame["label"].tolist() == ["lion", ""]
+    assert listing.frame["labels_from"].tolist() == ["machine:deer-net", ""]
+    assert listing.frame["content"].tolist() == ["", "human"]
+
+
 def test_pictures_that_nobody_annotated_are_rows_without_a_label(home: Path) -> None:
     listing = _list(home, _annotate(annotations=[{"id": 1, "image_id": "i0", "category_id": 1}]))
     assert listing.frame["species"].tolist() == ["Panthera tigris", "", ""]

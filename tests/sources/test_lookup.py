@@ -132,8 +132,11 @@ def test_separators_and_drives_of_windows_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("on_disk", "written"),
-    [(NFD, NFC), (NFC, NFD), ("IMG.JPG", "img.jpg"), ("a.jpg", " a.jpg "), ("b .jpg", "b  .jpg")],
-)
+    [
+        (NFD, NFC), (NFC, NFD), ("IMG.JPG", "img.jpg"), ("a.jpg", " a.jpg "), ("b .jpg", "b  .jpg"),
+        ("a b.jpg", "a%20b.jpg"), ("100%.jpg", "100%25.jpg"), ("a.b.JPG", "a.b"),
+    ],
+)  # fmt: skip
 def test_a_name_is_found_in_another_form_and_that_is_said(
     tmp_path: Path, on_disk: str, written: str
 ) -> None:
@@ -143,6 +146,20 @@ def test_a_name_is_found_in_another_form_and_that_is_said(
     listing = _list(tmp_path, rows)
     assert _get_files(listing) == [str(next(tmp_path.glob("R*/*")))]
     assert "under a name of another Unicode form, case or blanks" in _said(listing)
+
+
+def test_a_path_is_found_in_its_quotes_and_none_by_an_ending_that_two_have(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.jpg", "b.jpg", "b.png", "c%20.jpg", "c .jpg", "d.txt")
+    outside = tmp_path.parent / "outside.jpg"
+    outside.touch()
+    names = ["'a.jpg'", "b", "c%20.jpg", "d", "..%2Foutside.jpg"]
+    listing = _list(tmp_path, [{"path": name} for name in names])
+    assert _get_files(listing)[:3] == [str(tmp_path / name) for name in ("a.jpg", "b", "c%20.jpg")]
+    assert [reason.partition(":")[0] for reason in listing.reasons.values()] == [
+        "several files could be meant", "no such file or directory",
+    ]  # fmt: skip
+    ((_, _, reason),) = listing.unread
+    assert "lies outside" in reason
 
 
 def test_files_that_differ_by_form_stay_two(tmp_path: Path) -> None:

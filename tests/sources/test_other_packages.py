@@ -219,6 +219,25 @@ def test_wildlife_insights_rows_find_their_pictures(tmp_path: Path) -> None:
         assert "deployment_ids of images are not in deployments.csv: D1, D9" in say(listing)
 
 
+def test_images_of_wildlife_insights_are_labelled_by_their_sequences(tmp_path: Path) -> None:
+    draw(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    images = "project_id,deployment_id,image_id,sequence_id,filename,location\n" + "".join(
+        f"1,D0,{name},{sequence},{name}.jpg,gs://b/u/{name}.jpg\n"
+        for name, sequence in (("a", "s1"), ("b", "s1"), ("c", "s2"))
+    )
+    sequences = (
+        "project_id,deployment_id,sequence_id,is_blank,class,genus,species,common_name,group_size\n"
+        "1,D0,s1,0,Mammalia,Lynx,lynx,Lynx,2\n1,D0,s1,0,Aves,,,Bird,1\n1,D0,s2,1,,,,Blank,\n"
+        "1,D0,s9,0,Aves,,,Bird,1\n"
+    )
+    listing = find(write(tmp_path, images__csv=images, sequences__csv=sequences))
+    assert get(listing, "path") == ["a.jpg", "a.jpg", "b.jpg", "b.jpg", "c.jpg"]
+    assert get(listing, "species") == ["Lynx lynx", "", "Lynx lynx", "", ""]
+    assert get(listing, "content") == ["animal"] * 4 + ["blank"]
+    assert "3 images are labelled by their sequences" in say(listing)
+    assert "1 sequences have no image, and are no row: s9" in say(listing)
+
+
 def test_root_says_where_the_pictures_of_wildlife_insights_are(tmp_path: Path) -> None:
     draw(tmp_path, "far/D0/a.jpg")
     folder = _insights(tmp_path / "x/in", "1,D0,i0,a.jpg,gs://b/u/a.jpg,0,A,t,Aves,,,,,Bird,")

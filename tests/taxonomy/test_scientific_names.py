@@ -73,11 +73,41 @@ def test_a_code_stays_the_name_of_a_class(name: str) -> None:
         ("Ursidae", {"family": "Ursidae"}),
         ("POACEAE", {"family": "Poaceae"}),
         ("Trilobita", {"species": "Trilobita"}),
+        ("Alces sp1", {"genus": "Alces", "identification_qualifier": "sp1"}),
+        ("Alces n. sp.", {"genus": "Alces", "identification_qualifier": "n. sp."}),
+        ("Alces near alces", {"genus": "Alces", "identification_qualifier": "near alces"}),
+        (
+            "Anas crecca vel discors",
+            {"genus": "Anas", "identification_qualifier": "crecca vel discors"},
+        ),
+        ("Anas crecca hybrid", {"genus": "Anas", "identification_qualifier": "crecca hybrid"}),
+        ("Myotis (Selysius)", {"genus": "Myotis"}),
+        ("Alces Gray, 1821", {"label": "Alces Gray, 1821"}),
+        ("Rosa 'Peace'", {"label": "Rosa 'Peace'"}),
+        ("Ursidae gen. sp.", {"family": "Ursidae", "identification_qualifier": "gen. sp."}),
+        ("Ursidae juvenile", {"family": "Ursidae"}),
+        ("Ursinae sp.", {"label": "Ursinae sp."}),
+        ("Rodentia sp.", {"order": "Rodentia", "identification_qualifier": "sp."}),
+        ("Anseriformes", {"order": "Anseriformes"}),
+        ("Mammalia indet.", {"class": "Mammalia", "identification_qualifier": "indet."}),
+        ("Aves Linnaeus, 1758", {"class": "Aves"}),
         ("diplodocus", {"species": "Diplodocus"}),
     ],
 )
 def test_what_is_not_sure_is_no_species(name: str, read: dict[str, str]) -> None:
     assert _read(species=name) == read
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Corvus corax male", "Corvus corax juv", "Corvus corax, adult female", "Corvus_corax_juv.",
+        "Corvus corax (hembra)", "Corvus corax nest", "\u201cCorvus corax\u201d", "*Corvus corax*",
+        "Raven [Corvus corax]", "Common Raven - Corvus corax",
+    ],
+)  # fmt: skip
+def test_what_is_said_of_the_animal_is_no_part_of_its_name(name: str) -> None:
+    assert _read(species=name) == {"genus": "Corvus", "species": "Corvus corax"}
 
 
 def test_a_genus_beside_it_says_that_a_name_is_one() -> None:
@@ -88,6 +118,39 @@ def test_a_genus_beside_it_says_that_a_name_is_one() -> None:
         assert _read(genus="Vulpes", species=name) == {"genus": "Vulpes", "label": name}
     moose = {"genus": "Alces", "identification_qualifier": "sp."}
     assert _read(genus="Alces", species="Alces sp.") == moose
+
+
+@pytest.mark.parametrize(
+    ("columns", "read"),
+    [
+        ({"genus": "Panthera?", "species": "leo"}, {"identification_qualifier": "Panthera? leo"}),
+        ({"genus": "cf. Panthera"}, {"identification_qualifier": "cf. Panthera"}),
+        ({"family": "Felidae ?", "genus": "Panthera", "species": "leo"},
+         {"genus": "Panthera", "species": "Panthera leo", "identification_qualifier": "Felidae ?"}),
+        ({"genus": "Panthera", "species": "cf. leo"},
+         {"genus": "Panthera", "identification_qualifier": "cf. leo"}),
+        ({"family": "Felidae sp.", "genus": "Panthera sp."},
+         {"family": "Felidae", "genus": "Panthera"}),
+        ({"family": "Felidae (cats)", "genus": "Panthera (Leo)", "species": "leo"},
+         {"family": "Felidae", "genus": "Panthera", "species": "Panthera leo"}),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_not_sure_is_at_no_rank(
+    columns: dict[str, str], read: dict[str, str]
+) -> None:
+    assert _read(**columns) == read
+
+
+def test_a_name_stands_at_the_rank_beside_it_in_any_word_and_what_is_absent_at_none() -> None:
+    lion = {"genus": "Panthera", "species": "Panthera leo"}
+    for word in ("species", "sp.", "Art", "esp\u00e8ce"):
+        assert _read(scientificName="Panthera leo", taxonRank=word) == lion
+    for word in ("SUBSPECIES", "subsp.", "Unterart"):
+        below = {"subspecies": "Panthera leo persica"}
+        assert _read(scientificName="Panthera leo persica", taxonRank=word) == {**lion, **below}
+    assert _read(scientificName="Felis", taxonRank="Gattung") == {"genus": "Felis"}
+    assert _read(scientificName="Felis", taxonRank="tribe") == {"label": "Felis"}
+    assert _read(scientificName="Felis", taxonRank="genus", occurrenceStatus="ABSENT") == {}
 
 
 def test_a_name_that_may_be_either_follows_the_others() -> None:
@@ -214,7 +277,8 @@ def test_names_with_a_capital_each_are_names_where_all_could_be() -> None:
 
 
 def test_one_word_as_a_scientific_name_is_no_species() -> None:
-    assert _read(scientificName="Mammalia") == {"label": "Mammalia"}
+    assert _read(scientificName="Bryozoa") == {"label": "Bryozoa"}
+    assert _read(scientificName="Mammalia") == {"class": "Mammalia"}
     assert _read(scientificName="Mammalia", **{"class": "Mammalia"}) == {"class": "Mammalia"}
     assert _read(scientificName="Felidae") == {"family": "Felidae"}
 
@@ -229,6 +293,16 @@ def test_beside_the_words_of_camera_traps_no_plant_is_an_animal() -> None:
         )
     )
     assert labels["content"].tolist() == ["", "animal", "blank"]
+
+
+def test_words_for_nothing_and_of_tools_in_other_languages_are_no_animals() -> None:
+    names = ["falso disparo", "N\u00e3o identificado", "Spazierg\u00e4nger", "unid.", "-", "#NV"]
+    labels = read_labels(pd.DataFrame({"species": names}))
+    assert labels["content"].tolist() == ["blank", "unknown", "human", "unknown", "", ""]
+    assert not labels["genus"].any()
+    assert _read(genus="Lynx", species="s/d") == {"genus": "Lynx"}
+    assert _read(species="\u864e") == {"label": "\u864e"}
+    assert _read(species="time lapse") == {"label": "time lapse"}
 
 
 def test_a_family_loses_its_author_too() -> None:
