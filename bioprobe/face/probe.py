@@ -235,8 +235,8 @@ class Probe(Result):
         }
         tried = zip(held_out.values, held_out.accuracies, strict=True)
         facts |= {f"accuracy at {value:g}": f"{accuracy:.4f}" for value, accuracy in tried}
-        rows = [{"field": field, "value": str(value)} for field, value in facts.items()]
-        return pd.DataFrame(rows)
+        said = [f"{one:.4f}" if isinstance(one, float) else str(one) for one in facts.values()]
+        return pd.DataFrame({"field": list(facts), "value": said})
 
     def summarise(self) -> dict[str, Any]:
         """Return what a list of probes says of it."""

@@ -97,6 +97,28 @@ def test_a_long_name_is_folded_before_a_column_is_left_out(
     assert told.out.replace("\n", " ").count("kept") == 1
 
 
+def test_what_is_nowhere_known_takes_no_room_from_what_was_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    said = {"id": ["f" * 32], "row": [3], "value": ["Panthera leo"], "by": ["anna"]}
+    frame = pd.DataFrame({**said, "score": [np.nan], "chance": [None]})
+    _print(frame, 50, monkeypatch)
+    told = capsys.readouterr()
+    assert told.out.splitlines()[0].split() == ["id", "row", "value"]
+    assert told.err.startswith("left out to fit 50 characters: by; ")
+
+
+@pytest.mark.parametrize(("n_rows", "n_shown"), [(40, 40), (41, 20)])
+def test_a_short_table_is_shown_whole_on_a_terminal(
+    n_rows: int, n_shown: int, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    write_frame({"row": list(range(n_rows))}, "-", None)
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == n_shown + 1
+    assert ("and 21 more rows" in told.err) == (n_rows > n_shown)
+
+
 def test_a_table_in_a_file_has_every_column(tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "found.txt"
     write_frame(FOUND, str(file), None, quiet=True)
