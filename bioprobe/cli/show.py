@@ -43,7 +43,7 @@ _FOLDED_WIDTH = 28
 # Columns that a table never leaves out: the answer, and how sure it is.
 _ALWAYS = frozenset(
     ("answer", "classification", "score", "similarity", "n_pictures", "first", "second", "kappa",
-     "value", "verdict")
+     "value", "verdict", "start")
 )  # fmt: skip
 # Names are no markup of the terminal's library.
 _AS_WRITTEN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
@@ -455,7 +455,7 @@ def _iter_lines(
 
 
 def _choose_columns(widths: dict[str, int], room: int) -> list[str]:
-    """Return the columns that fit side by side: without the broad ranks, then the middle ones."""
+    """Return the columns that fit side by side: without the broad ranks, then the last ones."""
     kept = list(widths)
 
     def measure() -> int:
@@ -467,6 +467,5 @@ def _choose_columns(widths: dict[str, int], room: int) -> list[str]:
         if not others or len(kept) == 2:
             break
         ranks = [column for column in others if column in RANK_NAMES]
-        middle = kept[len(kept) // 2]
-        kept.remove(ranks[0] if len(ranks) > 1 else middle if middle in others else others[-1])
+        kept.remove(ranks[0] if len(ranks) > 1 else others[-1])
     return kept

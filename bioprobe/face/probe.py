@@ -14,7 +14,7 @@ from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.face.zeroshot import describe_depths
 from bioprobe.options import check_given, check_numbers, read_defaults, read_options
-from bioprobe.result import WARNING, Note, Notes, Result
+from bioprobe.result import WARNING, Note, Notes, Result, count
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -212,6 +212,10 @@ class Probe(Result):
             decided = weighed.complete_decisions(decided, group_classes(probe.classes)[1])
         shown = show_answers_of(decided, beside)
         return pool_answers(shown.say((*notes, *describe_depths(decided))), per, how, k)
+
+    def __repr__(self) -> str:
+        n_classes = count(len(self.classes), "class", "classes")
+        return f"<Probe {self.name}: {self.fitted.kind} at {self.fitted.level}, {n_classes}>"
 
     def to_frame(self) -> pd.DataFrame:
         """Return its facts, one a row: settings, classes, split, held-out accuracy."""
