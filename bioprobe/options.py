@@ -515,10 +515,11 @@ NamedClasses = Annotated[
 RankColumns = Annotated[
     Mapping[str, str] | str | Sequence[str] | None,
     Option(
-        "RANK=COLUMN: a column of the table that holds a rank under another name. RANK=: no column "
-        "holds it; one of that name is kept as source_RANK.",
+        "Column of the table that holds a rank under another name. RANK=: no column holds it; one "
+        "of that name is kept as source_RANK.",
         ("--rank-column",),
         shell=list[str],
+        metavar="RANK=COLUMN",
     ),
 ]
 ListColumns = Annotated[RankColumns, With("taxa")]
@@ -713,7 +714,7 @@ GapSeconds = Annotated[
 ContentThresholds = Annotated[
     str | None,
     Option(
-        "NAME=NUMBER,…: thresholds by which boxes and answers together say what a picture holds, "
+        "Thresholds by which boxes and answers together say what a picture holds, "
         "in the column decided; by default SpeciesNet's: detected=0.7, seen=0.2, "
         "classified_human=0.5, classified_vehicle=0.4, blank=0.5, surely_blank=0.99, taxon=0.8, "
         "taxon_seen=0.65, rolled_up=0.65, animal=0.5.",
@@ -770,7 +771,7 @@ AllowOutside = Annotated[
 Exclude = Annotated[
     str | Sequence[str] | None,
     Option(
-        "GLOB: what lies below a folder that is named and matches is left out, beside bins, other "
+        "What lies below a folder that is named and matches is left out, beside bins, other "
         "programs' thumbnails and hidden files; by its path from the folder, or its name.",
         shell=list[str],
         metavar="GLOB",
@@ -779,7 +780,7 @@ Exclude = Annotated[
 Include = Annotated[
     str | Sequence[str] | None,
     Option(
-        "GLOB: what matches is taken in spite of --exclude and of what is left out by default.",
+        "What matches is taken in spite of --exclude and of what is left out by default.",
         shell=list[str],
         metavar="GLOB",
     ),
@@ -834,8 +835,8 @@ Precision = Annotated[
     Option(
         "fp32, bf16 or fp16: what the weights are cast to. auto is bf16 where that is measured to "
         "be faster and to give the same vectors, else fp32. int8: the model as it was quantised "
-        "here (see: bioprobe models quantise), into a store of its own. By default as the store "
-        "was begun, a new one auto.",
+        "here (see: bioprobe models quantise), into a store of its own. Of embed by default as "
+        "the store was begun, a new one auto.",
         choices=("auto", "fp32", "bf16", "fp16", "int8"),
     ),
 ]

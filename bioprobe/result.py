@@ -111,8 +111,8 @@ class Result:
         return changed  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        name = type(self).__name__
-        return f"<{name}: {self.notes[0]}>" if self.notes else f"<{name}>"
+        said = self.notes[0] if self.notes else count(len(self.to_frame()), "row")
+        return f"<{type(self).__name__}: {said}>"
 
     def _repr_html_(self) -> str:
         """Show the notes and the first rows in a notebook."""
@@ -192,6 +192,10 @@ class Record(Result):
         names = [one.name for one in dataclasses.fields(fields) if one.name != "notes"]
         values = {name: getattr(self, name) for name in names}
         return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+    def __repr__(self) -> str:
+        said = self.notes[0] if self.notes else next(iter(self.to_dict().values()))
+        return f"<{type(self).__name__}: {said}>"
 
     def to_columns(self, *, short: bool = False) -> Columns:
         """Return the one row by column."""

@@ -632,7 +632,7 @@ def _describe(found: Comparison, column: str, n_renamed: int) -> list[Note | str
             f"  {what}: {one.n_agree:,} of {one.n_pictures:,} agree, {one.share}; "
             f"kappa {_write(one.kappa)}"
         )
-    said.append(f"intervals are of 95%, and independent are {by}")
+    said.append(f"intervals are of 95%, by {by}")
     if np.isfinite(found.shift.estimate):
         said.append(f"score of the second less that of the first: {found.shift} in the mean")
     for row in found.moves.head(_MOVES_SHOWN).to_dict("records"):

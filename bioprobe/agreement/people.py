@@ -13,7 +13,7 @@ from bioprobe.agreement.kappa import measure_kappa
 from bioprobe.content import CONTENT, Content, read_content
 from bioprobe.errors import SelectionError
 from bioprobe.intervals import Resamples
-from bioprobe.result import Note, Table
+from bioprobe.result import Note, Table, count
 from bioprobe.store.annotations import Annotation, Unit
 from bioprobe.store.labels import Lineages, collect_answers, resolve
 from bioprobe.taxonomy import RANKS, Rank
@@ -68,8 +68,8 @@ def compare_people(
     several = {unit: people for unit, people in said.items() if len(people) > 1}
     if not several:
         msg = (
-            f"no two people said of the same image what it is at {level}: {len(said):,} images "
-            "have an answer of one person"
+            f"no two people said of the same image what it is at {level}: "
+            f"{count(len(said), 'image')} of one person each"
         )
         raise SelectionError(msg)
     names = sorted({name for people in several.values() for name in people})

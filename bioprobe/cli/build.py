@@ -23,7 +23,7 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from bioprobe.cli import options
-from bioprobe.cli.groups import Commands, Maker
+from bioprobe.cli.groups import Commands, Context, Maker
 from bioprobe.cli.reading import read_plainly
 from bioprobe.cli.saying import Clock, confirm, say, show_progress
 from bioprobe.cli.show import (
@@ -207,7 +207,9 @@ def command(
         run.options = declared  # type: ignore[attr-defined]
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         alone.command(name or after.__name__, cls=_InOrder if in_order else None)(run)
-        return read_plainly(get_command(alone), {one.name: one.annotation for one in parameters})
+        made = get_command(alone)
+        made.context_class = Context
+        return read_plainly(made, {one.name: one.annotation for one in parameters})
 
     def decorate(after: After) -> After:
         typed = name or after.__name__.replace("_", "-")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -101,10 +102,59 @@ class _Group(TyperGroup):
             )
 
 
+class _Help(typer.Context.formatter_class):  # type: ignore[misc, name-defined] - typer's own click
+    """Names types as people do, and breaks no line within an option's name."""
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """Write how a command is called, with what it must be given in capitals."""
+        shown = re.sub(r"\{(\w+)\}|\[(\w+)\]", lambda found: found[0].upper().strip("{}"), args)
+        super().write_usage(prog, shown, prefix)
+
+    def write_text(self, text: str) -> None:
+        """Write a paragraph."""
+        super().write_text(_hold(text))
+
+    def write_dl(
+        self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write what options and arguments are called beside what is said of them."""
+        named = [(_hold(_name_type(name)), _hold(said)) for name, said in rows]
+        super().write_dl(named, col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        """Return all that was written."""
+        return str(super().getvalue().replace(_HELD, "-"))
+
+
+_HELD = "\u2011"
+_TYPES = {"str": "TEXT", "int": "N", "float": "NUMBER", "path": "PATH", "dir": "FOLDER"}
+
+
+def _hold(text: str) -> str:
+    """Put hyphens at which no line is broken in place of those at which one is."""
+    return text.replace("-", _HELD)
+
+
+def _name_type(name: str) -> str:
+    """Write ``--seed N`` for ``--seed <int range>``, and an argument in capitals without a type."""
+    flag, _, kind = name.partition(" <")
+    if not name.startswith("-"):
+        return flag.upper() if kind else name
+    kind = kind.strip("<>").removesuffix(" range").removeprefix("list[").removesuffix("]")
+    return f"{flag} {_TYPES.get(kind.lower(), kind.upper())}" if kind else name
+
+
+class Context(typer.Context):
+    """Of a command whose help is for people."""
+
+    formatter_class = _Help
+
+
 def make_group(app: typer.Typer, makers: Mapping[str, Maker]) -> Any:  # noqa: ANN401 - of typer's own click
     """Return a group of typer's, with commands that are made when they are asked for."""
     group = read_plainly(get_command(app), {})
     group.commands = Made(makers)
+    group.context_class = Context
     return group
 
 

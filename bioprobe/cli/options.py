@@ -18,6 +18,7 @@ Store = Annotated[
         "--store",
         "-s",
         envvar="BIOPROBE_STORE",
+        metavar="FOLDER",
         help="Folder of the store.",
         file_okay=False,
         # Who opens it says more.
@@ -30,16 +31,21 @@ Stores = Annotated[
         "--store",
         "-s",
         envvar="BIOPROBE_STORE",
+        metavar="FOLDER",
         help="Folder of the store; given several times, all of them are asked, in one ranking.",
         file_okay=False,
         readable=False,
     ),
 ]
-Output = Annotated[str, typer.Option("--output", "-o", help="File to write; - is standard output.")]
+Output = Annotated[
+    str,
+    typer.Option("--output", "-o", metavar="FILE", help="File to write; - is standard output."),
+]
 Format = Annotated[
     str | None,
     typer.Option(
         "--format",
+        metavar="FORMAT",
         help="csv, json, parquet, xlsx or table. By default what the file's ending says; on a "
         "terminal the first rows as a table, else csv.",
         autocompletion=lambda incomplete: [one for one in FORMATS if one.startswith(incomplete)],

@@ -170,27 +170,31 @@ def show_progress(*, quiet: bool) -> Iterator[Progress]:
         To be told each step; a bar begins with the first of a kind.
     """
     is_shown = not quiet and sys.stderr.isatty()
-    bars: dict[tuple[int, str], tqdm[Any]] = {}
-    paces: dict[tuple[int, str], Pace] = {}
+    bars: dict[str, tqdm[Any]] = {}
+    paces: dict[str, Pace] = {}
 
     def advance(step: Step) -> None:
         if not is_shown:
             return
         from tqdm import tqdm
 
-        counted = (step.total, step.what)
-        if counted not in bars:
-            bars[counted] = tqdm(
+        if step.what in bars and bars[step.what].total != step.total:
+            bars.pop(step.what).close()
+        if step.what not in bars:
+            bars[step.what] = tqdm(
                 total=step.total, unit=f" {step.what}", smoothing=0.1, delay=_DELAY_S,
                 bar_format=_WITHOUT_TIME_LEFT,
             )  # fmt: skip
-            paces[counted] = Pace()
-        bar = bars[counted]
-        if paces[counted].take(step.done - int(bar.n)):
+            paces[step.what] = Pace()
+        bar = bars[step.what]
+        if paces[step.what].take(step.done - int(bar.n)):
             bar.bar_format = None
         if step.n_failed:
             bar.set_postfix(failed=step.n_failed, refresh=False)
         bar.update(step.done - bar.n)
+        if step.done == step.total:
+            # One that stays open keeps its line, and the next is written below it.
+            bars.pop(step.what).close()
 
     try:
         yield advance

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-_TERMINAL_ROWS = 20
+# A table of up to so many rows is shown whole on a terminal, of a longer one the first.
+_WHOLE_ROWS, _TERMINAL_ROWS = 40, 20
 # A table of more rows is written line by line: laid out as a whole it takes minutes.
 _MANY_ROWS = 10_000
 # Between the columns of a table, and the most characters that a column of text needs in a row.
@@ -41,8 +42,9 @@ _GAP = "  "
 _FOLDED_WIDTH = 28
 # Columns that a table never leaves out: the answer, and how sure it is.
 _ALWAYS = frozenset(
-    {"answer", "classification", "score", "similarity", "n_pictures", "first", "second", "kappa"}
-)
+    ("answer", "classification", "score", "similarity", "n_pictures", "first", "second", "kappa",
+     "value", "verdict", "start")
+)  # fmt: skip
 # Names are no markup of the terminal's library.
 _AS_WRITTEN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 # As many digits as float32 has.
@@ -89,9 +91,10 @@ def write_frame(
         raise MisuseError(msg)
     to_stdout, n_rows = output == "-", _count_rows(frame)
     if file_format is None and to_stdout and shown == "table":
-        _print_table(_cut(frame, 0, _TERMINAL_ROWS), quiet=quiet)
-        if n_rows > _TERMINAL_ROWS:
-            rest = f"{n_rows - _TERMINAL_ROWS:,}"
+        n_shown = n_rows if n_rows <= _WHOLE_ROWS else _TERMINAL_ROWS
+        _print_table(_cut(frame, 0, n_shown), quiet=quiet)
+        if n_shown < n_rows:
+            rest = f"{n_rows - n_shown:,}"
             say(f"… and {rest} more rows; --output FILE or --format csv gives all", quiet=quiet)
     elif shown == "table":
         _print_table(frame, output, quiet=quiet)
@@ -381,9 +384,10 @@ def _print_table(table: pd.DataFrame | Columns, output: str = "-", *, quiet: boo
 
     listed = {name: (_find_kind(values), _list_values(values))
               for name, values in _list_columns(table)}  # fmt: skip
+    written = {name: [_write_cell(one) for one in values] for name, (_, values) in listed.items()}
     # For reading: a column that says nothing only takes room from the others.
-    shown = [name for name, (_, values) in listed.items() if any(one != "" for one in values)]
-    cells = {name: [_write_cell(value) for value in listed[name][1]] for name in shown}
+    cells = {name: one for name, one in written.items() if any(one)}
+    shown = list(cells)
     numeric = {name for name in shown if listed[name][0] in "if"}
     widths = {column: max(map(len, [column, *cells[column]])) for column in shown}
     if output != "-":
@@ -451,7 +455,7 @@ def _iter_lines(
 
 
 def _choose_columns(widths: dict[str, int], room: int) -> list[str]:
-    """Return the columns that fit side by side: without the broad ranks, then the middle ones."""
+    """Return the columns that fit side by side: without the broad ranks, then the last ones."""
     kept = list(widths)
 
     def measure() -> int:
@@ -463,6 +467,5 @@ def _choose_columns(widths: dict[str, int], room: int) -> list[str]:
         if not others or len(kept) == 2:
             break
         ranks = [column for column in others if column in RANK_NAMES]
-        middle = kept[len(kept) // 2]
-        kept.remove(ranks[0] if len(ranks) > 1 else middle if middle in others else others[-1])
+        kept.remove(ranks[0] if len(ranks) > 1 else others[-1])
     return kept

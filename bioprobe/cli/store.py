@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,12 +41,21 @@ def info(found: StoreFacts, file_format: FactsFormat = "table") -> None:
         return
     failures = facts.pop("failures")
     for name, value in facts.items():
-        typer.echo(spell(f"{name:<16} {value}"))
+        typer.echo(spell(f"{name:<16} {_write_fact(value)}"))
     typer.echo(spell(f"{'failed':<16} {failures['images']:,}"))
     for reason, n_images in failures["reasons"].items():
         typer.echo(spell(f"{'':<16} {n_images:,}: {reason}"))
     for failure in failures["examples"]:
         typer.echo(spell(f"{'for example':<16} {failure['path']}: {failure['reason']}"))
+
+
+def _write_fact(value: object) -> str:
+    """Write a fact for reading: of several all, and what is said of each."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {said}" for name, said in value.items()) or "none"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 @command(app, "face.keeping:Keeps.verify", narrows=(), shows=False)

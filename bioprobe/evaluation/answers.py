@@ -273,7 +273,8 @@ def check_methods(methods: Sequence[str]) -> None:
     if unknown or not methods or len(set(methods)) < len(methods):
         got = ", ".join(methods) or "none"
         near = suggest(unknown[0], METHODS.names) if unknown else ""
-        msg = f"methods are {', '.join(METHODS.names)}, each once; got {got}{near}"
+        wrong = f"no method {unknown[0]!r}{near}; " if unknown else ""
+        msg = f"{wrong}methods are {', '.join(METHODS.names)}, each once; got {got}"
         raise ProbeError(msg)
 
 

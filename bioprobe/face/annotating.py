@@ -203,8 +203,8 @@ class Annotates(Asks, Learns):
         colours: Annotated[
             Mapping[str, str] | str | Sequence[str] | None,
             Option(
-                "VALUE=COLOUR,…: of a status or label, such as VU=#f9e814 or lion=red. By default "
-                "of a status those of IUCN.",
+                "Colours of statuses or labels, such as VU=#f9e814 or lion=red. By default those "
+                "of IUCN for statuses.",
                 shell=str,
                 metavar="VALUE=COLOUR,…",
             ),

@@ -34,7 +34,7 @@ from bioprobe.options import (
     question,
     split_names,
 )
-from bioprobe.result import FACT, WARNING, Note, Result, name_some
+from bioprobe.result import FACT, WARNING, Note, Result, count, name_some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -339,8 +339,8 @@ class Counts(Asks, Learns):
             msg = "; ".join([msg, *map(str, said)])
             raise SelectionError(msg)
         if few:
-            said.append(Note(f"{len(few):,} taxa have fewer than {activity.FEWEST} records and no "
-                             f"curve: {name_some(few)}"))  # fmt: skip
+            text = f"{count(len(few), 'taxon has', 'taxa have')} fewer than {activity.FEWEST} "
+            said.append(Note(f"{text}records and no curve: {name_some(few)}"))
         if taxon is None and len(names) > MOST_CURVES:
             said.append(Note(f"{len(names) - MOST_CURVES:,} more taxa have records enough; name "
                              "those that are wanted with --taxon"))  # fmt: skip
@@ -445,8 +445,8 @@ class Counts(Asks, Learns):
         single = timed[timed["taxon"].isin(counts.loc[counts["n_records"] == 1, "taxon"])]
         n_guessed = int(is_guessed[single.index].sum())
         text = (
-            f"{chao1.once:,} taxa have a single record, and Chao1 grows with the square of their "
-            "number"
+            f"{count(chao1.once, 'taxon has', 'taxa have')} a single record, and Chao1 grows with "
+            "the square of their number"
         )
         if n_guessed:
             text += (

@@ -28,7 +28,7 @@ from bioprobe.options import (
     split_names,
 )
 from bioprobe.registry import EXPORTERS
-from bioprobe.result import PROBLEM, WARNING, Listing, Note, Table
+from bioprobe.result import PROBLEM, WARNING, Listing, Note, Table, count
 
 if TYPE_CHECKING:
     from bioprobe.index.tuning import IndexReport
@@ -111,8 +111,8 @@ class Keeps(Opened):
         if problems:
             said.append(Note(_tell_problems(problems, folder), PROBLEM))
         else:
-            n_shards = len(store.manifest.present_shards)
-            said.append(Note(f"{folder} is whole: {len(store):,} images in {n_shards} shards"))
+            n_shards = count(len(store.manifest.present_shards), "shard")
+            said.append(Note(f"{folder} is whole: {count(len(store), 'image')} in {n_shards}"))
         said += _advise(store)
         return Verification(folder, len(store), problems, repaired, restored).say(said)
 

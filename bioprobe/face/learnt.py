@@ -381,7 +381,7 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
     said.append(f"best: {best.method}, accuracy {best.metrics['accuracy']}")
     for method, one in found.compare_with_best().items():
         sign = "is not told apart from it" if one.p_adjusted > 0.05 else "is worse"
-        said.append(f"  {method} {sign}: p {one.p_adjusted:.3g} ({one.test}, Holm)")
+        said.append(f"  {method} {sign}: p = {one.p_adjusted:.3g} ({one.test}, Holm)")
     if about.get("columns"):
         said.append(about["columns"])
     said += _describe_pictured(found)

@@ -351,7 +351,7 @@ class Names(Opened):
         text_type: TextTypeName = "taxon_com",
         templates: Templates = "plain",
         repeats: Annotated[int, Option("How often the unseen taxa are halved anew.", least=1)] = 5,
-        seed: Annotated[int, Option("Of the halving.")] = 0,
+        seed: Annotated[int, SeedOption("Seed of the halving.")] = 0,
         adapter: ThroughAdapter = None,
     ) -> GeneralisedReport:
         """Measure generalised zero-shot, and keep an offset for zero-shot answers in the store.

@@ -14,7 +14,7 @@ from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.face.zeroshot import describe_depths
 from bioprobe.options import check_given, check_numbers, read_defaults, read_options
-from bioprobe.result import WARNING, Note, Notes, Result
+from bioprobe.result import WARNING, Note, Notes, Result, count
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -213,6 +213,10 @@ class Probe(Result):
         shown = show_answers_of(decided, beside)
         return pool_answers(shown.say((*notes, *describe_depths(decided))), per, how, k)
 
+    def __repr__(self) -> str:
+        n_classes = count(len(self.classes), "class", "classes")
+        return f"<Probe {self.name}: {self.fitted.kind} at {self.fitted.level}, {n_classes}>"
+
     def to_frame(self) -> pd.DataFrame:
         """Return its facts, one a row: settings, classes, split, held-out accuracy."""
         import pandas as pd
@@ -235,8 +239,8 @@ class Probe(Result):
         }
         tried = zip(held_out.values, held_out.accuracies, strict=True)
         facts |= {f"accuracy at {value:g}": f"{accuracy:.4f}" for value, accuracy in tried}
-        rows = [{"field": field, "value": str(value)} for field, value in facts.items()]
-        return pd.DataFrame(rows)
+        said = [f"{one:.4f}" if isinstance(one, float) else str(one) for one in facts.values()]
+        return pd.DataFrame({"field": list(facts), "value": said})
 
     def summarise(self) -> dict[str, Any]:
         """Return what a list of probes says of it."""

@@ -69,7 +69,7 @@ class Sifts(Opened):
         recall: Annotated[
             float | None,
             Option(
-                "Least share of the labelled images to keep. Default: best F1.",
+                "Least share of the labelled images to keep. By default that of the best F1.",
                 least=0,
                 most=1,
                 when=(With("labels"), Without("threshold")),
@@ -78,7 +78,7 @@ class Sifts(Opened):
         threshold: Annotated[
             float | None,
             Option(
-                "Log-odds from which an image is kept. Default: by labels, else 0.",
+                "Log-odds from which an image is kept. By default as the labels say, else 0.",
                 when=(_ASKED,),
             ),
         ] = None,
@@ -339,9 +339,9 @@ class Sifts(Opened):
         threshold: Annotated[
             float | None,
             Option(
-                "Least cosine similarity of two images that are the same. Default: whatever it is "
-                "where pictures look the same; where one cannot be read, from the similarities in "
-                "the store, so that one image in 1,000 has a false copy.",
+                "Least cosine similarity of two images that are the same. By default whatever it "
+                "is where pictures look the same; where one cannot be read, from the similarities "
+                "in the store, so that one image in 1,000 has a false copy.",
                 least=-1,
                 most=1,
             ),

@@ -14,7 +14,7 @@ from bioprobe.face.opened import Opened, find_texts
 from bioprobe.files import read_lines
 from bioprobe.options import Option, Without, list_given, question
 from bioprobe.progress import Progress
-from bioprobe.result import PROBLEM, WARNING, Note, Table, name_some
+from bioprobe.result import PROBLEM, WARNING, Note, Table, count, name_some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -339,7 +339,8 @@ def _tell_compaction(found: Compaction) -> list[Note]:
     verb = "are" if found.is_done else "would be"
     n_gone = found.n_removed + found.n_retired
     if not found.is_done and not n_gone and found.needed_bytes == found.saved_bytes == 0:
-        text = f"{found.store} is compact: {found.n_rows:,} rows in {found.n_before:,} shards"
+        n_shards = count(found.n_before, "shard")
+        text = f"{found.store} is compact: {count(found.n_rows, 'row')} in {n_shards}"
         said = [Note(text)]
     else:
         said = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bioprobe.errors import MisuseError, PromptError, SelectionError
 from bioprobe.face.pictured import Pictured, fuse_head, fuse_texts
 from bioprobe.options import RANK_NAMES
-from bioprobe.result import WARNING, Note, Notes, name_some
+from bioprobe.result import WARNING, Note, Notes, count, name_some
 
 if TYPE_CHECKING:
     import numpy as np
@@ -882,8 +882,8 @@ def _describe_classes(
     if n_classes == 1:
         said.append("there is only one class, so every image gets it; give more with --taxa")
     if prompts.unnamed:
-        n_unnamed = len(prompts.unnamed)
-        said.append(f"{n_unnamed} classes have no common name: their scientific name is used")
+        n_unnamed = count(len(prompts.unnamed), "class has", "classes have")
+        said.append(f"{n_unnamed} no common name: the scientific one is used")
     pictured = answers.provenance.options["with_pictures"]
     if pictured:
         said.append(f"classes made of example pictures: {', '.join(pictured)}")

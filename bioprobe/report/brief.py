@@ -36,7 +36,7 @@ def describe_usable(store: EmbeddingStore, level: str | None, mask: str | None) 
     kept = usable[store.rows]
     why = []
     if n_dropped := int((~kept).sum()):
-        why.append(f"{n_dropped:,} were found to be of no use ({', '.join(masks)})")
+        why.append(f"{n_dropped:,} found to be of no use ({', '.join(masks)})")
     if level is not None:
         unlabelled = kept & (store.images.labels(level)[store.rows] == "")
         kept &= ~unlabelled
@@ -56,11 +56,10 @@ def describe_success(evaluation: Evaluation) -> dict[str, str]:
     n_images = evaluation.provenance["n_rows"]
     return {
         "label": "How often right",
-        "large": f"{100 * accuracy.estimate:.0f} of 100",
-        "said": f"So many of {n_images:,} labelled pictures that it had not seen before got the "
-        f"right {evaluation.level} from the best method ({evaluation.best.method}); between "
-        f"{100 * accuracy.low:.0f} and {100 * accuracy.high:.0f} of 100 are to be expected of "
-        "further pictures like these.",
+        "large": f"{100 * accuracy.estimate:.0f}%",
+        "said": f"of {n_images:,} labelled pictures that it had not seen before got the right "
+        f"{evaluation.level} from the best method ({evaluation.best.method}); of further pictures "
+        f"like these {100 * accuracy.low:.0f}% to {100 * accuracy.high:.0f}% are to be expected.",
     }
 
 

@@ -58,7 +58,7 @@ class KnownTaxon:
             "common_name": self.taxon.common_name,
             "from": self.origin,
             "prompts": " | ".join(self.taxon.prompts),
-            "pictures": self.n_pictures,
+            "examples": self.n_pictures,
         }
 
 
@@ -90,7 +90,7 @@ class KnownTaxa(Result):
         """Return the same by column."""
         _ = short
         rows = [one.to_dict() for one in self.taxa]
-        names = [*(rank.value for rank in RANKS), "common_name", "from", "prompts", "pictures"]
+        names = [*(rank.value for rank in RANKS), "common_name", "from", "prompts", "examples"]
         return {name: [row[name] for row in rows] for name in names}
 
 

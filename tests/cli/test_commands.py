@@ -259,6 +259,11 @@ def test_store_info_is_also_json(store: Path, capsys: Capture) -> None:
     assert facts["images"] == len(EmbeddingStore.open(store))
     assert facts["encoder"].startswith("sketch (weights ")
     assert facts["other_columns"] == ["kind", "role"]
+    assert run(["store", "info"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["other_columns"] == "kind, role"
+    assert lines["added_taxa"] == "none"
+    assert lines["labels"].startswith("kingdom: ")
 
 
 def test_store_verify_finds_a_flipped_byte(store: Path, capsys: Capture) -> None:

@@ -89,6 +89,8 @@ def test_every_command_and_option_has_help_and_an_example(command: str) -> None:
     assert f"Example: {command}" in " ".join(str(made.help).split())  # type: ignore[attr-defined]
     for parameter in made.params:  # type: ignore[attr-defined]
         assert parameter.name == "help" or getattr(parameter, "help", None), parameter.name
+    shown = made.get_help(made.make_context(command, ["--help"], resilient_parsing=True))  # type: ignore[attr-defined]
+    assert not re.search(r"[\w-]-$|<\w+(\[\w+\])?( range)?>|\{\w+\}\.*$", shown, re.M)
 
 
 def test_the_reference_names_every_command_and_option() -> None:

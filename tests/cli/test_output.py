@@ -75,15 +75,15 @@ def test_where_all_columns_fit_all_are_shown(
     assert len(told.out.splitlines()) == 3
 
 
-def test_without_ranks_the_middle_goes_first_and_two_columns_stay(
+def test_without_ranks_the_last_goes_first_and_two_columns_stay(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     frame = pd.DataFrame({name: ["x" * 10] for name in "abcde"})
     _print(frame, 46, monkeypatch)
-    assert capsys.readouterr().out.split()[:4] == ["a", "b", "d", "e"]
+    assert capsys.readouterr().out.split()[:4] == ["a", "b", "c", "d"]
     _print(frame, 5, monkeypatch)
     header = capsys.readouterr().out.splitlines()[0]
-    assert header.split() == ["a", "e"]
+    assert header.split() == ["a", "b"]
 
 
 def test_a_long_name_is_folded_before_a_column_is_left_out(
@@ -95,6 +95,28 @@ def test_a_long_name_is_folded_before_a_column_is_left_out(
     assert told.err == ""
     assert told.out.count("n" * 20) >= 1
     assert told.out.replace("\n", " ").count("kept") == 1
+
+
+def test_what_is_nowhere_known_takes_no_room_from_what_was_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    said = {"id": ["f" * 32], "row": [3], "value": ["Panthera leo"], "by": ["anna"]}
+    frame = pd.DataFrame({**said, "score": [np.nan], "chance": [None]})
+    _print(frame, 50, monkeypatch)
+    told = capsys.readouterr()
+    assert told.out.splitlines()[0].split() == ["id", "row", "value"]
+    assert told.err.startswith("left out to fit 50 characters: by; ")
+
+
+@pytest.mark.parametrize(("n_rows", "n_shown"), [(40, 40), (41, 20)])
+def test_a_short_table_is_shown_whole_on_a_terminal(
+    n_rows: int, n_shown: int, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    write_frame({"row": list(range(n_rows))}, "-", None)
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == n_shown + 1
+    assert ("and 21 more rows" in told.err) == (n_rows > n_shown)
 
 
 def test_a_table_in_a_file_has_every_column(tmp_path: Path, capsys: Capture) -> None:

@@ -65,7 +65,7 @@ def test_pictures_make_a_class_that_is_listed_and_forgotten(
     assert "were right before" in said
     assert set(_ask(capsys, *asked)["species"]) == {"Xyrus yus"}
     listed = _ask(capsys, "taxa", "list").set_index("species")
-    assert listed.loc["Xyrus yus", "pictures"] == len(list(butterfly.glob("*.jpg")))
+    assert listed.loc["Xyrus yus", "examples"] == len(list(butterfly.glob("*.jpg")))
     assert run(["taxa", "remove", "Xyrus yus"]) == 0
     assert "Xyrus yus" not in set(_ask(capsys, *asked)["species"])
     assert not (store / "taxa-examples.safetensors").exists()

@@ -84,6 +84,16 @@ def test_no_bar_is_drawn_quietly_or_elsewhere_than_on_a_terminal(
     assert not shown.getvalue()
 
 
+def test_a_bar_that_is_done_makes_room_for_the_next(terminal: Terminal) -> None:
+    with contextlib.redirect_stderr(terminal), show_progress(quiet=False) as progress:
+        for total in (5, 7, 7, 9):
+            for done in range(1, total + (total < 9)):
+                progress(Step(done, total, "groups"))
+        progress(Step(1, 2, "draws"))
+    # Only the bar that was left undone still has its line.
+    assert terminal.getvalue().count("\x1b[A") == 1
+
+
 def _watch(capsys: Capture, *, age_s: float, lasts_s: float, quiet: bool = False) -> str:
     with Clock(time.monotonic() - age_s).watching(quiet=quiet):
         time.sleep(lasts_s)

@@ -37,7 +37,7 @@ def test_zeroshot_is_what_the_library_answers_with_what_is_to_be_said(
     assert answers.to_frame().equals(expected.to_frame())
     said = _texts(answers)
     assert said[0] == "images: 6; classes at family: 2; text type: taxon_com; templates: 1"
-    assert said[1] == "2 classes have no common name: their scientific name is used"
+    assert said[1] == "2 classes have no common name: the scientific one is used"
     assert said[2].startswith("against the labels of 4 images: top-1 ")
     assert repr(answers) == f"<Predictions: {said[0]}>"
 

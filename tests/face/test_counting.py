@@ -289,7 +289,7 @@ def test_activity_is_by_the_clock_or_the_sun(years: Store, tmp_path: Path) -> No
     assert found.to_frame().columns.tolist() == ["taxon", "hour", "n_records", "share", "low",
                                                  "high"]  # fmt: skip
     assert found.overlaps[0].value < 0.5
-    assert "1 taxa have fewer than 10 records and no curve: Cervidae (1)" in _said(found)
+    assert "1 taxon has fewer than 10 records and no curve: Cervidae (1)" in _said(found)
     assert "are rough" in _said(found)
     other = ask(taxon="lynx lynx", seed=1)
     assert [one.taxon for one in other.densities] == ["Lynx lynx"]
@@ -322,7 +322,7 @@ def test_richness_leaves_out_what_is_known_above_the_rank_alone(
 
 def test_richness_says_which_single_records_nobody_confirmed(store: Store, tmp_path: Path) -> None:
     answers = _write_answers(tmp_path / "answers.csv", ("B/2.jpg", DEER, 0.9))
-    assert "1 taxa have a single record" in _said(store.richness(answers, taxon="Lynx lynx"))
+    assert "1 taxon has a single record" in _said(store.richness(answers, taxon="Lynx lynx"))
     guessed = _said(store.richness(_write_answers(tmp_path / "one.csv", ("B/2.jpg", OTTER, 0.9))))
     assert "of these are answers that nobody confirmed" in guessed
 

@@ -27,7 +27,7 @@ def test_the_facts_of_a_store_are_told(store: Store) -> None:
 def test_a_damaged_store_is_told_of_and_repaired(store: Store) -> None:
     found = store.verify()
     assert found.is_whole
-    assert str(found.notes[0]) == f"{store.folder} is whole: 4 images in 1 shards"
+    assert str(found.notes[0]) == f"{store.folder} is whole: 4 images in 1 shard"
     file = store.folder / "shards" / "00000" / "vectors.npy"
     file.write_bytes(file.read_bytes()[:-1])
     found = store.verify()

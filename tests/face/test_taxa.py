@@ -109,7 +109,7 @@ def test_pictures_make_a_class(
     assert added.blend.weight_fraction == 1
     assert added.known.n_pictures == 2
     assert str(added.notes[0]).startswith("pictures count 1, its text 0; ")
-    assert store.taxa().to_frame()["pictures"].to_list() == [2, 0, 0, 0]
+    assert store.taxa().to_frame()["examples"].to_list() == [2, 0, 0, 0]
 
 
 def test_the_nearest_classes_are_told(store: Store, teach: Teach) -> None:

@@ -56,7 +56,7 @@ def test_it_leaves_out_what_a_filter_drops_and_tells_any_column_apart(
     store.report(output=tmp_path / "a.html", classes="cat,bird", by="mode")
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert '<th scope="row">RGB</th><td class="n">24</td><td class="n">20</td>' in page
-    assert "4 were found to be of no use (filters/sharp)" in page
+    assert "4 found to be of no use (filters/sharp)" in page
     assert "of 20</dd>" in page
 
 

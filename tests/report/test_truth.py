@@ -79,7 +79,7 @@ def test_no_headline_contradicts_its_table(evaluation: Evaluation) -> None:
         assert rows[best[1]]["is_best"]
         assert accuracies[best[1]] == max(accuracies.values())
         assert float(best[2]) / 100 == pytest.approx(accuracies[best[1]], abs=0.0011)
-        assert describe_success(drawn)["large"] == f"{100 * accuracies[best[1]]:.0f} of 100"
+        assert describe_success(drawn)["large"] == f"{100 * accuracies[best[1]]:.0f}%"
         equal = re.search(r"not told apart from ([\w, ]+) \(", said)
         assert set(equal[1].split(", ") if equal else []) == {
             name
