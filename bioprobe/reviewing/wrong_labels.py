@@ -117,8 +117,8 @@ def predict_left_out(learner: Learner) -> tuple[Places, Places, Scores]:
     if not len(places):
         return places, classes, found
     pool = learner.pool
-    taught = pool.taught
-    vectors, labels = pool.vectors[taught], np.searchsorted(classes, pool.labels[taught])
+    taught = learner.teaching
+    vectors, labels = pool.read(taught), np.searchsorted(classes, pool.labels[taught])
     folds = learner.assign_folds(taught, labels)
     logits = np.full((len(taught), len(classes)), -np.inf)
     for fold in np.unique(folds).tolist():
