@@ -87,7 +87,6 @@ class Review(Sitting):
         notes: Notes,
     ) -> None:
         import numpy as np
-
         import pandas as pd
 
         from bioprobe.reviewing.desk import Desk

@@ -159,6 +159,8 @@ class Learner:
             msg = f"in a review {kind} has the setting C, got {unknown}; leave it out"
             raise ProbeError(msg)
         self.solution: Solution | None = None
+        # Labels and when they were given, and what was drawn of them.
+        self._drawn: tuple[Places, Places] | None = None
         self._state: State | None = None
         self._taught_classes: Places = np.zeros(0, dtype=np.int64)
         self._basis = _measure(pool.vectors)
@@ -178,7 +180,10 @@ class Learner:
     @property
     def teaching(self) -> Places:
         """Places of the pictures that are learnt from, ascending; see :func:`choose_teaching`."""
-        return choose_teaching(self.pool, self.seed, self.most_taught)
+        told = np.stack([self.pool.labels, self.pool.said])
+        if self._drawn is None or not np.array_equal(self._drawn[0], told):
+            self._drawn = told, choose_teaching(self.pool, self.seed, self.most_taught)
+        return self._drawn[1]
 
     @property
     def strength(self) -> float:

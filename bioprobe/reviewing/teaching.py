@@ -15,11 +15,12 @@ MOST_TAUGHT = 20_000
 def choose_teaching(pool: Pool, seed: int, most: int = MOST_TAUGHT) -> Places:
     """Return the labelled pictures that are learnt from: all, or of more than so many a draw.
 
-    The latest of what people said come first, up to half of them. The rest is drawn class by class
-    in turns: so a rare class teaches all that it has, and none has more than the others but where
-    these have no more. In what is learnt every class weighs the same, and so little of a common one
-    is missed. Pictures of one group, such as copies, are drawn together: what is not drawn can be
-    answered by what is. The same seed draws the same, whatever else gets a label.
+    The latest of what people said come first, up to half of them. Of the rest every second one is
+    drawn by class, of each in turns, and the others by lot: so a rare class teaches all that it
+    has, and a common one most. Drawn by class alone, common classes of a long tail would lose more
+    than the rare gain; by lot alone, rare ones would be lost. Pictures of one group, such as
+    copies, are drawn together: what is not drawn can be answered by what is. The same seed draws
+    the same, whatever else gets a label.
 
     Parameters
     ----------
@@ -37,27 +38,37 @@ def choose_teaching(pool: Pool, seed: int, most: int = MOST_TAUGHT) -> Places:
     --------
     >>> labels = np.array([0, 0, 0, 0, 0, 0, 1, 2])
     >>> pool = Pool.of(np.eye(8, dtype=np.float32), ["fox", "ibex", "lynx"], labels)
-    >>> labels[choose_teaching(pool, 0, most=4)].tolist()
-    [0, 0, 1, 2]
+    >>> labels[choose_teaching(pool, 0, most=6)].tolist()
+    [0, 0, 0, 0, 1, 2]
     """
     taught = pool.taught
     if len(taught) <= most:
         return taught
     drawn = np.random.default_rng(seed).permutation(len(pool))[taught]
-    turns = _number_in_class(pool.labels[taught], drawn)
+    by_class = _rank(np.lexsort((drawn, _number_in_class(pool.labels[taught], drawn))))
+    keys = np.minimum(2 * by_class, 2 * _rank(np.argsort(drawn)) + 1)
     said = pool.said[taught]
     latest = np.argsort(said, kind="stable")[-(most // 2) :]
-    turns[latest[said[latest] >= 0]] = -1
-    # A group stands where the first of it does.
+    latest = latest[said[latest] >= 0]
+    keys[latest] = np.arange(-len(latest), 0)
     groups = np.arange(len(taught))
     if pool.groups is not None:
         own = pool.groups[taught]
         groups = np.unique(np.where(own < 0, -1 - groups, own), return_inverse=True)[1]
-        turns, drawn = _take_first(turns, groups), _take_first(drawn, groups)
-    order = np.lexsort((groups, drawn, turns))
-    last = groups[order[most - 1]]
-    chosen = np.union1d(order[:most], np.flatnonzero(groups == last))
-    return taught[chosen]
+        # All of a group stand where the first of it does.
+        first = np.full(int(groups.max()) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(first, groups, keys)
+        keys = first[groups]
+    order = np.argsort(keys, kind="stable")
+    last = np.flatnonzero(groups == groups[order[most - 1]])
+    return taught[np.union1d(order[:most], last)]
+
+
+def _rank(order: Places) -> Places:
+    """Return where each stands in an order."""
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order))
+    return ranks
 
 
 def _number_in_class(labels: Places, drawn: Places) -> Places:
@@ -68,10 +79,3 @@ def _number_in_class(labels: Places, drawn: Places) -> Places:
     turns = np.empty(len(labels), dtype=np.int64)
     turns[order] = np.arange(len(labels)) - np.repeat(starts, sizes)
     return turns
-
-
-def _take_first(values: Places, groups: Places) -> Places:
-    """Return the least value of its group for each."""
-    least = np.full(int(groups.max()) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(least, groups, values)
-    return least[groups]
