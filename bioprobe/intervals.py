@@ -118,16 +118,17 @@ class Resamples:
         random, n_clusters = np.random.default_rng(self.seed), self.n_clusters
         step = max(1, _WEIGHTS_AT_ONCE // max(1, len(self.clusters)))
         for start in range(0, self.n_resamples, step):
-            n = min(step, self.n_resamples - start)
-            if smooth:
-                weights = random.exponential(size=(n, n_clusters)).astype(np.float32)
-                yield weights[:, self.clusters]
-                continue
-            counts = np.zeros((n, n_clusters), dtype=np.float32)
-            for row in range(n):
-                drawn = random.integers(n_clusters, size=n_clusters)
-                counts[row] = np.bincount(drawn, minlength=n_clusters)
-            yield counts[:, self.clusters]
+            weights = np.empty(
+                (min(step, self.n_resamples - start), len(self.clusters)), dtype=np.float32
+            )
+            for row in weights:
+                if smooth:
+                    counts = random.exponential(size=n_clusters)
+                else:
+                    drawn = random.integers(n_clusters, size=n_clusters)
+                    counts = np.bincount(drawn, minlength=n_clusters)
+                row[:] = counts[self.clusters]
+            yield weights
 
 
 @dataclasses.dataclass(frozen=True)

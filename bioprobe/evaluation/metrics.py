@@ -41,7 +41,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +54,7 @@ from bioprobe.intervals import (
     find_interval,
 )
 from bioprobe.probes.label_tree import LabelTree
+from bioprobe.task.lazy_rows import iter_parts
 from bioprobe.task.target import Classes
 from bioprobe.types import (
     Doubles,
@@ -268,18 +268,16 @@ def score_tree(rows: TreeRows, weights: Floats | None = None) -> dict[str, Doubl
     if rows.is_consistent is not None:
         found = (rows.is_right & rows.is_consistent, rows.is_consistent)
         parts |= {name: (part, everything) for name, part in zip(CONSISTENCY, found, strict=True)}
-    return {name: _average(weights, *parts[name]) for name in TREE_METRICS if name in parts}
+    names = [name for name in TREE_METRICS if name in parts]
+    columns = [np.stack([parts[name][at] for name in names], axis=1) for at in (0, 1)]
+    sums, counts = (_sum_products(weights, one.astype(np.float64)) for one in columns)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return dict(zip(names, (sums / counts).T, strict=True))
 
 
 def _divide(part: Doubles, whole: Doubles) -> Doubles:
     """Divide; nothing out of nothing is all of it."""
     return np.divide(part, whole, out=np.ones_like(part), where=whole != 0)
-
-
-def _average(weights: Floats, part: npt.NDArray[Any], counted: npt.NDArray[Any]) -> Doubles:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = (weights @ part.astype(np.float64)) / (weights @ counted.astype(np.float64))
-    return np.asarray(means, dtype=np.float64)
 
 
 FLAT_METRICS = (
@@ -428,38 +426,24 @@ def _sum_by_class(weights: Floats, classes: Places, n_classes: int) -> Doubles:
     -------
     ndarray of float64, shape (n_weightings, n_classes)
     """
-    sums = np.zeros((len(weights), n_classes))
-    order = np.argsort(classes, kind="stable")
-    order = order[classes[order] >= 0]
-    present, starts = np.unique(classes[order], return_index=True)
-    if len(present):
-        sums[:, present] = np.add.reduceat(weights[:, order], starts, axis=1, dtype=np.float64)
-    return sums
+    # Place 0 takes what is no class.
+    sums = [np.bincount(classes + 1, row, n_classes + 1)[1:] for row in weights]
+    return np.stack(sums) if sums else np.zeros((0, n_classes))
 
 
 def _measure_ece(truth: Places, probabilities: Floats, weights: Floats) -> Doubles:
     if not probabilities.size:
         return np.full(len(weights), np.nan)
     confidence = probabilities.max(axis=1).astype(np.float64)
-    return _sum_gaps(confidence, (find_best(probabilities) == truth)[np.newaxis], weights)
+    gaps = np.zeros((len(confidence), N_BINS))
+    right = find_best(probabilities) == truth
+    gaps[np.arange(len(confidence)), _find_bins(confidence)] = right - confidence
+    return np.asarray(np.abs(_sum_products(weights, gaps)).sum(axis=1) / _total(weights))
 
 
-def _sum_gaps(confidence: Doubles, right: Mask, weights: Floats) -> Doubles:
-    """Return the calibration error of some answers, for each weighting or each draw of them.
-
-    Parameters
-    ----------
-    confidence : ndarray of float64, shape (n_images,)
-    right : ndarray of bool, shape (n_draws, n_images)
-    weights : ndarray of float, shape (n_weightings, n_images)
-        One of the two has one row.
-    """
+def _find_bins(confidence: Doubles) -> Places:
     # Bins are open below and closed above, so that a confidence of 1 has one.
-    bins = np.clip(np.ceil(confidence * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
-    members = np.zeros((len(confidence), N_BINS))
-    members[np.arange(len(confidence)), bins] = 1
-    sums = _sum_products(weights * (right - confidence), members)
-    return np.asarray(np.abs(sums).sum(axis=1) / _total(weights))
+    return np.clip(np.ceil(confidence * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
 
 
 def _measure_auroc(truth: Places, probabilities: Floats, weights: Floats) -> Doubles:
@@ -630,8 +614,15 @@ def _total(weights: Floats) -> Doubles:
     return np.asarray(weights.sum(axis=1, dtype=np.float64))
 
 
+# Weights that are made doubles at once: 8 MB.
+_DOUBLED_AT_ONCE = 1 << 20
+
+
 def _sum_products(weights: Floats, rows: Doubles) -> Doubles:
-    return np.asarray(weights.astype(np.float64) @ rows)
+    sums = np.empty((len(weights), rows.shape[1]))
+    for part in iter_parts(len(weights), max(1, _DOUBLED_AT_ONCE // max(1, weights.shape[1]))):
+        np.matmul(weights[part].astype(np.float64), rows, out=sums[part])
+    return sums
 
 
 # Of answers that never back off, right or above is accuracy again.
@@ -818,8 +809,11 @@ def _find_chance_errors(
         if given is None or not given.size:
             continue
         confidence = given.max(axis=1).astype(np.float64)
-        luck = random.random((_N_CONSISTENT, resamples.n_clusters))[:, resamples.clusters]
-        errors = _sum_gaps(confidence, luck < confidence, np.ones((1, len(confidence))))
+        bins, errors = _find_bins(confidence), np.empty(_N_CONSISTENT)
+        for draw in range(_N_CONSISTENT):
+            luck = random.random(resamples.n_clusters)[resamples.clusters]
+            gaps = np.bincount(bins, (luck < confidence) - confidence, N_BINS)
+            errors[draw] = np.abs(gaps).sum() / len(confidence)
         found[name] = float(np.quantile(errors, _CONSISTENT))
     return found
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
+from bioprobe.task.scores import find_top
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import Rank, Taxon
 from bioprobe.taxonomy.taxonomy import find_lowest_common_ancestor
@@ -343,14 +344,21 @@ def _find_nearest(
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
     # A few dozen questions: asked of all training vectors, they need no index.
     queries = store.read_vectors(rows)
-    parts = [queries @ vectors.T for vectors in View(store, training).iter_vectors()]
-    similarities = np.concatenate(parts, axis=1)
-    # Where each fold is answered by the others, an image and its own fold are among the training
-    # images too, and taught nothing of it.
-    unseen = rows[:, np.newaxis] == training
-    if folds is not None:
-        own = folds[rows][:, np.newaxis]
-        unseen |= (own >= 0) & (own == folds[training])
-    similarities[unseen] = -np.inf
-    order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
-    return training[order], np.take_along_axis(similarities, order, axis=1)
+    near = np.zeros((len(rows), 0), dtype=np.int64)
+    similarities = np.zeros(near.shape, dtype=np.float32)
+    start = 0
+    for vectors in View(store, training).iter_vectors():
+        asked = training[start : start + len(vectors)]
+        start += len(vectors)
+        found = queries @ vectors.T
+        # Where each fold is answered by the others, an image and its own fold are among the
+        # training images too, and taught nothing of it.
+        unseen = rows[:, np.newaxis] == asked
+        if folds is not None:
+            own = folds[rows][:, np.newaxis]
+            unseen |= (own >= 0) & (own == folds[asked])
+        found[unseen] = -np.inf
+        near = np.concatenate([near, np.broadcast_to(asked, found.shape)], axis=1)
+        top, similarities = find_top(np.concatenate([similarities, found], axis=1), k)
+        near = np.take_along_axis(near, top, axis=1)
+    return near, similarities

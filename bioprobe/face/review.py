@@ -14,7 +14,7 @@ from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.sitting import Batch, Shown, Sitting
 from bioprobe.names import suggest, unify
 from bioprobe.options import CONFIRMED, RANK_NAMES, write_flag
-from bioprobe.result import WARNING, Note, Notes
+from bioprobe.result import FACT, WARNING, Note, Notes
 
 if TYPE_CHECKING:
     from bioprobe.face.annotations import Corrects
@@ -87,9 +87,11 @@ class Review(Sitting):
         notes: Notes,
     ) -> None:
         import numpy as np
+        import pandas as pd
 
         from bioprobe.reviewing.desk import Desk
         from bioprobe.reviewing.pool import Pool
+        from bioprobe.task.lazy_rows import take_rows
 
         super().__init__(store, level, by=by, batch=batch, notes=notes)
         self._k, self._overlap, view = k, overlap, store._view
@@ -101,13 +103,14 @@ class Review(Sitting):
         self._open: set[int] = set()
         self._is_stale = True
         places = np.array([self._number(one) for one in self._given.tolist()], dtype=np.int64)
-        pool = Pool.of(view.read_vectors(), self._names, places)
+        vectors = take_rows(view.read_vectors, view.rows, view.manifest.dim)
+        pool = Pool.of(vectors, self._names, places)
         # The pool names classes as they come.
         pool.names = self._names
         # Copies, and regions of one picture, are left out together.
         contents = view.store.given.column("sha256").to_numpy(dtype=object)[self._rows]
-        known, numbers = np.unique(contents.astype(str), return_inverse=True)
-        pool.groups = np.where(known[numbers] == "", -1, numbers)
+        numbers, known = pd.factorize(contents)
+        pool.groups = np.where(np.isin(numbers, np.flatnonzero(known == "")), -1, numbers)
         # Of each picture the class of the label that came with it, -1 for none.
         self._came, self._trusts = places, trust_labels
         if trust_labels:
@@ -346,23 +349,25 @@ class Review(Sitting):
             return
         new = log.annotations[max(self._n_log, 0) :]
         by_id = {one.id: one for one in log.annotations} if any(o.retracts for o in new) else {}
-        touched = set()
-        for one in new:
+        # When something was said of each last, by its place in the log.
+        touched: dict[Unit, int] = {}
+        for at, one in enumerate(new, max(self._n_log, 0)):
             said = one
             while said.retracts and said.retracts in by_id:
                 said = by_id[said.retracts]
             if said.level in (self.level, CONTENT):
-                touched.add(said.unit)
+                touched[said.unit] = at
         standing = [
             one for one in log.standing
             if one.unit in touched and one.level in (self.level, CONTENT)
         ]  # fmt: skip
         found = {(one.unit, one.level): one for one in resolve(standing)}
         mine = {one.unit for one in standing if one.by == self.by}
-        rows_of = find_units(self.store._view.store.given, self._rows, touched)
+        rows_of = find_units(self.store._view.store.given, self._rows, set(touched))
         for unit, rows in rows_of.items():
             for row in rows:
                 place = self._place_of[row]
+                self._desk.pool.said[place] = touched[unit]
                 self._take(
                     place, found.get((unit, self.level)), found.get((unit, CONTENT)),
                     is_mine=unit in mine,
@@ -483,7 +488,8 @@ class Review(Sitting):
                 "level": self.level, "by": self.by, "mix": self._desk.mix,
                 "method": self._desk.learner.kind, "answering": self.answering,
                 "settings": self._desk.learner.settings, "seed": self._seed[0],
-                "n_labelled": int((self._desk.pool.labels >= 0).sum()), "n_shown": n_shown,
+                "n_labelled": int((self._desk.pool.labels >= 0).sum()),
+                "n_learnt_from": len(self._desk.learner.teaching), "n_shown": n_shown,
             }
         ).to_dict()  # fmt: skip
 
@@ -508,7 +514,14 @@ class Review(Sitting):
     def _tell_answering(self) -> list[Note]:
         learner, answering = self._desk.learner, self.answering
         if answering == learner.kind:
-            return []
+            n_taught, n_labels = len(learner.teaching), int((self._desk.pool.labels >= 0).sum())
+            if answering == "zeroshot" or n_taught == n_labels:
+                return []
+            text = (
+                f"{answering} learns from {n_taught:,} of {n_labels:,} labels, drawn class by "
+                "class; the latest of what people said are among them"
+            )
+            return [Note(text, FACT)]
         n = self._desk.pool.n_taught_classes
         until = f"until pictures of two classes have a label ({n} has one now)"
         if answering:

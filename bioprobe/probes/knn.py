@@ -19,8 +19,10 @@ from bioprobe.types import Arrays, Doubles, Rows, Vectors
 
 # Weight of the class frequencies beside the votes: what no neighbour is of has some probability.
 _PRIOR_FRACTION = 0.01
-# On a GPU so many neighbours more are found, of which those with equal similarities are ordered.
+# So many neighbours more are found, of which those with equal similarities are ordered.
 _MARGIN = 16
+# Similarities that are held at once where these were too few: 128 MB in double precision.
+_TIED_AT_ONCE = 1 << 24
 _BALANCES = ("none", "class-weight")
 
 
@@ -151,17 +153,25 @@ class KnnProbe(Probe):
 
     def _find(self, X: Vectors, k: int) -> tuple[Rows, Vectors]:  # noqa: N803
         """Return the classes of the nearest neighbours and their similarities."""
+        import faiss
+
         queries, taught = np.ascontiguousarray(X), np.ascontiguousarray(self.vectors_)
-        k, device = min(k, len(taught)), find_gpu(taught.size, len(queries))
+        k, n = min(k, len(taught)), min(k + _MARGIN, len(taught))
+        device = find_gpu(taught.size, len(queries))
         if device is None:
-            rows, similarities = _find_nearest(queries, taught, k)
-            return self.labels_[rows], similarities
-        read, n = partial(_read, taught), min(k + _MARGIN, len(taught))
-        rows, similarities = find_nearest(device, queries, read, n)
+            similarities, rows = faiss.knn(queries, taught, n, metric=faiss.METRIC_INNER_PRODUCT)
+        else:
+            rows, similarities = find_nearest(device, queries, partial(_read, taught), n)
+        order = np.lexsort((rows, -similarities), axis=1)
+        rows, similarities = (
+            np.take_along_axis(one, order, axis=1) for one in (rows, similarities)
+        )
         if n < len(taught):
-            # Which of so many equals come first is not told there.
-            tied = similarities[:, k - 1] == similarities[:, -1]
-            rows[tied, :k], similarities[tied, :k] = _find_nearest(queries[tied], taught, k)
+            # Which of so many equals were found is not by their place.
+            tied = np.flatnonzero(similarities[:, k - 1] == similarities[:, -1])
+            for part in iter_parts(len(tied), max(1, _TIED_AT_ONCE // len(taught))):
+                at = tied[part]
+                rows[at, :k], similarities[at, :k] = _rank_all(queries[at], taught, k)
         return self.labels_[rows[:, :k]], similarities[:, :k]
 
     def _vote(
@@ -183,11 +193,13 @@ class KnnProbe(Probe):
         return np.asarray(votes_and_prior + _PRIOR_FRACTION * frequencies, dtype=np.float32)
 
 
-def _find_nearest(queries: Vectors, taught: Vectors, k: int) -> tuple[Rows, Vectors]:
-    import faiss
-
-    similarities, rows = faiss.knn(queries, taught, k, metric=faiss.METRIC_INNER_PRODUCT)
-    return rows, similarities
+def _rank_all(queries: Vectors, taught: Vectors, k: int) -> tuple[Rows, Vectors]:
+    """Find the nearest by double precision, in which equal vectors are equally similar."""
+    asked = queries.astype(np.float64).T
+    products = [np.asarray(one.astype(np.float64) @ asked) for _, one in _read(taught)]
+    similarities = np.concatenate(products).T.astype(np.float32)
+    order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(similarities, order, axis=1)
 
 
 def _read(taught: Vectors) -> Iterator[tuple[Rows, Vectors]]:

@@ -18,6 +18,7 @@ from bioprobe.reviewing.wrong_labels import find_wrong_labels
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection
+from bioprobe.task.lazy_rows import LazyRows
 from bioprobe.types import Mask
 
 _N_NAMED = 12
@@ -212,20 +213,21 @@ def _find_suspicious(
     if split is not None:
         together = split.groups[rows]
         groups = np.where(together != "", together, groups)
-    found = find_wrong_labels(store.read_vectors(rows), labels, groups)
-    names = store.images.file_names
+    vectors = LazyRows(store.read_vectors, rows, store.manifest.dim)
+    found = find_wrong_labels(vectors, labels, groups)
+    names = store.images.name_rows(rows[found.places])["file_name"]
     suspicious = [
         {
             "row": int(rows[place]),
-            "file_name": names[rows[place]],
+            "file_name": name,
             "truth": labels[place],
             "confidence": confidence,
             "predicted": answer,
             "probability": score,
         }
-        for place, confidence, answer, score in zip(
-            found.places.tolist(), found.confidences.tolist(), found.answers.tolist(),
-            found.scores.tolist(), strict=True,
+        for place, name, confidence, answer, score in zip(
+            found.places.tolist(), names.tolist(), found.confidences.tolist(),
+            found.answers.tolist(), found.scores.tolist(), strict=True,
         )
     ]  # fmt: skip
     return suspicious, found.n_ranked

@@ -141,12 +141,12 @@ class Desk:
 
     @property
     def nearest(self) -> Nearest:
-        """Nearest labelled pictures of each; compared when they are first asked for."""
+        """Nearest pictures of each that teach; compared when they are first asked for."""
         if self._near is None:
             self._near = Nearest(self.pool.vectors)
             self._is_stale = True
         if self._is_stale:
-            self._near.update(self.pool.taught)
+            self._near.update(self.learner.teaching)
             self._is_stale = False
         return self._near
 

@@ -14,6 +14,8 @@ from bioprobe.probes.linear import Balance
 from bioprobe.probes.objective import ABSENT, Problems
 from bioprobe.probes.path import EigenBasis, State, resume
 from bioprobe.reviewing.pool import Pool, find_best_two
+from bioprobe.reviewing.teaching import MOST_TAUGHT, choose_teaching
+from bioprobe.task.lazy_rows import AnyRows
 from bioprobe.task.method import find_probe, make_probe
 from bioprobe.types import Doubles, Places, Scores, Vectors
 
@@ -107,6 +109,8 @@ class Solution:
 class Learner:
     """A method that answers the pictures of a pool, and learns from those that have a label.
 
+    Of very many labels it learns from a draw alone (:attr:`teaching`): a fit to each of a million
+    rows would take minutes after each batch, and gain little where all classes weigh the same.
     Until pictures of two classes have one, texts answer; where there are none, nothing does.
 
     Parameters
@@ -122,6 +126,8 @@ class Learner:
         Of folds.
     n_folds : int
         In how many parts what teaches is left out in turn.
+    most_taught : int
+        Pictures that are learnt from at most.
 
     Raises
     ------
@@ -137,9 +143,10 @@ class Learner:
         texts: ClassTexts | None = None,
         seed: int = 0,
         n_folds: int = N_FOLDS,
+        most_taught: int = MOST_TAUGHT,
     ) -> None:
         self.pool, self.kind, self.texts, self.seed = pool, kind, texts, seed
-        self.n_folds = n_folds
+        self.n_folds, self.most_taught = n_folds, most_taught
         self.settings = dict(settings or {})
         if kind in {PROMPTED, ZERO_SHOT} and texts is None:
             msg = f"{kind} starts from the texts of classes, and there are none; take {LINEAR}"
@@ -152,6 +159,8 @@ class Learner:
             msg = f"in a review {kind} has the setting C, got {unknown}; leave it out"
             raise ProbeError(msg)
         self.solution: Solution | None = None
+        # Labels and when they were given, and what was drawn of them.
+        self._drawn: tuple[Places, Places] | None = None
         self._state: State | None = None
         self._taught_classes: Places = np.zeros(0, dtype=np.int64)
         self._basis = _measure(pool.vectors)
@@ -167,6 +176,14 @@ class Learner:
         if self.kind != ZERO_SHOT and self.pool.n_taught_classes >= 2:
             return self.kind
         return ZERO_SHOT if self.texts is not None and len(self.texts.classes) else ""
+
+    @property
+    def teaching(self) -> Places:
+        """Places of the pictures that are learnt from, ascending; see :func:`choose_teaching`."""
+        told = np.stack([self.pool.labels, self.pool.said])
+        if self._drawn is None or not np.array_equal(self._drawn[0], told):
+            self._drawn = told, choose_teaching(self.pool, self.seed, self.most_taught)
+        return self._drawn[1]
 
     @property
     def strength(self) -> float:
@@ -203,7 +220,9 @@ class Learner:
             n_known = len(solution.classes)
             same, none = np.eye(n_known, dtype=np.float32), np.zeros(n_known, dtype=np.float32)
             parts = [
-                find_best_two(solution.score(pool.vectors[start : start + _ROWS]), same, none)
+                find_best_two(
+                    solution.score(np.asarray(pool.vectors[start : start + _ROWS])), same, none
+                )
                 for start in range(0, max(len(pool), 1), _ROWS)
             ]
             best = np.concatenate([one for one, _ in parts])
@@ -226,7 +245,7 @@ class Learner:
         solution = self.solution
         if solution is None:
             return np.zeros((len(places), 0), dtype=np.float32)
-        logits = solution.score(self.pool.vectors[places])
+        logits = solution.score(self.pool.read(places))
         for row, place in enumerate(places.tolist()):
             self.pool.exclude(place, logits[row], solution.classes)
         return _softmax(logits)
@@ -239,7 +258,7 @@ class Learner:
         """
         known = self.solution.classes if self.solution is not None else places[:0]
         best, found = _find_highest(self.predict(places), known, k)
-        teaches = self.pool.labels[places] >= 0
+        teaches = np.isin(places, self.teaching)
         if not teaches.any() or self.answering in {ZERO_SHOT, ""}:
             return best, found
         best[teaches], found[teaches] = self._find_best_of_others(places[teaches], k)
@@ -250,7 +269,7 @@ class Learner:
 
         What that was is kept until many more teach, or one is asked that taught nothing then.
         """
-        kept, n_taught = self._of_others, len(self.pool.taught)
+        kept, n_taught = self._of_others, len(self.teaching)
         if kept is None or n_taught > _GROWN * kept.n_taught or not kept.has(places):
             answered, classes, probabilities = self.predict_left_out(alone=True, stop=_STOP)
             highest = _find_highest(probabilities, classes, max(k, _N_KEPT))
@@ -284,7 +303,7 @@ class Learner:
         classes : ndarray of int64, shape (n_taught_classes,)
         probabilities : ndarray of float32, shape (n, n_taught_classes)
         """
-        taught = self.pool.taught
+        taught = self.teaching
         classes, targets = np.unique(self.pool.labels[taught], return_inverse=True)
         folds = self.assign_folds(taught, targets)
         counts = np.zeros((len(classes), self.n_folds), dtype=np.int64)
@@ -314,7 +333,7 @@ class Learner:
                 logits += problems.adjustments[fold]
                 found[inside] = _softmax(logits)
         else:
-            X = self.pool.vectors[taught]  # noqa: N806 - scikit-learn's name
+            X = self.pool.read(taught)  # noqa: N806 - scikit-learn's name
             for fold in np.unique(folds).tolist():
                 inside = folds == fold
                 if len(np.unique(targets[~inside])) < 2:
@@ -354,9 +373,9 @@ class Learner:
         return folds[taught]
 
     def _fit_anew(self) -> Solution:
-        taught = self.pool.taught
+        taught = self.teaching
         probe = make_probe(self.kind, self.settings)
-        probe.fit(self.pool.vectors[taught], self.pool.labels[taught])
+        probe.fit(self.pool.read(taught), self.pool.labels[taught])
         classes = probe.classes_.astype(np.int64)
         if hasattr(probe, "coef_") and probe.coef_.shape[0] == len(classes):
             return Solution(classes, probe.coef_, probe.intercept_)
@@ -365,7 +384,7 @@ class Learner:
 
     def _resume(self) -> Solution:
         pool, basis = self.pool, self._basis
-        taught = pool.taught
+        taught = self.teaching
         classes, targets = np.unique(pool.labels[taught], return_inverse=True)
         rows, weights = self._rotate(taught), np.ones(len(taught))
         more = self._spread_refusals(classes)
@@ -449,7 +468,7 @@ class Learner:
         """Return pictures in the coordinates of the basis; each is turned once."""
         new = [one for one in dict.fromkeys(places.tolist()) if one not in self._rotated]
         if new:
-            turned = self._basis.rotate(self.pool.vectors[np.array(new, dtype=np.int64)])
+            turned = self._basis.rotate(self.pool.read(np.array(new, dtype=np.int64)))
             self._rotated |= {one: len(self._kept) + at for at, one in enumerate(new)}
             self._kept = np.concatenate([self._kept, turned.astype(np.float32)])
         return np.ascontiguousarray(self._kept[[self._rotated[one] for one in places.tolist()]])
@@ -485,12 +504,13 @@ def _carry(state: State, known: Places, classes: Places, prior: Doubles | None) 
     return State(start, added)
 
 
-def _measure(vectors: Vectors) -> EigenBasis:
+def _measure(vectors: AnyRows) -> EigenBasis:
     """Return coordinates of all directions, with eigenvalues a row."""
     n, dim = vectors.shape
     at = np.linspace(0, max(n - 1, 0), min(n, _MOST_MEASURED)).astype(np.int64)
-    centre = vectors[at].mean(axis=0, dtype=np.float64) if n else np.zeros(dim)
-    shifted = vectors[at] - centre.astype(np.float32)
+    measured = np.asarray(vectors[at])
+    centre = measured.mean(axis=0, dtype=np.float64) if n else np.zeros(dim)
+    shifted = measured - centre.astype(np.float32)
     gram = (shifted.T @ shifted).astype(np.float64) / max(len(at), 1)
     eigenvalues, directions = np.linalg.eigh(gram)
     return EigenBasis(

@@ -145,7 +145,7 @@ def judge(learner: Learner, draws: Draws, came: Places | None = None) -> Judged:
     scores: Doubles = pool.scores[:, 0].astype(np.float64)
     # Texts learnt from no picture: their answer is one of who did not.
     if learner.answering != ZERO_SHOT:
-        answers[pool.taught] = -1
+        answers[learner.teaching] = -1
         places, classes, found = learner.predict_left_out(alone=True)
         if len(places):
             best = found.argmax(axis=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bioprobe.types import Doubles, Places, Scores, Vectors
+from bioprobe.task.lazy_rows import AnyRows
+from bioprobe.types import Doubles, Places, Scores
 
 # Neighbours that vote.
 N_NEIGHBORS = 5
@@ -18,10 +19,10 @@ class Nearest:
 
     Parameters
     ----------
-    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    vectors : ndarray of float32 or LazyRows, shape (n_images, dim), unit rows
     """
 
-    def __init__(self, vectors: Vectors) -> None:
+    def __init__(self, vectors: AnyRows) -> None:
         self._vectors = vectors
         self._is_known = np.zeros(len(vectors), dtype=bool)
         #: Places of the nearest, shape (n_images, N_NEIGHBORS), -1 where there are fewer.
@@ -53,11 +54,11 @@ class Nearest:
 
         for first in range(0, len(new), _COLUMNS):
             columns = new[first : first + _COLUMNS]
-            others = torch.from_numpy(self._vectors[columns]).T.contiguous()
+            others = torch.from_numpy(np.asarray(self._vectors[columns])).T.contiguous()
             number = torch.from_numpy(columns)
             for start in range(0, len(asked), _ROWS):
                 rows = asked[start : start + _ROWS]
-                found = torch.from_numpy(self._vectors[rows]) @ others
+                found = torch.from_numpy(np.asarray(self._vectors[rows])) @ others
                 # No picture is its own neighbour.
                 found.masked_fill_(torch.from_numpy(rows)[:, None] == number, -torch.inf)
                 k = min(N_NEIGHBORS, found.shape[1])

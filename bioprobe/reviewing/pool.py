@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.task.lazy_rows import AnyRows, iter_parts
 from bioprobe.types import Doubles, Mask, Places, Scores, Vectors
 
 # Vectors that are compared at once: 8,192 logits of 200 classes are 6.5 MB.
@@ -20,7 +21,8 @@ class Pool:
 
     Parameters
     ----------
-    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    vectors : ndarray of float32 or LazyRows, shape (n_images, dim), unit rows
+        Lazy ones are read some at a time, each time that all are answered.
     names : list of str
         Classes; one that a person names is added at the end.
     labels : ndarray of int64, shape (n_images,)
@@ -37,13 +39,15 @@ class Pool:
         Whether the label that came with it counts as right, so that nobody is to check it.
     groups : ndarray of int64, shape (n_images,), optional
         Pictures of one group, such as copies, are left out together; -1 for one of its own.
+    said : ndarray of int64, shape (n_images,)
+        When people last said something of each: the later, the larger; -1 for never.
     best : ndarray of int64, shape (n_images, 2)
         The two most probable classes, -1 where there is none.
     scores : ndarray of float32, shape (n_images, 2)
         Their probabilities.
     """
 
-    vectors: Vectors
+    vectors: AnyRows
     names: list[str]
     labels: Places
     is_checked: Mask
@@ -52,14 +56,16 @@ class Pool:
     is_trusted: Mask
     excluded: dict[int, set[int]] = dataclasses.field(default_factory=dict)
     groups: Places | None = None
+    said: Places = dataclasses.field(init=False)
     best: Places = dataclasses.field(init=False)
     scores: Scores = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
+        self.said = np.full(len(self), -1, dtype=np.int64)
         self.forget_answers()
 
     @classmethod
-    def of(cls, vectors: Vectors, names: Sequence[str], labels: Places) -> Pool:
+    def of(cls, vectors: AnyRows, names: Sequence[str], labels: Places) -> Pool:
         """Return a pool that nobody has looked at."""
         none = np.zeros(len(vectors), dtype=bool)
         numbers = labels.astype(np.int64)
@@ -93,6 +99,15 @@ class Pool:
     def has_answers(self) -> bool:
         """Whether a method has said something of the pictures."""
         return len(self) > 0 and bool((self.best[:, 0] >= 0).any())
+
+    def read(self, places: Places) -> Vectors:
+        """Return the vectors of some pictures, shape (n, dim)."""
+        return np.asarray(self.vectors[places])
+
+    def compare(self, vector: npt.NDArray[np.float32]) -> Scores:
+        """Return the similarity of each picture to a unit vector, shape (n_images,)."""
+        parts = [np.asarray(self.vectors[part]) @ vector for part in iter_parts(len(self))]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
     def forget_answers(self) -> None:
         """Have no method's word of any picture."""
@@ -150,13 +165,13 @@ def take_least(values: npt.NDArray[np.floating], among: Places, n: int) -> Place
 
 
 def find_best_two(
-    vectors: Vectors, coefficients: npt.NDArray[np.float32], intercepts: npt.NDArray[np.float32]
+    vectors: AnyRows, coefficients: npt.NDArray[np.float32], intercepts: npt.NDArray[np.float32]
 ) -> tuple[Places, Scores]:
     """Find the two most probable classes of each vector, some vectors at a time.
 
     Parameters
     ----------
-    vectors : ndarray of float32, shape (n_images, dim)
+    vectors : ndarray of float32 or LazyRows, shape (n_images, dim)
     coefficients : ndarray of float32, shape (n_classes, dim)
     intercepts : ndarray of float32, shape (n_classes,)
 
@@ -181,7 +196,7 @@ def find_best_two(
     for start in range(0, n, _AT_ONCE):
         part = slice(start, min(start + _AT_ONCE, n))
         logits = buffer[: part.stop - start]
-        torch.addmm(added, torch.from_numpy(vectors[part]), weights, out=logits)
+        torch.addmm(added, torch.from_numpy(np.asarray(vectors[part])), weights, out=logits)
         highest, first = logits.max(dim=1, keepdim=True)
         logits.sub_(highest).exp_()
         total = logits.sum(dim=1)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from bioprobe.probes.closed_form import LdaProbe
 from bioprobe.reviewing.learner import Learner
 from bioprobe.reviewing.pool import Pool
-from bioprobe.types import Doubles, Mask, Names, Places, Scores, Vectors
+from bioprobe.task.lazy_rows import AnyRows
+from bioprobe.types import Doubles, Mask, Names, Places, Scores
 
 # Labels that are ranked at most, by lot where there are more: one takes as long as hundreds here.
 _MOST_RANKED = 20_000
@@ -49,13 +50,14 @@ class Suspects:
 
 
 def find_wrong_labels(
-    vectors: Vectors, names: Names, groups: npt.NDArray[np.object_] | None = None, seed: int = 0
+    vectors: AnyRows, names: Names, groups: npt.NDArray[np.object_] | None = None, seed: int = 0
 ) -> Suspects:
     """Find labels that are probably wrong: those of all pictures are ranked, ten folds.
 
     Parameters
     ----------
-    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    vectors : ndarray of float32 or LazyRows, shape (n_images, dim), unit rows
+        Those that are ranked are read.
     names : ndarray of object, shape (n_images,)
         Label of each, ``""`` where it has none.
     groups : ndarray of object, shape (n_images,), optional
@@ -77,7 +79,7 @@ def find_wrong_labels(
     if not len(chosen):
         return empty
     classes, labels = np.unique(names[chosen].astype(str), return_inverse=True)
-    pool = Pool.of(vectors[chosen], classes.tolist(), labels)
+    pool = Pool.of(np.asarray(vectors[chosen]), classes.tolist(), labels)
     if groups is not None:
         known, numbers = np.unique(groups[chosen].astype(str), return_inverse=True)
         pool.groups = np.where(known[numbers] == "", -1, numbers)
@@ -112,8 +114,8 @@ def predict_left_out(learner: Learner) -> tuple[Places, Places, Scores]:
     if not len(places):
         return places, classes, found
     pool = learner.pool
-    taught = pool.taught
-    vectors, labels = pool.vectors[taught], np.searchsorted(classes, pool.labels[taught])
+    taught = learner.teaching
+    vectors, labels = pool.read(taught), np.searchsorted(classes, pool.labels[taught])
     folds = learner.assign_folds(taught, labels)
     logits = np.full((len(taught), len(classes)), -np.inf)
     for fold in np.unique(folds).tolist():

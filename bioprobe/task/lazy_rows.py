@@ -76,8 +76,18 @@ class LazyRows:
         return LazyRows(read, np.arange(n_own + len(vectors)), self.shape[1])
 
 
+# Numbers that are held in memory even where they could be read again: 256 MB of them.
+_MOST_HELD_NUMBERS = 1 << 26
+
 #: Rows of one kind or the other: ``np.asarray(X[part])`` is an array of either.
 AnyRows = Vectors | LazyRows
+
+
+def take_rows(read: Callable[[Places], Vectors], places: Places, dim: int) -> AnyRows:
+    """Return rows that :class:`LazyRows` would read: at once, unless they are more than 256 MB."""
+    if len(places) * dim > _MOST_HELD_NUMBERS:
+        return LazyRows(read, places, dim)
+    return read(places)
 
 
 def iter_parts(n_rows: int, size: int | None = None) -> Iterator[slice]:

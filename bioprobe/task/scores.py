@@ -67,8 +67,17 @@ def find_top(scores: npt.NDArray[np.floating], k: int) -> tuple[Rows, Any]:
         return _find_top_by_columns(scores, k)
     # Sorting all of many classes for the few best would take most of the time.
     least = np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k, np.newaxis]
-    rows, columns = np.nonzero(scores >= least)
-    return _order(scores, rows, columns, k)
+    found = scores >= least
+    # Of a sure answer all others may be 0: of those that tie, the first fill up.
+    many = np.flatnonzero(np.count_nonzero(found, axis=1) > k)
+    if len(many):
+        tied = scores[many] == least[many]
+        n_missing = k - np.count_nonzero(found[many] & ~tied, axis=1)
+        found[many] &= ~tied | (np.cumsum(tied, axis=1) <= n_missing[:, np.newaxis])
+    columns = np.nonzero(found)[1].reshape(len(scores), k)
+    values = np.take_along_axis(scores, columns, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
 def _order(scores: npt.NDArray[Any], rows: Rows, columns: Rows, k: int) -> tuple[Rows, Any]:

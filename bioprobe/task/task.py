@@ -13,7 +13,7 @@ from bioprobe.splits import Split, assign_folds, read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.columns import ColumnBlock, Columns
-from bioprobe.task.lazy_rows import AnyRows, LazyRows
+from bioprobe.task.lazy_rows import AnyRows, take_rows
 from bioprobe.task.target import Classes, Labelled, Target, Texts, find_classes, label_rows
 from bioprobe.taxonomy import Taxonomy
 from bioprobe.types import Mask, Names, Places, Rows, Vectors
@@ -21,8 +21,6 @@ from bioprobe.types import Mask, Names, Places, Rows, Vectors
 N_FOLDS = 5
 # Held-out images that are enough to choose on: so many, and so many a class unless they are many.
 _FEWEST, _FEWEST_EACH, _MANY = 30, 2, 1000
-# Vectors that are held in memory even where they could be read again: 256 MB of them.
-_MOST_HELD_NUMBERS = 1 << 26
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -247,10 +245,10 @@ class Task:
         -------
         ndarray of float32, or LazyRows, shape (n_rows, dim)
         """
+        if not lazy or self.reads:
+            return self.seen.read_vectors(rows)
         dim = self.store.manifest.dim + (self.block.width if self.block else 0)
-        if lazy and not self.reads and len(rows) * dim > _MOST_HELD_NUMBERS:
-            return LazyRows(self.seen.read_vectors, rows, dim)
-        return self.seen.read_vectors(rows)
+        return take_rows(self.seen.read_vectors, rows, dim)
 
     def rounds(self, kept: Mask | None = None, known: Mask | None = None) -> list[Task]:
         """Return what is learnt from and judged: one task, or one for each fold.

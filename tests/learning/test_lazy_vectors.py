@@ -10,7 +10,7 @@ from bioprobe.learning.calibrated import fit_calibration
 from bioprobe.learning.fit import answer_held_out, fit_probe
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
-from bioprobe.task import lazy_rows, task
+from bioprobe.task import lazy_rows
 from bioprobe.task.lazy_rows import LazyRows
 from bioprobe.task.task import Task
 
@@ -37,7 +37,7 @@ def test_a_probe_of_a_store_is_the_same(
     expected = learn()
     held = Task.of(families, "family", split=split).inner(lazy=True)
     assert isinstance(held.vectors, np.ndarray)
-    monkeypatch.setattr(task, "_MOST_HELD_NUMBERS", 0)
+    monkeypatch.setattr(lazy_rows, "_MOST_HELD_NUMBERS", 0)
     held = Task.of(families, "family", split=split).inner(lazy=True)
     assert isinstance(held.vectors, LazyRows)
     found = learn()
@@ -49,7 +49,7 @@ def test_a_probe_of_a_store_is_the_same(
 def test_a_kind_that_takes_arrays_gets_one(
     families: EmbeddingStore, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task, "_MOST_HELD_NUMBERS", 0)
+    monkeypatch.setattr(lazy_rows, "_MOST_HELD_NUMBERS", 0)
     asked = Task.of(families, "family", split=split)
     expected = families.read_vectors(asked.inner().labelled.rows)
     np.testing.assert_array_equal(asked.inner().vectors, expected)

@@ -118,3 +118,16 @@ def test_balanced_votes_are_shares_of_the_neighbours_that_a_class_can_have() -> 
     assert other.log_losses[0, 0] != sweep.log_losses[0, 0]
     with pytest.raises(ProbeError, match="there are none, class-weight"):
         KnnProbe(balance="smote").fit(vectors, y)
+
+
+@pytest.mark.parametrize("n_copies", [4, 60])
+def test_of_many_equals_those_that_come_first_vote(n_copies: int) -> None:
+    random = np.random.default_rng(0)
+    kinds = normalise_rows(random.normal(size=(6, 64)).astype(np.float32))
+    taught = kinds[random.integers(0, 6, 6 * n_copies)]
+    probe = KnnProbe(k=3).fit(taught, np.arange(len(taught)))
+    queries = normalise_rows(kinds.repeat(5, axis=0) + 0.01 * random.normal(size=(30, 64)))
+    found, _ = probe._find(queries.astype(np.float32), 3)
+    for query, labels in zip(queries, found.tolist(), strict=True):
+        similarities = (taught.astype(np.float64) @ query).astype(np.float32)
+        assert labels == np.argsort(-similarities, kind="stable")[:3].tolist()

@@ -20,7 +20,9 @@ from bioprobe.reviewing.pool import Pool, find_best_two, take_least
 from bioprobe.reviewing.strategies.audit import draw_audit
 from bioprobe.reviewing.strategies.coverage import choose_centres
 from bioprobe.reviewing.strategies.doubt import choose_representatives
-from bioprobe.reviewing.wrong_labels import rank_labels
+from bioprobe.reviewing.teaching import choose_teaching
+from bioprobe.reviewing.wrong_labels import predict_left_out, rank_labels
+from bioprobe.task.lazy_rows import LazyRows
 from bioprobe.types import Scores
 
 Vectors = npt.NDArray[np.float32]
@@ -408,3 +410,65 @@ def test_what_others_say_is_asked_again_when_many_more_teach(
         learner.learn()
         learner.find_best(np.array(places), 3)
     assert asked == [100, 105, 120]
+
+
+def test_of_more_labels_than_can_be_waited_for_a_draw_teaches() -> None:
+    pool = _make_pool(N)
+    # One class has two pictures, one half of all; copies of one are five.
+    pool.labels[:] = np.where((Y == 5) | (Y == 4) | (Y == 3), 0, Y)
+    pool.labels[[100, 200]] = 5
+    pool.groups = np.full(N, -1)
+    pool.groups[10:15] = 7
+    assert choose_teaching(pool, 0, N).tolist() == list(range(N))
+    chosen = choose_teaching(pool, 0, 60)
+    every, counts = (np.bincount(pool.labels[of]) for of in (np.arange(N), chosen))
+    assert 60 <= len(chosen) <= 64
+    assert (np.diff(chosen) > 0).all()
+    assert counts[5] == 2
+    # Less of the common class than by lot, more than by class alone.
+    assert 60 / 5 < counts[0] < 60 * every[0] / N
+    assert np.isin(np.arange(10, 15), chosen).sum() in (0, 5)
+    # A label less changes little of it, and what people said last is in it.
+    pool.labels[chosen[0]] = -1
+    again = choose_teaching(pool, 0, 60)
+    assert len(np.setdiff1d(chosen, again)) <= 6
+    pool.said[N - 30 :] = np.arange(30)
+    assert np.isin(np.arange(N - 30, N), choose_teaching(pool, 0, 60)).all()
+    pool.said[:] = np.arange(N)
+    latest = choose_teaching(pool, 0, 60)
+    assert np.isin(np.arange(N - 30, N), latest).all()
+    assert np.isin([100, 200], latest).all()
+
+
+@pytest.mark.parametrize("kind", ["linear", "lda"])
+def test_what_is_not_drawn_is_answered_by_what_is(kind: str) -> None:
+    pool = _make_pool(200)
+    learner = Learner(pool, kind, most_taught=60)
+    learner.learn()
+    teaching = learner.teaching
+    assert len(teaching) == 60
+    few = _make_pool(0)
+    few.labels[teaching] = Y[teaching]
+    alone = Learner(few, kind)
+    alone.learn()
+    np.testing.assert_array_equal(pool.best, few.best)
+    rest = np.setdiff1d(np.arange(N), teaching)
+    np.testing.assert_array_equal(
+        learner.find_best(rest, 2)[0], np.argsort(-learner.predict(rest), axis=1)[:, :2]
+    )
+    # What taught is answered by the others, as ever.
+    np.testing.assert_array_equal(
+        learner.find_best(teaching, 2)[0], alone.find_best(teaching, 2)[0]
+    )
+    assert np.isin(predict_left_out(learner)[0], teaching).all()
+
+
+def test_vectors_that_are_read_some_at_a_time_give_the_same() -> None:
+    mix = "doubt=.4,coverage=.2,disagreement=.2,nearest=.2"
+    desks = []
+    for vectors in (X, LazyRows(X.__getitem__, np.arange(N), DIM)):
+        pool = Pool.of(vectors, NAMES, _make_pool().labels)
+        desk = Desk(pool, read_mix(mix), shown=X[3])
+        desk.learn()
+        desks.append([one.place for one in desk.propose(20)])
+    assert desks[0] == desks[1]

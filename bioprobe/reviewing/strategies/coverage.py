@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bioprobe.reviewing.pool import Ranked
-from bioprobe.types import Places, Scores, Vectors
+from bioprobe.task.lazy_rows import AnyRows, average_rows
+from bioprobe.types import Places, Scores
 
 if TYPE_CHECKING:
     from bioprobe.reviewing.desk import Desk
@@ -31,8 +32,8 @@ def rank_by_coverage(desk: Desk, n: int) -> Ranked:
     near = desk.nearest.similarities[:, 0]
     if not np.isfinite(near[asked[0]]):
         # Nothing is labelled: begin in the middle.
-        middle = pool.vectors[asked].mean(axis=0)
-        near = np.where(np.isfinite(near), near, -1 - pool.vectors @ middle)
+        middle = average_rows(pool.vectors[asked]).astype(np.float32)
+        near = np.where(np.isfinite(near), near, -1 - pool.compare(middle))
         first = "nearest to the middle of all"
     else:
         first = ""
@@ -43,7 +44,7 @@ def rank_by_coverage(desk: Desk, n: int) -> Ranked:
     return Ranked.of(places, reasons)
 
 
-def choose_centres(vectors: Vectors, asked: Places, near: Scores, n: int) -> tuple[Places, Scores]:
+def choose_centres(vectors: AnyRows, asked: Places, near: Scores, n: int) -> tuple[Places, Scores]:
     """Choose pictures one by one, each the least similar to all that are covered so far.
 
     Only pictures that can still be the next are compared: similarity to what is covered never
@@ -51,7 +52,7 @@ def choose_centres(vectors: Vectors, asked: Places, near: Scores, n: int) -> tup
 
     Parameters
     ----------
-    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    vectors : ndarray of float32 or LazyRows, shape (n_images, dim), unit rows
     asked : ndarray of int64, shape (n_asked,)
         Places that may be chosen.
     near : ndarray of float32, shape (n_images,)
@@ -70,6 +71,7 @@ def choose_centres(vectors: Vectors, asked: Places, near: Scores, n: int) -> tup
     values: list[float] = []
     size = min(len(order), max(_CANDIDATES, 2 * n))
     chunk, own = order[:size], near[order[:size]].copy()
+    held = np.asarray(vectors[chunk])
     while len(taken) < n:
         at = int(own.argmin())
         beyond = near[order[size]] if size < len(order) else np.inf
@@ -77,13 +79,14 @@ def choose_centres(vectors: Vectors, asked: Places, near: Scores, n: int) -> tup
             # One outside may be farther: take in as many again, compared with all chosen.
             more = order[size : 2 * size]
             size += len(more)
-            theirs = near[more].copy()
+            theirs, further = near[more].copy(), np.asarray(vectors[more])
             if taken:
-                np.maximum(theirs, (vectors[more] @ vectors[taken].T).max(axis=1), out=theirs)
+                np.maximum(theirs, (further @ held[taken].T).max(axis=1), out=theirs)
             chunk, own = np.concatenate([chunk, more]), np.concatenate([own, theirs])
+            held = np.concatenate([held, further])
             continue
-        taken.append(int(chunk[at]))
+        taken.append(at)
         values.append(float(own[at]))
-        np.maximum(own, vectors[chunk] @ vectors[chunk[at]], out=own)
+        np.maximum(own, held @ held[at], out=own)
         own[at] = np.inf
-    return np.array(taken, dtype=np.int64), np.array(values, dtype=np.float32)
+    return chunk[taken], np.array(values, dtype=np.float32)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bioprobe.reviewing.pool import Ranked, take_least
-from bioprobe.types import Places, Scores, Vectors
+from bioprobe.task.lazy_rows import AnyRows
+from bioprobe.types import Places, Scores
 
 if TYPE_CHECKING:
     from bioprobe.reviewing.desk import Desk
@@ -66,13 +67,13 @@ def _explain(desk: Desk, place: int, n_like: int) -> str:
 
 
 def choose_representatives(
-    vectors: Vectors, asked: Places, weights: Scores, covered: Scores, n: int
+    vectors: AnyRows, asked: Places, weights: Scores, covered: Scores, n: int
 ) -> tuple[Places, list[int]]:
     """Choose those of some pictures, one by one, that represent most of what is not yet.
 
     Parameters
     ----------
-    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    vectors : ndarray of float32 or LazyRows, shape (n_images, dim), unit rows
     asked : ndarray of int64, shape (n_asked,)
         Places that may be chosen, and are to be represented.
     weights : ndarray of float32, shape (n_asked,)
@@ -90,7 +91,8 @@ def choose_representatives(
     n = min(n, len(asked))
     if n <= 0:
         return asked[:0], []
-    alike = np.maximum(vectors[asked] @ vectors[asked].T, 0) ** _POWER
+    own = np.asarray(vectors[asked])
+    alike = np.maximum(own @ own.T, 0) ** _POWER
     best = covered.astype(np.float32) ** _POWER
     taken: list[int] = []
     for _ in range(n):

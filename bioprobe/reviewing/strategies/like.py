@@ -17,7 +17,7 @@ def rank_by_likeness(desk: Desk, n: int) -> Ranked:
     pool, shown = desk.pool, desk.shown
     if shown is None:
         return Ranked.of(np.zeros(0, dtype=np.int64), ())
-    similarities = pool.vectors @ shown
+    similarities = pool.compare(shown)
     asked = np.flatnonzero(pool.waiting)
     places = take_least(-similarities, asked, n)
     return Ranked.of(places, [f"{similarities[one]:.2f} like the picture named" for one in places])
