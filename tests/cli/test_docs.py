@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -19,10 +20,12 @@ import datasets
 import fsspec
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import bioprobe
 from bioprobe.cli.app import get_program, run
+from bioprobe.encoders.families.batch_runner import BatchRunner
 from bioprobe.evaluation.metrics import (
     AT_THRESHOLD,
     BINARY_METRICS,
@@ -257,6 +260,31 @@ def embedded(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return folder, copy
 
 
+@pytest.fixture(scope="module")
+def computed() -> dict[str, torch.Tensor]:
+    """Keep what a model made of a batch, by the digest of both."""
+    return {}
+
+
+@pytest.fixture
+def each_batch_once(computed: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the pages share what the model computes: they embed the same pictures and texts."""
+    compute = BatchRunner._exactly
+
+    def compute_once(runner: BatchRunner, *inputs: torch.Tensor) -> torch.Tensor:
+        digest = hashlib.sha256(repr((runner._what, sorted(runner._model.items()))).encode())
+        for one in inputs:
+            digest.update(repr((one.shape, one.dtype)).encode())
+            digest.update(one.numpy().tobytes())
+        key = digest.hexdigest()
+        if key not in computed:
+            computed[key] = compute(runner, *inputs).clone()
+        return computed[key].clone()
+
+    monkeypatch.setattr(BatchRunner, "_exactly", compute_once)
+
+
+@pytest.mark.usefixtures("each_batch_once")
 @pytest.mark.parametrize("page", [page for page, blocks in BLOCKS.items() if blocks])
 def test_what_a_page_shows_runs(
     page: str,

@@ -44,6 +44,7 @@ from bioprobe.encoders.families.torch_encoder import (
     identify,
     refuse_code,
 )
+from bioprobe.encoders.families.weights import NoRandomWeights
 from bioprobe.encoders.hub import (
     OPEN_CLIP,
     Layout,
@@ -135,8 +136,10 @@ def _load_snapshot(source: ModelSource) -> _Checkpoint:
     refuse_code(snapshot.weights)
     try:
         settings = read_json(snapshot.folder / OPEN_CLIP.config, dict)["model_cfg"]
+        with NoRandomWeights():
+            model = open_clip.create_model(name, require_pretrained=True)
         return _Checkpoint(
-            model=open_clip.create_model(name, require_pretrained=True),
+            model=model,
             tokenizer=_load_tokenizer(settings["text_cfg"], snapshot.folder),
             settings=settings,
             snapshot=snapshot,
@@ -196,13 +199,14 @@ def _load_weights(
     """Fill one of open_clip's own architectures with weights, and load its tokenizer."""
     settings = open_clip.get_model_config(architecture)
     text_config = settings["text_cfg"]
-    model = open_clip.create_model(
-        architecture,
-        pretrained=str(snapshot.weights[0]),
-        force_quick_gelu=quick_gelu,
-        force_preprocess_cfg=merge_preprocess_dict({}, preprocessing),
-        require_pretrained=True,
-    )
+    with NoRandomWeights():
+        model = open_clip.create_model(
+            architecture,
+            pretrained=str(snapshot.weights[0]),
+            force_quick_gelu=quick_gelu,
+            force_preprocess_cfg=merge_preprocess_dict({}, preprocessing),
+            require_pretrained=True,
+        )
     folder = _get_tokenizer_folder(source, text_config, snapshot)
     return _Checkpoint(
         model=model,
