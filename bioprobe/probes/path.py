@@ -142,7 +142,9 @@ class State:
     is_converged : bool
         Whether they were enough.
     pairs : sequence of Pair
-        What is known of the curvature there, at ``penalty``.
+        What is known of the curvature there.
+    penalty : float
+        At which it is known.
     """
 
     coefficients: torch.Tensor
@@ -508,15 +510,11 @@ def _solve(
     diagonal = value.spreads.unsqueeze(2) * lengths + penalty
     scale = join(1 / diagonal, 1 / (value.spreads + _LEAST_SPREAD))
     more = penalty - guess.penalty
-    pairs = [
-        _repenalise(pair, more, n_coefficients, objective.dtype)
-        for pair in guess.pairs[-_N_CARRIED:]
-    ]
+    pairs = [_repenalise(pair, more, n_coefficients, objective.dtype) for pair in guess.pairs]
     found = minimise(evaluate, (start, *penalise(value, coefficients)), scale, stop, pairs)
     coefficients, intercepts = split(found.points)
-    return State(
-        coefficients, intercepts, found.n_iter, found.is_converged, found.pairs, penalty
-    )
+    kept = found.pairs[-_N_CARRIED:]
+    return State(coefficients, intercepts, found.n_iter, found.is_converged, kept, penalty)
 
 
 def _repenalise(pair: Pair, more: float, n_coefficients: int, dtype: torch.dtype) -> Pair:
