@@ -123,12 +123,14 @@ def minimise(
     """
     import torch
 
-    (points, values, gradients), pairs = start, list(pairs)
+    (points, values, gradients), known, pairs = start, len(pairs) > 0, list(pairs)
     active = torch.ones_like(values, dtype=torch.bool)
     for iteration in range(stop.max_iter):
         direction = _find_direction(gradients, scale, pairs)
         promised = _dot(gradients, direction).double() / 2
-        active &= promised > stop.tolerance * values
+        # What is known from elsewhere may promise too little: one step is taken.
+        if iteration or not known:
+            active &= promised > stop.tolerance * values
         if not active.any():
             return Minimum(points, values, iteration, is_converged=True, pairs=pairs)
         # No objective is below 0: as long a step as that would only be taken back.

@@ -334,8 +334,8 @@ class LinearProbe(AffineProbe):
     ) -> Sweep:
         """Measure many values of C on all folds together.
 
-        Coefficients are found only as well as accuracies need: within .003 of those of a full
-        fit.
+        Coefficients are found only as well as accuracies need: of 12,000 rows these are within
+        .003 of those of a full fit, of 1,500 within .006, where measured.
 
         Parameters
         ----------

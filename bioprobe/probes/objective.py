@@ -273,8 +273,6 @@ class Objective:
         self, coefficients: torch.Tensor, intercepts: torch.Tensor, *, with_spreads: bool = False
     ) -> Value:
         """Return losses and gradients at coefficients (n_problems, n_classes, rank)."""
-        import torch
-
         n_problems, n_classes, _ = coefficients.shape
         again = np.arange(self._n_spread) % n_problems
         turned = self._turn(coefficients)[again].flatten(0, 1).to(self._short)

@@ -109,7 +109,7 @@ def _one_thread() -> Iterator[None]:
 # Products this small gain nothing from bf16, nor from a second thread.
 _LEAST_WORK = 1e8
 # Accuracies stand still long before the objective does. Of few rows, each shows.
-_ROUGH = Stop(tolerance=3e-4, max_iter=40, noise=1e-3)
+_ROUGH = Stop(tolerance=2e-4, max_iter=40, noise=5e-4)
 _FINE = Stop(tolerance=1e-7, max_iter=300, noise=1e-7)
 # Passes over the rows on such a path, about.
 _N_PASSES = 100
@@ -119,6 +119,8 @@ _LEAST_GAIN = 1e-8
 _MOST_DOUBLES = 1 << 25
 # Of an intercept's curvature where all rows are certain.
 _LEAST_SPREAD = 1e-3
+# Pairs that hold at the next penalty too: where rows become certain, older ones promise too little.
+_N_CARRIED = 5
 # Strong to weak on the way to the one fit that is kept.
 _WAY = (1e-3, 1e-2, 1e-1, 1.0)
 
@@ -136,7 +138,9 @@ class State:
     is_converged : bool
         Whether they were enough.
     pairs : sequence of Pair
-        What is known of the curvature there, at ``penalty``.
+        What is known of the curvature there.
+    penalty : float
+        At which it is known.
     """
 
     coefficients: torch.Tensor
@@ -303,7 +307,9 @@ def resume(
             penalties = [_to_penalty(value * step, problems) for step in _WAY]
             *_, before = _iter_states(objective, basis, penalties, shrunk_to, _ROUGH)
         penalty = _to_penalty(value, problems)
-        return _solve(objective, basis, penalty, shrunk_to, before, stop)
+        found = _solve(objective, basis, penalty, shrunk_to, before, stop)
+    # The next rows are others.
+    return dataclasses.replace(found, pairs=())
 
 
 def solve_about(
@@ -499,19 +505,19 @@ def _solve(
     # direction's extent.
     diagonal = value.spreads.unsqueeze(2) * lengths + penalty
     scale = join(1 / diagonal, 1 / (value.spreads + _LEAST_SPREAD))
-    pairs = [_repenalise(pair, penalty - guess.penalty, n_coefficients) for pair in guess.pairs]
+    more = penalty - guess.penalty
+    pairs = [_repenalise(pair, more, n_coefficients, objective.dtype) for pair in guess.pairs]
     found = minimise(evaluate, (start, *penalise(value, coefficients)), scale, stop, pairs)
     coefficients, intercepts = split(found.points)
-    return State(
-        coefficients, intercepts, found.n_iter, found.is_converged, found.pairs, penalty
-    )
+    kept = found.pairs[-_N_CARRIED:]
+    return State(coefficients, intercepts, found.n_iter, found.is_converged, kept, penalty)
 
 
-def _repenalise(pair: Pair, more: float, n_coefficients: int) -> Pair:
+def _repenalise(pair: Pair, more: float, n_coefficients: int, dtype: torch.dtype) -> Pair:
     """Return what a step would have told of the curvature, had the penalty been greater."""
-    change = pair.change.clone()
-    change[:, :n_coefficients].add_(pair.step[:, :n_coefficients], alpha=more)
-    return Pair.of(pair.step, change)
+    step, change = pair.step.to(dtype), pair.change.to(dtype, copy=True)
+    change[:, :n_coefficients].add_(step[:, :n_coefficients], alpha=more)
+    return Pair.of(step, change)
 
 
 def _extrapolate(before: tuple[float, State], state: State, last: float, penalty: float) -> State:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
-from bioprobe.probes.lbfgs import Stop, minimise
+from bioprobe.probes.lbfgs import Minimum, Pair, Stop, minimise
 
 
 @pytest.mark.parametrize("curvature", [0.5, 1.0, 100.0, 1e5])
@@ -24,3 +26,21 @@ def test_no_step_is_tried_that_would_have_to_be_taken_back(curvature: float) -> 
     )
     assert found.values.item() == pytest.approx(1, abs=1e-6)
     assert max(tried) <= begun.item()
+
+
+def test_what_was_learnt_of_the_curvature_saves_steps_from_elsewhere() -> None:
+    curvatures = torch.logspace(0, 2, 6)
+
+    def evaluate(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        values = (curvatures * points.square()).double().sum(dim=1) / 2 + 1
+        return values, curvatures * points
+
+    def run(start: torch.Tensor, pairs: Sequence[Pair]) -> Minimum:
+        begun = start, *evaluate(start)
+        return minimise(evaluate, begun, torch.ones(1, 6), Stop(1e-9, 50, 1e-9), pairs)
+
+    first = run(torch.ones(1, 6), ())
+    elsewhere = torch.tensor([[2.0, -1.0, 1.0, 3.0, -2.0, 1.0]])
+    again = run(elsewhere, first.pairs)
+    assert again.values.item() == pytest.approx(1, abs=1e-6)
+    assert again.n_iter < run(elsewhere, ()).n_iter

@@ -101,20 +101,25 @@ def test_products_in_bf16_give_the_same_log_losses(monkeypatch: pytest.MonkeyPat
     [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, BF16_ERROR)],
 )
 def test_losses_and_slopes_are_right_within_the_rounding_of_products(
-    dtype: torch.dtype, error: float
+    dtype: torch.dtype, error: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(1)
     rows, targets = rng.normal(size=(200, 7)), rng.integers(0, 3, 200)
-    weights = rng.random((200, 2)).astype(np.float32)
-    coefficients = rng.normal(size=(2, 3, 7))
-    problems = objective.Problems(rows, targets, weights, np.zeros((2, 3), np.float32))
+    weights = rng.random((200, 3)).astype(np.float32)
+    # Held out by one problem each, by two, and by all.
+    weights[:40, 0] = weights[40:90, 1] = weights[90:120, 2] = weights[30:50, 0] = 0
+    weights[190:] = 0
+    coefficients = rng.normal(size=(3, 3, 7))
+    problems = objective.Problems(rows, targets, weights, np.zeros((3, 3), np.float32))
+    monkeypatch.setattr(objective, "_LEAST_SHARE", 1)
+    monkeypatch.setattr(objective, "_BLOCK_NUMBERS", 200)
     loss = objective.Objective(problems, dtype)
     value = loss.evaluate(
-        torch.from_numpy(coefficients).to(loss.dtype), torch.zeros(2, 3, dtype=loss.dtype)
+        torch.from_numpy(coefficients).to(loss.dtype), torch.zeros(3, 3, dtype=loss.dtype)
     )
     # A log-probability moves by twice as much as the logits at most, a probability by half.
     moved = error * np.linalg.norm(rows, axis=1) * np.linalg.norm(coefficients, axis=2).max()
-    for problem in range(2):
+    for problem in range(3):
         logs = log_softmax(rows @ coefficients[problem].T, axis=1)
         expected = -weights[:, problem] @ logs[np.arange(200), targets]
         assert abs(value.losses[problem] - expected) < 2 * weights[:, problem] @ moved
