@@ -31,6 +31,7 @@ from bioprobe.store import EmbeddingStore
 
 THRESHOLD = 0.95
 _SHARD_ROWS, _CHECKED_ROWS, _MOST_BY_NUMPY = 50_000, 500, 200_000
+_CHECKED_AT_ONCE = 100_000
 
 
 def draw_store(folder: Path, n_images: int, dim: int) -> EmbeddingStore:
@@ -72,8 +73,9 @@ def measure_recall(store: EmbeddingStore, groups: npt.NDArray[np.int64]) -> tupl
     """Return how many near pairs sampled rows have, and which share is in one group."""
     rows = np.sort(np.random.default_rng(1).choice(len(store), _CHECKED_ROWS, replace=False))
     queries, n_pairs, n_found = store.read_vectors(rows), 0, 0
-    for start, vectors in store.iter_shards():
-        one, other = np.nonzero(queries @ vectors.astype(np.float32).T >= THRESHOLD)
+    for start in range(0, len(store), _CHECKED_AT_ONCE):
+        rows_there = np.arange(start, min(start + _CHECKED_AT_ONCE, len(store)))
+        one, other = np.nonzero(queries @ store.read_vectors(rows_there).T >= THRESHOLD)
         others = other + start
         apart = rows[one] != others
         n_pairs += int(apart.sum())

@@ -37,7 +37,7 @@ from benchmarks.sanity import (
     randomise_top,
 )
 from bioprobe.encoders import load_encoder
-from bioprobe.explanation.maps import explain_images, list_methods
+from bioprobe.explanation.maps import explain_images, open_tower
 from bioprobe.sketch.drawing import draw_masked
 from bioprobe.sketch.tree import read_species
 
@@ -101,7 +101,7 @@ def measure_drawings(n: int) -> None:
     for name, model in encoders.items():
         encoder = load_encoder(model, device="cpu", precision="fp32")
         changed = [randomise_top(encoder, share, 0) for share in (0.25, 1.0)]
-        for method in list_methods(encoder):
+        for method in open_tower(encoder):
             maps = explain_each(encoder, drawn, texts, method)
             others = [explain_each(one, drawn[:_N_CHANGED], texts, method) for one in changed]
             kept = [correlate_maps(maps[:_N_CHANGED], other).mean() for other in others]
@@ -136,7 +136,7 @@ def measure_photos(n: int) -> None:
     frame = frame[frame["role"] == "test"].sample(n, random_state=0)
     texts = encoder.encode_text([f"a photo of {x.replace('-', ' ').capitalize()}." for x in names])
     directions = encoder.logit_scale * (texts - texts.mean(axis=0))
-    methods = [x for x in list_methods(encoder) if x != "occlusion"]
+    methods = [x for x in open_tower(encoder) if x != "occlusion"]
     kinds = ("centre", "chance", *methods)
     found: dict[str, list[list[float]]] = {kind: [] for kind in kinds}
     changed = [randomise_top(encoder, share, 0) for share in (0.25, 1.0)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import os
 import sys
 import threading
 from collections import deque
@@ -124,3 +125,16 @@ def map_alone(
                 found = waiting.popleft().result()
                 waiting.extend(itertools.islice(submits, 1))
                 yield found
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use: on a shared machine fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def count_threads() -> int:
+    """Return as many as ``OMP_NUM_THREADS`` says, else :func:`count_cores`."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdigit() and int(said) else count_cores()

@@ -340,19 +340,7 @@ def _write_list(path: Path, species: Iterable[SketchSpecies]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Learning:
-    """What was found, also kept in the store.
-
-    Parameters
-    ----------
-    duplicates : Duplicates
-        Pictures that are there twice.
-    noise : NoiseFilter
-        Pictures of something else than animals.
-    split : PartCounts
-        Which pictures learn, choose and judge.
-    evaluation : Evaluation
-        The methods side by side.
-    """
+    """What was found, also kept in the store."""
 
     duplicates: Duplicates
     noise: NoiseFilter

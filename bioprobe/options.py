@@ -388,15 +388,6 @@ def check_given(
 ) -> None:
     """Refuse what :func:`_check_options` refuses, of options that stand in several signatures.
 
-    Parameters
-    ----------
-    options : mapping of str to Option
-        By parameter.
-    defaults : mapping of str to object
-        Of every parameter that an option or a condition names.
-    given : mapping of str to object
-        Values by parameter.
-
     Raises
     ------
     MisuseError

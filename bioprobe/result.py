@@ -89,13 +89,7 @@ class Result:
         return None
 
     def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Return the table as it is read in a terminal, where that is less than all of it.
-
-        Parameters
-        ----------
-        frame : DataFrame, optional
-            What :meth:`to_frame` returns, where it is at hand.
-        """
+        """Return the table as it is read in a terminal, where that is less than all of it."""
         return self.to_frame() if frame is None else frame
 
     def say(self, notes: Iterable[Note | str]) -> Self:

@@ -203,13 +203,7 @@ def check_workbook(path: Path) -> None:
 
 
 class _SheetPart:
-    """What a part of a workbook would take in memory.
-
-    Parameters
-    ----------
-    path : Path
-        Of the workbook.
-    """
+    """What a part of a workbook would take in memory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

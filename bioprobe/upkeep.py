@@ -479,23 +479,20 @@ def _finish(store: EmbeddingStore) -> Changes:
 
 def _draft(store: EmbeddingStore, gone: Gone, changes: Changes, manifest: Manifest) -> Manifest:
     """Write what is to take the place of what quotes rows that go, and return the manifest."""
-    folder = store.folder
-    changes.afterwards(lambda: index_file.forget_gone(folder))
+    changes.afterwards(lambda: index_file.forget_gone(store.folder))
     forgotten = forget_aside(manifest, gone, changes)
     probes.forget_gone(store, gone, changes)
     evaluations.forget_gone(store, gone, changes)
     examples.forget_gone(store, gone, changes)
-    seen_offset.forget_gone(folder, gone, changes)
     text_head.forget_gone(store, gone, changes)
-    selections.forget_gone(folder, gone, changes)
-    annotation_log.forget_gone(folder, gone, changes)
-    maps.forget_gone(folder, gone, changes)
-    columns.forget_gone(folder, manifest, gone, changes)
-    failures.forget_gone(folder, gone, changes)
-    look_cache.forget_gone(folder, gone, changes)
-    kept.forget_gone(folder, gone, changes)
-    ledger.forget_gone(folder, gone, changes)
-    text_cache.forget_gone(folder, gone, _find_labels(store, gone), changes)
+    for part in (
+        seen_offset.forget_gone, selections.forget_gone, annotation_log.forget_gone,
+        maps.forget_gone, failures.forget_gone, look_cache.forget_gone, kept.forget_gone,
+        ledger.forget_gone,
+    ):  # fmt: skip
+        part(gone, changes)
+    columns.forget_gone(manifest, gone, changes)
+    text_cache.forget_gone(gone, _find_labels(store, gone), changes)
     names = {one.name for one in manifest.taken_out if one.name in forgotten}
     if names:
         changes.counts["damaged shards"] = len(names)

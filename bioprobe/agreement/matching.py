@@ -53,11 +53,6 @@ def match_files(first: Sequence[str], second: Sequence[str]) -> FileMatches:
     Of several the one counts that shares most parts; where that is not one alone, in both
     directions, the name is ambiguous.
 
-    Parameters
-    ----------
-    first, second : sequence of str
-        Names of files; those that come several times count once.
-
     Examples
     --------
     >>> match_files(["cat/1.jpg", "dog/1.jpg"], [r"D:\x\cat\1.jpg", r"D:\x\dog\1.jpg"]).partners

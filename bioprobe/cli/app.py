@@ -92,13 +92,6 @@ def get_program() -> Any:  # noqa: ANN401 - a group of typer's own click
 def run(arguments: Sequence[str], clock: Clock | None = None) -> int:
     """Run one command line.
 
-    Parameters
-    ----------
-    arguments : sequence of str
-        Without the program's name.
-    clock : Clock, optional
-        Of the process, where a person waits for it.
-
     Returns
     -------
     int

@@ -159,11 +159,6 @@ class Pace:
 def show_progress(*, quiet: bool) -> Iterator[Progress]:
     """Show a bar of what takes long, with rate and failures, and the time left once it is known.
 
-    Parameters
-    ----------
-    quiet : bool
-        Show nothing.
-
     Yields
     ------
     callable

@@ -11,8 +11,8 @@ from bioprobe.clustering.neighbors import MOST_COMPARED, find_equal, find_neighb
 from bioprobe.progress import Progress, Step, tell_nobody
 from bioprobe.types import Doubles, Places, Rows, Vectors
 
-#: How far two groups are apart.
-LINKAGES = AVERAGE, WARD = ("average", "ward")
+# How far two groups are apart.
+AVERAGE, WARD = "average", "ward"
 _ROWS_AT_ONCE = 512
 # Of many groups these are compared with each.
 _CANDIDATES = 12

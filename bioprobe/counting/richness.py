@@ -207,16 +207,7 @@ def accumulate(seen: npt.NDArray[np.bool_]) -> Accumulation:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Apart:
-    """Richness of one group of records, such as those of a habitat.
-
-    Parameters
-    ----------
-    name : str
-    chao1 : Chao1
-        By its records.
-    accumulation : Accumulation
-        By its places.
-    """
+    """Richness of one group of records, such as those of a habitat."""
 
     name: str
     chao1: Chao1

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe import remote
+from bioprobe.cores import count_cores
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.embedding.preparation import Listed, MemoryBudget, Prepared, prepare_on_demand
 from bioprobe.embedding.shard_buffer import (
@@ -120,15 +121,6 @@ def look_for(file: Path, *, root: Path, listed: Path) -> Presence:
 
     A file is gone where the folder it was listed from is still there, and the nearest folder
     above it holds something: the place where a disk is mounted is empty while the disk is away.
-
-    Parameters
-    ----------
-    file : Path
-        Absolute.
-    root : Path
-        Folder that it was listed from when it was embedded.
-    listed : Path
-        Folder above it that was listed now.
     """
     try:
         if _is_there(file):
@@ -596,16 +588,9 @@ _REMOTE_THREADS = 16
 
 def _count_threads(frame: pd.DataFrame) -> int:
     """Return how many threads read and decode the pictures of a listing."""
-    n_cores = _count_cores()
+    n_cores = count_cores()
     is_remote = any(map(is_asked, frame["root"].unique()))
     return max(n_cores, _REMOTE_THREADS) if is_remote else n_cores
-
-
-def _count_cores() -> int:
-    # What this process may use, which on a shared machine is less than there are.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _strip(region: str) -> str:

@@ -29,22 +29,7 @@ def embed_share(
     dtype: str | None = None,
     **run: Any,  # noqa: ANN401 - what embed_images takes
 ) -> EmbedSummary:
-    """Embed a share into a store of its own, which says so from start to end.
-
-    Parameters
-    ----------
-    listing : Listing
-        What is of the share.
-    share : Share
-    order : Order
-        In which the sources list all pictures.
-    store : str or Path
-        Folder of the store, without a share.
-    load, model, dtype
-        As for :func:`bioprobe.embedding.open_on_demand`.
-    **run
-        As for :func:`bioprobe.embedding.embed_images`.
-    """
+    """Embed a share into a store of its own, which says so from start to end."""
     folder = share.name_store(store)
     opened, encoder = open_on_demand(folder, load, model=model, dtype=dtype)
     _begin_share(opened, share, order)

@@ -90,11 +90,6 @@ def check_model(
 def check_encoder(encoder: Encoder) -> EncoderCheck:
     """Encode a drawn picture and a text, and time a few pictures.
 
-    Parameters
-    ----------
-    encoder : Encoder
-        Encoder to try.
-
     Raises
     ------
     BioprobeError

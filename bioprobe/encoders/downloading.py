@@ -139,11 +139,6 @@ def list_models() -> list[ModelStatus]:
 def describe_model(name: str) -> ModelStatus:
     """Return what is known of a model without loading it.
 
-    Parameters
-    ----------
-    name : str
-        Any name that :func:`bioprobe.encoders.load_encoder` reads.
-
     Raises
     ------
     ModelUnavailableError

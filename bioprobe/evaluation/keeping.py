@@ -209,19 +209,6 @@ def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
 
     The figures stay, which were computed with these images; the evaluation says how many they are.
     One of which no image is left is forgotten.
-
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Held for writing.
-    gone : Gone
-    changes : Changes
-        Counts ``evaluations``, and says which are forgotten.
-
-    Raises
-    ------
-    StoreError
-        If one is damaged, or the disk refuses.
     """
     generation = gone.manifest.generation + 1
     for name in list_evaluations(store):

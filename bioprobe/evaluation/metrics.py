@@ -746,13 +746,6 @@ def find_intervals(
 ) -> dict[str, Interval]:
     """Find the interval of each figure that :func:`draw_method_scores` returns, of 95%.
 
-    Parameters
-    ----------
-    draws : mapping of str to Draws
-        The figures.
-    probabilities, calibrated, tree, resamples
-        That they were made of.
-
     See Also
     --------
     bioprobe.intervals.find_interval : what they are.

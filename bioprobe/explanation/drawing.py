@@ -38,17 +38,6 @@ def draw_explanations(
     People in it are obscured. Of a region its surroundings are shown; what the model did not see is
     dark.
 
-    Parameters
-    ----------
-    location : ImageLocation
-        Of the picture.
-    items : sequence of Explanation
-        Of the picture, one at least.
-    fonts : Fonts
-        Of the titles.
-    most_px : int
-        Longer side of the picture as it is drawn.
-
     Raises
     ------
     ImageReadError, SourceError, OSError
@@ -98,16 +87,7 @@ def _move(box: Box, shown: Box | None) -> Box:
 
 
 def write_png(image: Image, path: Path, said: str) -> None:
-    """Write a drawn picture with a sentence about it inside.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-    path : Path
-        PNG file.
-    said : str
-        What it shows.
-    """
+    """Write a drawn picture with a sentence about it inside."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()

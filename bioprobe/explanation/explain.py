@@ -51,13 +51,7 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Unread:
-    """A picture that could not be explained.
-
-    Parameters
-    ----------
-    row : int
-    reason : str
-    """
+    """A picture that could not be explained."""
 
     row: int
     reason: str

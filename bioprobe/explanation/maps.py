@@ -78,28 +78,18 @@ class Maps:
     scores: Doubles
 
 
-def list_methods(encoder: Encoder) -> tuple[str, ...]:
-    """Return the methods that are offered for an encoder, the default first.
-
-    Returns
-    -------
-    tuple of str
-        Of ``layer-cam``, ``chefer``, ``legrad`` and ``occlusion``.
-    """
-    return tuple(_open(encoder))
-
-
 def open_tower(encoder: Encoder) -> Mapping[str, _Draw]:
-    """Return the ways to look into an encoder, to be used for several aims.
+    """Return the ways to draw a map that are offered for an encoder, the default first.
 
-    Opening a tower copies its weights: what explains many pictures opens it once.
-
-    Returns
-    -------
-    mapping of str to callable
-        For :func:`explain_images`.
+    Opening a tower copies its weights: what explains many pictures for :func:`explain_images`
+    opens it once.
     """
-    return _open(encoder)
+    found: dict[str, _Draw] = {"occlusion": functools.partial(draw_occlusion, encoder)}
+    kind = "other"
+    if hasattr(encoder, "copy_image_tower"):
+        kind, inside = _look_inside(cast("TorchEncoder", encoder))
+        found |= inside
+    return {name: found[name] for name in METHODS[kind]}
 
 
 def explain_images(
@@ -142,7 +132,7 @@ def explain_images(
     attention: Chefer et al. (2021), ICCV. LeGrad: Bousselham et al. (2025), ICCV. Occlusion: Zeiler
     and Fergus (2014), ECCV.
     """
-    offered = _open(encoder) if tower is None else tower
+    offered = open_tower(encoder) if tower is None else tower
     chosen = next(iter(offered)) if method == "auto" else method
     if chosen not in offered:
         msg = (
@@ -169,16 +159,6 @@ def explain_images(
         method=chosen,
         scores=np.concatenate(scores),
     )
-
-
-def _open(encoder: Encoder) -> Mapping[str, _Draw]:
-    """Return the ways to draw a map that are offered for an encoder, the default first."""
-    found: dict[str, _Draw] = {"occlusion": functools.partial(draw_occlusion, encoder)}
-    kind = "other"
-    if hasattr(encoder, "copy_image_tower"):
-        kind, inside = _look_inside(cast("TorchEncoder", encoder))
-        found |= inside
-    return {name: found[name] for name in METHODS[kind]}
 
 
 def _look_inside(encoder: TorchEncoder) -> tuple[str, dict[str, _Draw]]:

@@ -169,13 +169,7 @@ class Archive:
 
 
 class LocalEntries:
-    """Members of a zip that has no list, by the header before each.
-
-    Parameters
-    ----------
-    file : Path
-        The zip.
-    """
+    """Members of a zip that has no list, by the header before each."""
 
     def __init__(self, file: Path) -> None:
         self._file = Descriptor(file)
@@ -293,13 +287,7 @@ class LocalEntry:
 
 
 class Descriptor:
-    """A file that threads read at places of their own, closed when nobody has it any more.
-
-    Parameters
-    ----------
-    path : Path
-        Of the file.
-    """
+    """A file that threads read at places of their own, closed when nobody has it any more."""
 
     def __init__(self, path: Path) -> None:
         self._number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))

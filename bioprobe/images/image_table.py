@@ -507,11 +507,6 @@ class ImageTable:
     def match(self, condition: str) -> npt.NDArray[np.int64]:
         """Return the rows that meet a condition, such as ``family == 'Felidae'``.
 
-        Parameters
-        ----------
-        condition : str
-            In the language of :mod:`bioprobe.images.conditions`, over the columns.
-
         Raises
         ------
         SelectionError

@@ -29,11 +29,6 @@ _PAD = 0.05
 def tell_people(frame: pd.DataFrame) -> Mask:
     """Tell which rows of an image table are a person's.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        With those of :data:`PERSON_COLUMNS` that there are.
-
     Returns
     -------
     ndarray of bool, shape (n_rows,)

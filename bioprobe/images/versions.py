@@ -23,14 +23,7 @@ from bioprobe.images.location import is_asked, read_name
 
 
 class Versions:
-    """What was read below one address.
-
-    Parameters
-    ----------
-    root : str
-    folder : Path
-        Of the cache.
-    """
+    """What was read below one address."""
 
     def __init__(self, root: str, folder: Path) -> None:
         self._root = root

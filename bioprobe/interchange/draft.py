@@ -102,12 +102,6 @@ class Intake:
     """Takes rows into a store, shard by shard, and counts what comes.
 
     Whatever ends it, the store has whole shards of the rows until then.
-
-    Parameters
-    ----------
-    target : EmbeddingStore
-    source : VectorSource
-    naming : RowNaming
     """
 
     def __init__(self, target: EmbeddingStore, source: VectorSource, naming: RowNaming) -> None:

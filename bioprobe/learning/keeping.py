@@ -145,19 +145,6 @@ def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
     Of a probe that keeps the vectors of its images, as kNN does, those that stay answer. One that
     would keep such a vector all the same, as the mean of a class that had no other image, is
     forgotten. What others have learnt of them stays, and the card says of how many images that is.
-
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Held for writing.
-    gone : Gone
-    changes : Changes
-        Counts ``probes``, and says which are forgotten.
-
-    Raises
-    ------
-    StoreError
-        If one is damaged, or the disk refuses.
     """
     names = list_probes(store)
     if not names:

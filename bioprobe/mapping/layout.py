@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from bioprobe.clustering.neighbors import MOST_COMPARED, find_neighbors
+from bioprobe.cores import count_threads
 from bioprobe.errors import MissingExtraError
-from bioprobe.mapping.nearest import count_threads, find_nearest
 from bioprobe.progress import Progress, Step, tell_nobody
 from bioprobe.types import Doubles, Rows, Vectors
 
@@ -27,6 +28,9 @@ _PER_PERPLEXITY = 3
 _PLACING_PERPLEXITY, _PLACING_STEPS = 5.0, 250
 # Steps after which it is told how far it is: each time all that is apart is added up.
 _TOLD_EVERY = 25
+# Queries that one thread asks at once. The sums of a matrix product depend on how it is cut, so
+# that the cut is the same whatever the number of threads.
+_QUERIES = 1024
 
 
 def fit_layout(
@@ -213,3 +217,59 @@ def _import() -> Any:  # noqa: ANN401 - a library without types
         msg = 'a map needs openTSNE, which is not installed: pip install "bioprobe[map]"'
         raise MissingExtraError(msg) from error
     return openTSNE
+
+
+def find_nearest(
+    vectors: Vectors,
+    k: int,
+    queries: Vectors | None = None,
+    *,
+    progress: Progress | None = None,
+) -> tuple[Rows, Doubles]:
+    """Find the nearest vectors of each query, exactly.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n, dim), unit rows
+    k : int
+        Neighbours a query, fewer than ``n``, or ``n`` of other queries.
+    queries : ndarray of float32, shape (n_queries, dim), unit rows, optional
+        By default the vectors themselves, of which none is its own neighbour.
+    progress : callable, optional
+        Told how many queries are answered.
+
+    Returns
+    -------
+    places : ndarray of int64, shape (n_queries, k)
+        Nearest first.
+    distances : ndarray of float64, shape (n_queries, k)
+        Euclidean.
+    """
+    import faiss
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    asked = vectors if queries is None else queries
+    n_wanted = k + (queries is None)
+    places = np.empty((len(asked), k), dtype=np.int64)
+    distances = np.empty((len(asked), k), dtype=np.float64)
+
+    def ask(start: int) -> int:
+        # Of this thread alone.
+        faiss.omp_set_num_threads(1)
+        part = slice(start, start + _QUERIES)
+        near, found = faiss.knn(asked[part], vectors, n_wanted, metric=faiss.METRIC_INNER_PRODUCT)
+        if queries is None:
+            itself = found == np.arange(start, start + len(found))[:, None]
+            # Of many copies it may not be among the nearest: then the last one goes.
+            itself[~itself.any(axis=1), -1] = True
+            near, found = (one[~itself].reshape(len(one), k) for one in (near, found))
+        places[part] = found
+        distances[part] = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * near.astype(np.float64)))
+        return min(start + _QUERIES, len(asked))
+
+    starts = range(0, len(asked), _QUERIES)
+    with threadpool_limits(1), ThreadPoolExecutor(count_threads()) as pool:
+        for n_done in pool.map(ask, starts):
+            if progress is not None:
+                progress(Step(n_done, len(asked), "images compared"))
+    return places, distances

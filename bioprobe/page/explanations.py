@@ -118,19 +118,7 @@ def show_explanations(
     most: int,
     size_px: int = SIZE_PX,
 ) -> list[dict[str, Any]]:
-    """Return what a page shows of pictures that were explained.
-
-    Parameters
-    ----------
-    items : sequence of Explanation
-        Those of one picture one after the other.
-    images, known : ImageTable
-        That the pictures, and the examples, are of.
-    most : int
-        Pictures at most.
-    size_px : int
-        Longer side of each as it is drawn.
-    """
+    """Return what a page shows of pictures that were explained."""
     fonts = Fonts()
     shown: list[dict[str, Any]] = []
     thumbnails: dict[int, str] = {}

@@ -126,13 +126,6 @@ class Words:
     def __call__(self, word: str, shown: str = "") -> Markup:
         """Return a word as a link to what it means.
 
-        Parameters
-        ----------
-        word : str
-            One of :data:`EXPLANATIONS`.
-        shown : str
-            What stands on the page in its place.
-
         Raises
         ------
         MisuseError

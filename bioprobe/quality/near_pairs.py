@@ -264,11 +264,6 @@ class SpanningForest:
     At any threshold the groups joined by the links kept here are those joined by all pairs, so
     no more than one link an image is ever held.
 
-    Parameters
-    ----------
-    n : int
-        Number of images.
-
     References
     ----------
     Gower and Ross 1969, *Minimum Spanning Trees and Single Linkage Cluster Analysis*.

@@ -165,13 +165,7 @@ def read_detections(
 
 
 class MegaDetector:
-    """Reads the entries of one file of MegaDetector's.
-
-    Parameters
-    ----------
-    peek : Peek
-    options : SourceOptions
-    """
+    """Reads the entries of one file of MegaDetector's."""
 
     def __init__(self, peek: Peek, options: SourceOptions) -> None:
         found = peek.json

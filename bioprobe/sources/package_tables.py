@@ -414,14 +414,7 @@ def read_header(head: bytes) -> tuple[frozenset[str], str]:
 
 
 def get_column(frame: pd.DataFrame, *names: str) -> list[str]:
-    """Return the first of some columns that is there, of blanks around bare; else ``""``.
-
-    Parameters
-    ----------
-    frame : DataFrame of str
-    names : str
-        Of columns, in any case.
-    """
+    """Return the first of some columns that is there, of blanks around bare; else ``""``."""
     known = {str(column).casefold(): column for column in reversed(frame.columns)}
     for name in names:
         column = known.get(name.casefold())

@@ -30,13 +30,7 @@ _SETTLED_NS = 2_000_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Package:
-    """Files by their names below a folder, or in a zip.
-
-    Parameters
-    ----------
-    path : Path
-        The folder or zip.
-    """
+    """Files by their names below a folder, or in a zip."""
 
     path: Path
 

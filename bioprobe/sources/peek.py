@@ -18,13 +18,7 @@ _HEAD_BYTES = 65_536
 
 @dataclasses.dataclass(frozen=True)
 class Peek:
-    """What can be seen of a source before it is read; each view of it is taken once.
-
-    Parameters
-    ----------
-    path : Path
-        A file or folder.
-    """
+    """What can be seen of a source before it is read; each view of it is taken once."""
 
     path: Path
 

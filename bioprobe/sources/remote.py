@@ -153,15 +153,7 @@ def _remote_name(file: Path, address: str) -> str:
 
 
 class _Tree(Walking):
-    """One way through what was listed below an address.
-
-    Parameters
-    ----------
-    address : str
-    objects : mapping of str to Found
-        By their paths from it.
-    rules : Rules
-    """
+    """One way through what was listed below an address."""
 
     def __init__(self, address: str, objects: Mapping[str, remote.Found], rules: Rules) -> None:
         super().__init__(rules)

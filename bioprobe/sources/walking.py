@@ -193,13 +193,7 @@ def _explain_folder(name: str) -> str:
 
 
 class Walking:
-    """One way through a tree of folders, here those of a disk.
-
-    Parameters
-    ----------
-    rules : Rules
-        Which of the files are taken.
-    """
+    """One way through a tree of folders, here those of a disk."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules

@@ -599,29 +599,16 @@ def repair_log(folder: Path, aside: Path) -> int:
     return len(log.damaged)
 
 
-def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
+def forget_gone(gone: Gone, changes: Changes) -> None:
     """Take out of the log of a store what was said of images that go.
 
     What was said of a picture that was moved is kept, under the name that it has.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    gone : Gone
-    changes : Changes
-        Counts ``annotations``.
-
-    Raises
-    ------
-    StoreError
-        If the disk refuses, or another process writes to the log all the time.
     """
-    if not read_log(folder).annotations and not verify_log(folder):
+    if not read_log(gone.folder).annotations and not verify_log(gone.folder):
         return
     # Nobody writes on until the new log has its name.
-    changes.enter(writing(folder))
-    log = read_log(folder, fresh=True)
+    changes.enter(writing(gone.folder))
+    log = read_log(gone.folder, fresh=True)
     kept: list[Annotation] = []
     for one in log.annotations:
         unit = _find_unit(one.unit, gone)
@@ -630,7 +617,7 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
     has_damage = bool(log.damaged) and len(gone.removed) > 0
     if tuple(kept) == log.annotations and not has_damage:
         return
-    _rewrite(changes.replace(find_log(folder)), kept)
+    _rewrite(changes.replace(find_log(gone.folder)), kept)
     changes.counts["annotations"] += len(log) - len(kept)
     if log.damaged:
         changes.said.append(

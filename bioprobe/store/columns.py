@@ -164,26 +164,10 @@ def repair_columns(folder: Path, aside: Path) -> None:
                 (folder / where).replace(aside / where.replace("/", "-"))
 
 
-def forget_gone(folder: Path, manifest: Manifest, gone: Gone, changes: Changes) -> None:
-    """Take out of every column what it says of rows that go, and give the others their new rows.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    manifest : Manifest
-        As it will be.
-    gone : Gone
-    changes : Changes
-        Counts ``columns``.
-
-    Raises
-    ------
-    StoreError
-        If one is damaged, or the disk refuses.
-    """
-    for kind, name in list_columns(folder):
-        path = find_column_file(folder, kind, name)
+def forget_gone(manifest: Manifest, gone: Gone, changes: Changes) -> None:
+    """Take out of every column what it says of rows that go, and give the others their new rows."""
+    for kind, name in list_columns(gone.folder):
+        path = find_column_file(gone.folder, kind, name)
         frame, said = _load(path)
         places = list_places(frame)
         hashes = frame["sha256"].tolist()

@@ -433,21 +433,6 @@ class EmbeddingStore:
         """
         return Kept.open(self.folder, kind)
 
-    def iter_shards(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Read the shards one after the other.
-
-        Yields
-        ------
-        start : int
-            First row of a shard.
-        vectors : ndarray of float32 or float16, shape (n, dim), unit rows
-            Memory-mapped.
-        """
-        start = 0
-        for record in self.manifest.present_shards:
-            yield start, map_vectors(self.folder / "shards", record, self.manifest.dim)
-            start += record.n_images
-
     def append(
         self,
         frame: pd.DataFrame,

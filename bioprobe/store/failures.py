@@ -113,22 +113,16 @@ def renew_failures(
         write_failures(folder, _make_frame(rows))
 
 
-def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
-    """Take pictures that are gone out of the list in a store's folder.
-
-    Raises
-    ------
-    StoreError
-        If the list is damaged, or the disk refuses.
-    """
-    earlier = list_failures(folder)
+def forget_gone(gone: Gone, changes: Changes) -> None:
+    """Take pictures that are gone out of the list in a store's folder."""
+    earlier = list_failures(gone.folder)
     rows = [
         one._replace(reason=gone.scrub(one.reason), source=gone.scrub(one.source))
         for one in earlier
         if join(one.root, one.path) not in gone.files
     ]
     if rows != earlier:
-        _make_frame(rows).to_parquet(changes.replace(folder / FAILURES_NAME), index=False)
+        _make_frame(rows).to_parquet(changes.replace(gone.folder / FAILURES_NAME), index=False)
         changes.counts["failures"] += len(earlier) - len(rows)
 
 

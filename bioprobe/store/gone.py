@@ -310,7 +310,9 @@ class Changes:
     """Changes to files of a store that are made at once, or not at all.
 
     What is written waits under other names until :meth:`together` ends; what is to go is removed
-    after that.
+    after that. Whoever keeps something of pictures has a ``forget_gone`` of what is gone and of
+    these changes: it counts here what it takes out, says what goes as a whole, and raises
+    ``StoreError`` where what it reads is damaged or the disk refuses.
 
     Parameters
     ----------

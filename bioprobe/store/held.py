@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -49,16 +49,6 @@ class HeldPictures(EmbeddingStore):
     def read_vectors(self, rows: npt.NDArray[np.int64] | None = None) -> Vectors:
         """Return their vectors, or those of some."""
         return self._vectors if rows is None else self._vectors[rows]
-
-    def iter_shards(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Return all of them.
-
-        Yields
-        ------
-        start : int
-        vectors : ndarray of float32, shape (n_pictures, dim), unit rows
-        """
-        yield 0, self._vectors
 
     def check_current(self) -> None:
         """Refuse to write.

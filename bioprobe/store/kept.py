@@ -204,12 +204,6 @@ class Kept:
 
     All parts are mapped at once: what is compacted meanwhile is read on.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    card : Card
-
     Raises
     ------
     StoreError
@@ -725,26 +719,13 @@ def restore_kept(folder: Path, aside: Path) -> int:
     return n_back
 
 
-def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
+def forget_gone(gone: Gone, changes: Changes) -> None:
     """Write anew the parts that hold something of pictures that the store has no longer.
 
     Small parts are joined. What no card names goes too: an interrupted compaction may have left it.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    gone : Gone
-    changes : Changes
-        Counts pictures by ``kept``.
-
-    Raises
-    ------
-    StoreError
-        If a part is damaged, or the disk refuses.
     """
-    for before in list_kept(folder):
-        kept = Kept(folder, before)
+    for before in list_kept(gone.folder):
+        kept = Kept(gone.folder, before)
         stays = _find_stays(kept, gone.contents)
         plan, whole = _plan(before, kept, stays)
         changes.counts[KEPT_NAME] += int((~stays).sum())
@@ -753,11 +734,11 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
         # What was taken out may hold what is gone.
         taken_out = () if len(gone.rows) else before.taken_out
         card = dataclasses.replace(before, parts=whole, taken_out=taken_out)
-        _check_whole(folder, before, card)
+        _check_whole(gone.folder, before, card)
         for places in plan:
-            card = _copy(folder, card, kept, places)
+            card = _copy(gone.folder, card, kept, places)
         text = card.to_json()
-        place = folder / KEPT_NAME / card.kind
+        place = gone.folder / KEPT_NAME / card.kind
         if card.parts != before.parts or card.taken_out != before.taken_out:
             changes.replace(place / _CARD).write_text(text, encoding="utf-8")
         named = {part.name for part in card.parts}

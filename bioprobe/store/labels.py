@@ -105,13 +105,7 @@ class _Said:
 
 
 def collect_answers(standing: Iterable[Annotation]) -> dict[tuple[Unit, str], dict[str, _Said]]:
-    """Return what each person says of each unit and level.
-
-    Parameters
-    ----------
-    standing : iterable of Annotation
-        Not taken back, the oldest first.
-    """
+    """Return what each person says of each unit and level."""
     found: dict[tuple[Unit, str], dict[str, _Said]] = {}
     for one in standing:
         people = found.setdefault((one.unit, one.level), {})
@@ -323,14 +317,7 @@ def find_units(images: ImageTable, rows: Rows, units: Iterable[Unit]) -> dict[Un
 
 
 class Lineages:
-    """Lineages of names, as rows and added taxa have them; each is looked for once.
-
-    Parameters
-    ----------
-    images : ImageTable
-    taxa : iterable of Taxon
-        That were added to the store.
-    """
+    """Lineages of names, as rows and added taxa have them; each is looked for once."""
 
     def __init__(self, images: ImageTable, taxa: Iterable[Taxon] = ()) -> None:
         self._images = images

@@ -71,13 +71,6 @@ class LookCache:
     They lie in ``looks/`` and ``measures/`` of the store. Each batch adds a file; one that is
     damaged, or of before another thing was measured, is ignored, and its pictures are read again. A
     store that cannot be written answers without.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the store.
-    kind : Kind
-        What is kept.
     """
 
     def __init__(self, folder: Path, kind: Kind = LOOKS) -> None:
@@ -135,24 +128,10 @@ class LookCache:
             save_array(temporary, kept)
 
 
-def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
-    """Take out what the store keeps of the looks of pictures that it has no longer.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    gone : Gone
-    changes : Changes
-        Counts ``looks``, ``measures`` and ``views``.
-
-    Raises
-    ------
-    StoreError
-        If the disk refuses.
-    """
-    for kind in (LOOKS, MEASURES, *list_views(folder, gone.manifest.dim)):
-        _forget_gone(folder, kind, gone, changes)
+def forget_gone(gone: Gone, changes: Changes) -> None:
+    """Take out what the store keeps of the looks of pictures that it has no longer."""
+    for kind in (LOOKS, MEASURES, *list_views(gone.folder, gone.manifest.dim)):
+        _forget_gone(gone.folder, kind, gone, changes)
 
 
 def _forget_gone(folder: Path, kind: Kind, gone: Gone, changes: Changes) -> None:

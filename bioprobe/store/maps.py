@@ -309,26 +309,13 @@ def repair_maps(folder: Path, aside: Path) -> list[str]:
     return moved
 
 
-def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
+def forget_gone(gone: Gone, changes: Changes) -> None:
     """Take out of every map of a store what it says of rows that go.
 
     A map of which no image stays that it was fitted to goes as a whole.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    gone : Gone
-    changes : Changes
-        Counts ``maps``.
-
-    Raises
-    ------
-    StoreError
-        If one is damaged, or the disk refuses.
     """
-    for name in list_maps(folder):
-        path = _find_map(folder, name)
+    for name in list_maps(gone.folder):
+        path = _find_map(gone.folder, name)
         frame, provenance = _read(path)
         stays = np.array([place not in gone.places for place in list_places(frame)], dtype=bool)
         scrubbed = gone.scrub(provenance)

@@ -91,14 +91,7 @@ class Moved(Record):
 
 
 class LastSeen:
-    """What a store last saw at one address.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    address : str
-    """
+    """What a store last saw at one address."""
 
     def __init__(self, folder: Path, address: str) -> None:
         self._file, self.address = folder / RECORD_NAME, address

@@ -219,27 +219,13 @@ def remove_selection(store: EmbeddingStore, name: str) -> None:
         path.unlink()
 
 
-def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
-    """Take out of every selection of a store what it says of rows that go.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    gone : Gone
-    changes : Changes
-        Counts ``selections``.
-
-    Raises
-    ------
-    StoreError
-        If one is damaged, or the disk refuses.
-    """
+def forget_gone(gone: Gone, changes: Changes) -> None:
+    """Take out of every selection of a store what it says of rows that go."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for name in list_files(folder / SELECTIONS_NAME, _SUFFIX):
-        path = folder / SELECTIONS_NAME / name
+    for name in list_files(gone.folder / SELECTIONS_NAME, _SUFFIX):
+        path = gone.folder / SELECTIONS_NAME / name
         try:
             table = pq.read_table(io.BytesIO(read_bytes(path)))
             said = dict(table.schema.metadata or {})

@@ -261,12 +261,6 @@ class ShardImages:
     """The image table of a shard, of which columns and row groups are read as they are asked for.
 
     Its bytes are compared with the manifest before anything of it is read.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of all shards.
-    record : ShardRecord
     """
 
     def __init__(self, folder: Path, record: ShardRecord) -> None:

@@ -307,25 +307,9 @@ def _refuse(errors: Sequence[LongTextError]) -> None:
         raise LongTextError(str(errors[0]), long)
 
 
-def forget_gone(folder: Path, gone: Gone, labels: Sequence[str], changes: Changes) -> None:
-    """Take out kept texts that name a picture that is gone, or a label that only such had.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    gone : Gone
-    labels : sequence of str
-        Whole words that a text may not have.
-    changes : Changes
-        Counts ``texts``.
-
-    Raises
-    ------
-    StoreError
-        If the disk refuses.
-    """
-    for file in sorted((folder / "text").glob("*/*.json")):
+def forget_gone(gone: Gone, labels: Sequence[str], changes: Changes) -> None:
+    """Take out kept texts that name a picture that is gone, or a label that only such had."""
+    for file in sorted((gone.folder / "text").glob("*/*.json")):
         vectors = file.with_suffix(".npy")
         try:
             texts, embeddings = read_json(file, list), np.load(vectors)

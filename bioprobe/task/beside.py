@@ -173,13 +173,6 @@ class Beside:
 def find_own(images: ImageTable, columns: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return the columns of a person's own that are meant.
 
-    Parameters
-    ----------
-    images : ImageTable
-        Whose columns they are.
-    columns : str or sequence of str, optional
-        As :meth:`Beside.of` takes them.
-
     Raises
     ------
     SelectionError

@@ -232,12 +232,7 @@ def _find_places(
 
 
 class Names:
-    """The names of the classes of a tree, to find those of rules among them.
-
-    Parameters
-    ----------
-    tree : Tree
-    """
+    """The names of the classes of a tree, to find those of rules among them."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree

@@ -15,15 +15,7 @@ from bioprobe.types import Places
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tree:
-    """The lowest classes of a question, and those above them from kingdom down to a rank.
-
-    Parameters
-    ----------
-    taxa : Taxonomy
-        The lowest classes.
-    rank : Rank
-        Deepest rank of an answer.
-    """
+    """The lowest classes of a question, and those above them from kingdom down to a rank."""
 
     taxa: Taxonomy
     rank: Rank

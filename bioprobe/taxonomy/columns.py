@@ -569,15 +569,6 @@ def read_folder_names(
     A folder says nothing of what its name is, so that a name that may be either follows the
     others: beside ``American Robin`` also ``Panda`` is a label and no taxon.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Name of the folder of each image.
-    rank : Rank
-        What the person said that they are.
-    tell : callable, optional
-        As for :func:`read_labels`.
-
     Returns
     -------
     DataFrame of str

@@ -90,13 +90,7 @@ def _pause_after(n_tries: int) -> float:
 
 
 class Said:
-    """Whoever reads what the watch says.
-
-    Parameters
-    ----------
-    tell : callable
-        Told a sentence.
-    """
+    """Whoever reads what the watch says."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell

@@ -74,12 +74,7 @@ def is_video(source: str) -> bool:
 
 
 class Changed:
-    """Tells frames that are to be kept from those that are like the last one.
-
-    Parameters
-    ----------
-    options : FrameOptions
-    """
+    """Tells frames that are to be kept from those that are like the last one."""
 
     def __init__(self, options: FrameOptions) -> None:
         self._options = options

@@ -135,11 +135,6 @@ class Output:
 class Ledger:
     """The ledger of a store; every thread may use it.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-
     Raises
     ------
     StoreError
@@ -393,18 +388,12 @@ class Ledger:
             return self._execute(text, values).fetchone() is not None
 
 
-def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
-    """Take pictures that are gone out of what is still to be told.
-
-    Raises
-    ------
-    StoreError
-        If the ledger is damaged, or the disk refuses.
-    """
-    if gone.files and (folder / LEDGER_NAME).is_file():
+def forget_gone(gone: Gone, changes: Changes) -> None:
+    """Take pictures that are gone out of what is still to be told."""
+    if gone.files and (gone.folder / LEDGER_NAME).is_file():
 
         def forget() -> None:
-            ledger = Ledger(folder)
+            ledger = Ledger(gone.folder)
             try:
                 n_alerts = ledger.forget({*gone.files, *map(read_name, gone.files)})
                 if n_alerts:

@@ -82,11 +82,6 @@ class Sessions:
 
     Nothing is kept: a cookie is a name with a signature over it. Its key comes of the token, so
     that a server that starts again knows them; without a token, of chance.
-
-    Parameters
-    ----------
-    token : str, optional
-        That of the server.
     """
 
     def __init__(self, token: str | None) -> None:
@@ -125,15 +120,7 @@ class Sessions:
 
 
 class Guard:
-    """The checks around an application; what passes them finds its session in ``state``.
-
-    Parameters
-    ----------
-    app : ASGI application
-        What is asked.
-    settings : Settings
-        What may be done.
-    """
+    """The checks around an application; what passes them finds its session in ``state``."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -325,17 +312,7 @@ class _EnterFirstError(Exception):
 
 
 class Answering:
-    """Adds to each answer what browsers must know.
-
-    Parameters
-    ----------
-    send : callable
-        Of the server.
-    settings : Settings
-        What may be done.
-    path : str
-        What was asked.
-    """
+    """Adds to each answer what browsers must know."""
 
     def __init__(self, send: Send, settings: Settings, path: str) -> None:
         self._send = send
@@ -370,19 +347,7 @@ class Answering:
 
 
 class Body:
-    """What is sent, no more of it than may be and no slower.
-
-    Parameters
-    ----------
-    receive : callable
-        Of the server.
-    headers : Headers
-        Of the request.
-    limit_bytes : int
-        Most that is read.
-    settings : Settings
-        How long it may take.
-    """
+    """What is sent, no more of it than may be and no slower."""
 
     def __init__(
         self, receive: Receive, headers: Headers, limit_bytes: int, settings: Settings

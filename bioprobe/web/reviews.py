@@ -24,12 +24,7 @@ _SHEET_SIZE = 24
 
 
 class Session:
-    """A review of one person, and the pictures that they are to look at.
-
-    Parameters
-    ----------
-    review : Review
-    """
+    """A review of one person, and the pictures that they are to look at."""
 
     def __init__(self, review: Review) -> None:
         self.review = review

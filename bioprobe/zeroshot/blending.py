@@ -21,8 +21,8 @@ from bioprobe.zeroshot.examples import find_centre, is_same
 from bioprobe.zeroshot.seen_offset import harmonic_mean
 
 # Pictures tell more than a name does to an encoder that has not met it; the text still helps
-# where there are one or two of them.
-DEFAULT_WEIGHT_FRACTION = 0.75
+# where there are one or two of them: the first share of them is tried first, and kept where
+# nothing is measured.
 WEIGHT_FRACTIONS = (0.75, 0.5, 1.0, 0.25, 0.0)
 # Where there are few classes, the share of an average one would be many images.
 _SHARE_AT_MOST_FRACTION = 0.02

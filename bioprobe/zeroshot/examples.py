@@ -224,21 +224,7 @@ def forget_unlisted_examples(store: EmbeddingStore) -> None:
 
 
 def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
-    """Take example pictures that are gone out of a store; taxa stay, by text alone if need be.
-
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Held for writing.
-    gone : Gone
-    changes : Changes
-        Counts ``examples``, and says of which taxa none is left.
-
-    Raises
-    ------
-    StoreError
-        If the file is damaged, or the disk refuses.
-    """
+    """Take example pictures that are gone out of a store; taxa stay, by text alone if need be."""
     known = _read(store)
     kept = []
     for one in known:

@@ -61,13 +61,6 @@ def join_prototypes(head: TextHead, taxa: Sequence[Taxon]) -> Joined:
     A prototype with its count and mean cosine gives back the sum of the unit rows that it was made
     of, so what is joined is what would have been made of all their pictures.
 
-    Parameters
-    ----------
-    head : TextHead
-        Of image prototypes.
-    taxa : sequence of Taxon
-        At any ranks.
-
     Raises
     ------
     PromptError

@@ -200,13 +200,6 @@ def check_head(
 def find_recipe(head: TextHead, embed_means: EmbedMeans) -> HeadCheck:
     """Find the recipe that a few taxa of a head were embedded by.
 
-    Parameters
-    ----------
-    head : TextHead
-        As it lies in the store.
-    embed_means : callable
-        From the texts of each class to their mean embeddings.
-
     Returns
     -------
     HeadCheck

@@ -70,17 +70,7 @@ class ZeroShot:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AskedTexts:
-    """Classes with their texts, ready to be asked.
-
-    Parameters
-    ----------
-    classes : Classes
-        What may be answered.
-    texts : Texts
-        How they are written.
-    beside : Beside, optional
-        Image prototypes beside the texts.
-    """
+    """Classes with their texts, ready to be asked."""
 
     classes: Classes
     texts: Texts

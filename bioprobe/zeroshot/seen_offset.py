@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,9 +76,9 @@ def keep_offset(store: EmbeddingStore, offset: SeenOffset, figures: dict[str, An
     write_text(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
 
 
-def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
+def forget_gone(gone: Gone, changes: Changes) -> None:
     """Take the names of pictures that are gone out of what the offset was measured with."""
-    path = folder / OFFSET_NAME
+    path = gone.folder / OFFSET_NAME
     if not is_file(path):
         return
     try:

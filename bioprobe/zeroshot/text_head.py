@@ -26,6 +26,7 @@ from bioprobe.files import (
     remove_folder,
     replacing_folder,
 )
+from bioprobe.names import fold
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone
 from bioprobe.store.view import View
@@ -362,21 +363,7 @@ def write_prototypes(store: EmbeddingStore, name: str, made: Prototypes) -> Text
 
 
 def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
-    """Remove the image prototypes that pictures which are gone made, and say which.
-
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Held for writing.
-    gone : Gone
-    changes : Changes
-        Counts ``prototypes``, the heads that go.
-
-    Raises
-    ------
-    StoreError
-        If one is damaged.
-    """
+    """Remove the image prototypes that pictures which are gone made, and say which."""
     known = [read_head(store, name) for name in list_heads(store)]
     made = [(head, head.made_of) for head in known if head.made_of is not None]
     if not made:
@@ -697,7 +684,7 @@ def _index_names(taxa: pd.DataFrame) -> dict[str, Rows]:
     index: dict[str, list[int]] = {}
     for row, names in enumerate(taxa[[*RANKS, COMMON_NAME]].itertuples(index=False, name=None)):
         scientific = next((name for name in reversed(names[:-1]) if name), "")
-        for name in {_fold(scientific), _fold(names[-1])} - {""}:
+        for name in {fold(scientific), fold(names[-1])} - {""}:
             index.setdefault(name, []).append(row)
     return {name: np.array(rows, dtype=np.int64) for name, rows in index.items()}
 
@@ -709,7 +696,7 @@ def _find_rows(
     named: dict[str, Rows],
 ) -> Rows:
     if taxon.prompts:
-        return _join(named[name] for name in map(_fold, taxon.prompts) if name in named)
+        return _join(named[name] for name in map(fold, taxon.prompts) if name in named)
     lineage = taxon.lineage[: rank.depth + 1]
     return _join(
         rows for other, rows in rows_of.get(lineage[-1], []) if agree_by_name(lineage, other)
@@ -719,7 +706,3 @@ def _find_rows(
 def _join(groups: Iterable[Rows]) -> Rows:
     found = list(groups)
     return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
-
-
-def _fold(name: str) -> str:
-    return " ".join(name.split()).casefold()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bioprobe.errors import BioprobeError
-from bioprobe.explanation.maps import METHODS, explain_images, list_methods
+from bioprobe.explanation.maps import METHODS, explain_images, open_tower
 from tests.encoders.families.architectures import CONVOLUTIONS, TRANSFORMERS, wrap
 from tests.explanation.conftest import Direction
 
@@ -22,9 +22,9 @@ def make_transformer() -> Any:  # noqa: ANN401 -- as wrap returns it
 
 
 def test_methods_follow_the_tower(make_encoder: Callable[[], Any]) -> None:
-    assert list_methods(make_transformer()) == METHODS["mean"]
-    assert list_methods(wrap(*CONVOLUTIONS["timm, ResNet"]())) == METHODS["convolution"]
-    assert list_methods(make_encoder()) == ("occlusion",)
+    assert tuple(open_tower(make_transformer())) == METHODS["mean"]
+    assert tuple(open_tower(wrap(*CONVOLUTIONS["timm, ResNet"]()))) == METHODS["convolution"]
+    assert tuple(open_tower(make_encoder())) == ("occlusion",)
 
 
 def test_maps_of_more_pictures_than_a_batch(make_aim: MakeAim, draw_picture: Draw) -> None:
@@ -78,7 +78,7 @@ def test_no_picture_has_no_map(make_aim: MakeAim) -> None:
 def test_an_aim_that_nothing_moves_has_an_empty_map(draw_picture: Draw) -> None:
     encoder = make_transformer()
     aim = Direction(np.zeros(encoder.dim))
-    for method in list_methods(encoder):
+    for method in open_tower(encoder):
         maps = explain_images(encoder, [draw_picture(1, (32, 32))], aim, method)
         assert not maps.relevance.any()
 

@@ -8,12 +8,10 @@ from sklearn.manifold import trustworthiness
 
 import bioprobe.clustering.neighbors
 import bioprobe.mapping.layout
-import bioprobe.mapping.nearest
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MissingExtraError
 from bioprobe.mapping.faithful import judge_layout
-from bioprobe.mapping.layout import fit_layout, place_new
-from bioprobe.mapping.nearest import find_nearest
+from bioprobe.mapping.layout import find_nearest, fit_layout, place_new
 from bioprobe.types import Rows, Vectors
 
 N_GROUPS, OF_EACH = 4, 20
@@ -35,7 +33,7 @@ def test_nearest_are_those_of_all_products(monkeypatch: pytest.MonkeyPatch) -> N
     vectors = normalise_rows(random.standard_normal((50, 8)))
     # More copies than neighbours: none is its own, though it may not be among the first found.
     vectors[:8] = vectors[0]
-    monkeypatch.setattr(bioprobe.mapping.nearest, "_QUERIES", 16)
+    monkeypatch.setattr(bioprobe.mapping.layout, "_QUERIES", 16)
     places, distances = find_nearest(vectors, 5)
     exact = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
     np.fill_diagonal(exact, -np.inf)
@@ -53,8 +51,7 @@ def test_groups_stay_together_and_seeds_make_equal_maps_on_any_number_of_threads
     layout = fit_layout(vectors, neighbors=10, seed=0)
     near = np.square(layout[:, None] - layout).sum(axis=2).argsort(axis=1)[:, 1:6]
     assert (GROUPS[near] == GROUPS[:, None]).mean() > 0.97
-    for module in (bioprobe.mapping.nearest, bioprobe.mapping.layout):
-        monkeypatch.setattr(module, "count_threads", lambda: 3)
+    monkeypatch.setattr(bioprobe.mapping.layout, "count_threads", lambda: 3)
     np.testing.assert_array_equal(fit_layout(vectors, neighbors=10, seed=0), layout)
     assert not np.array_equal(fit_layout(vectors, neighbors=10, seed=1), layout)
     assert not np.array_equal(fit_layout(vectors, neighbors=5, seed=0), layout)

@@ -29,7 +29,6 @@ from bioprobe.zeroshot.added_taxa import (
     remove_one,
 )
 from bioprobe.zeroshot.blending import (
-    DEFAULT_WEIGHT_FRACTION,
     WEIGHT_FRACTIONS,
     Blend,
     choose_blend,
@@ -200,7 +199,7 @@ def test_more_weight_is_given_to_text_only_where_images_say_so(store: EmbeddingS
     grown = store.append(frame, _encode([NEW.name] * 40) + 0.1 * _draw(4, 40, 2))
     pictures = _draw(1, 5, 4), tuple("abcde")
     chosen = choose_blend(grown, PROMPTS, _encode, NEW, *pictures)
-    assert chosen.weight_fraction < DEFAULT_WEIGHT_FRACTION
+    assert chosen.weight_fraction < WEIGHT_FRACTIONS[0]
     assert "40 labelled images of it" in chosen.rule
     alone = choose_blend(grown, PROMPTS, _encode, NEW, *pictures, weight_fractions=(1.0,))
     assert alone.weight_fraction == 1
@@ -216,7 +215,7 @@ def test_without_labelled_images_of_it_the_examples_judge_each_other(
     store: EmbeddingStore, n: int, rule: str
 ) -> None:
     added = _add(store, n)
-    assert added.weight_fraction == DEFAULT_WEIGHT_FRACTION
+    assert added.weight_fraction == WEIGHT_FRACTIONS[0]
     assert rule in added.rule
     assert (added.own is None) == (n == 1)
 
@@ -248,7 +247,7 @@ def test_an_empty_store_or_no_other_class_needs_no_offset(
     empty = choose_blend(make_store(encoder, "empty"), PROMPTS, _encode, NEW, *pictures)
     alone = dataclasses.replace(PROMPTS, taxa=Taxonomy((NEW,)))
     for found in (empty, choose_blend(store, alone, _encode, NEW, *pictures)):
-        assert (found.weight_fraction, found.offset) == (DEFAULT_WEIGHT_FRACTION, 0)
+        assert (found.weight_fraction, found.offset) == (WEIGHT_FRACTIONS[0], 0)
 
 
 def test_a_taxon_that_is_no_class_cannot_be_blended(store: EmbeddingStore) -> None:
