@@ -71,9 +71,14 @@ def _fit(store: EmbeddingStore, split: Split) -> tuple[FittedProbe, HeldOutAnswe
 
 
 def test_answers_of_validation_are_those_of_the_probe(filled: EmbeddingStore) -> None:
-    split = _split()
+    of = np.arange(N) // 7
+    split = dataclasses.replace(_split(), groups=np.array([f"g{one}" for one in of], dtype=object))
     probe, answers = _fit(filled, split)
     rows = split.rows("validation")
+    # What came together is judged together.
+    assert answers.groups is not None
+    together = answers.groups[:, np.newaxis] == answers.groups
+    assert np.array_equal(together, of[rows][:, np.newaxis] == of[rows])
     expected = probe.ask(View.of(filled).take(rows), k=len(SPECIES))
     assert answers.method == "validation"
     assert np.allclose(to_probabilities(answers.logits), expected.to_dense(), atol=1e-6)
