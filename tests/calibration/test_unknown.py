@@ -31,6 +31,12 @@ def test_no_more_of_the_known_pass_than_are_needed() -> None:
     assert [find_limit(known, recall) for recall in (0.5, 0.51, 1)] == [0.2, 0.3, 0.4]
 
 
+def test_one_unknown_class_says_nothing_of_others() -> None:
+    scores, unknown = np.array([0.1, 0.2, 0.9]), np.array([False, False, True])
+    found = measure_detection(scores, unknown, 0.3, np.arange(3))
+    assert (found.n_classes, found.low, found.high) == (1, 0, 1)
+
+
 @pytest.mark.parametrize(("n_known", "recall"), [(0, 0.95), (2, 0), (2, 1.1)])
 def test_a_limit_takes_kngiven_and_a_share_of_them(n_known: int, recall: float) -> None:
     with pytest.raises(SelectionError, match="takes images of known classes and a recall"):

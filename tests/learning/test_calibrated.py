@@ -104,6 +104,17 @@ def test_answers_out_of_fold_are_of_probes_that_did_not_see_the_row(filled: Embe
         at += n
 
 
+def test_a_class_of_one_fold_cannot_be_answered_there(filled: EmbeddingStore) -> None:
+    split = _split("train test")
+    folds = np.where(np.arange(N) % 5 == 0, 0, np.arange(N) // 5 % 2)
+    split = dataclasses.replace(split, folds=np.where(split.parts == "train", folds, -1))
+    probe, answers = _fit(filled, split)
+    place = probe.classes.names.index(SPECIES[0])
+    n_of_it = int((np.arange(N) % 5 == 0)[split.rows("train")].sum())
+    assert (answers.truth == -1).sum() == n_of_it
+    assert not (answers.truth == place).any()
+
+
 def test_a_class_left_out_is_of_no_class_and_has_no_probability(filled: EmbeddingStore) -> None:
     split = _split()
     probe, plain = _fit(filled, split)
