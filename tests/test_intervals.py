@@ -9,7 +9,12 @@ import pytest
 from scipy import stats
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.metrics import N_BINS, draw_method_scores, find_intervals
+from bioprobe.evaluation.metrics import (
+    N_BINS,
+    draw_method_scores,
+    find_chance_errors,
+    find_intervals,
+)
 from bioprobe.intervals import Accuracy, Draws, Resamples, Score, draw_scores, find_interval
 from bioprobe.types import Scores
 
@@ -225,6 +230,14 @@ def test_intervals_of_ece_cover_what_they_promise(n_images: int, too_sure: float
         assert found.low <= found.estimate <= found.high
         covered += found.low <= true <= found.high
     assert covered / n_trials >= 0.86
+
+
+def test_an_error_by_chance_is_that_of_groups() -> None:
+    probabilities = np.full((60, 2), [0.7, 0.3], dtype=np.float32)
+    together = find_chance_errors(probabilities, None, Resamples.of_groups(np.full(60, "a")))
+    # All are right or none is.
+    assert together["ece"] == pytest.approx(0.7)
+    assert find_chance_errors(probabilities, None, _alone(60))["ece"] < 0.25
 
 
 def test_no_image_has_no_interval() -> None:

@@ -14,7 +14,9 @@ from bioprobe.calibration.calibrators import (
     KINDS,
     IsotonicScaling,
     TemperatureScaling,
+    _choose_simplest,
     find_calibrator,
+    fit_judged,
     to_logits,
     to_probabilities,
 )
@@ -50,6 +52,19 @@ def test_few_rows_that_are_all_right_do_not_make_certain() -> None:
     logits = np.array([[2.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
     found = find_calibrator("temperature").fit(logits, np.array([0, 1, 0])).calibrate(logits)
     assert 0.8 < found.max(axis=1).mean() < 0.99
+
+
+def test_rows_that_came_together_are_no_two_halves(draw: Draw) -> None:
+    logits, truth = draw(300, temperature=3.0)
+    halves = np.arange(300) % 2
+    assert fit_judged("temperature", logits, truth, halves)[1] == ""
+    assert "too few images" in fit_judged("temperature", logits, truth, 0 * halves)[1]
+
+
+def test_the_simplest_within_a_standard_error_is_chosen() -> None:
+    # Of two losses of -.1 and 1 the mean is .45, and its standard error 1.1 / 2.
+    assert _choose_simplest(np.array([[-0.1, 1.0], [0.0, 0.0]])) == 0
+    assert _choose_simplest(np.array([[0.1, 1.1], [0.0, 0.0]])) == 1
 
 
 def test_logarithms_of_probabilities_are_logits_too(draw: Draw) -> None:

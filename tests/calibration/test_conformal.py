@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from bioprobe.calibration.calibrators import to_probabilities
-from bioprobe.calibration.conformal import KINDS, fit_conformal, measure_sets
+from bioprobe.calibration.conformal import KINDS, _score, fit_conformal, measure_sets
 from bioprobe.errors import SelectionError
 
 Draw = Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]
@@ -29,6 +29,12 @@ def test_sets_hold_the_true_class_as_often_as_was_asked(
     # Exactly ⌈101 · coverage⌉ / 101 on average; 200 repeats leave a standard error of .003, and
     # the random share, which is the same in all of them, some more.
     assert np.mean(held) == pytest.approx(np.ceil(101 * coverage) / 101, abs=0.015)
+
+
+def test_raps_charges_classes_from_the_sixth_on() -> None:
+    probabilities = np.array([[0.3, 0.2, 0.15, 0.12, 0.1, 0.06, 0.04, 0.03]])
+    aps, raps = (_score(probabilities, kind, 1) for kind in ("aps", "raps"))
+    assert (raps - aps)[0] == pytest.approx([0, 0, 0, 0, 0, 0.01, 0.02, 0.03])
 
 
 def test_lac_by_hand() -> None:

@@ -52,6 +52,16 @@ def _draw(
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32), truth
 
 
+def test_nothing_is_chosen_below_a_confidence_that_fails() -> None:
+    # Half of those that are sure are wrong, and all of many that are less sure are right.
+    sure, less = [0.955, *[0.009] * 5], [0.6, *[0.08] * 5]
+    probabilities = np.array([sure] * 200 + [less] * 5000, dtype=np.float32)
+    truth = np.r_[np.arange(200) % 2, np.zeros(5000)].astype(np.int64)
+    found = choose_roll_up(probabilities, FLAT, truth, 0.9)
+    assert (found.confidence, found.accuracy.n_images) == (math.inf, 0)
+    assert choose_roll_up(probabilities[200:], FLAT, truth[200:], 0.9).confidence < 0.6
+
+
 def _score(
     probabilities: npt.NDArray[np.float32], truth: npt.NDArray[np.int64], at: float
 ) -> float:

@@ -13,6 +13,8 @@ from bioprobe.clustering.agreement import measure_agreement
 from bioprobe.clustering.clusters import number_by_size
 from bioprobe.clustering.methods import (
     Wish,
+    _find_jaccard,
+    choose_number,
     group_vectors,
     measure_silhouettes,
     measure_stability,
@@ -73,6 +75,25 @@ def test_the_first_group_has_the_most_pictures_that_are_no_copies() -> None:
     numbers = np.array([0, 0, 0, 0, 0, 1, 1, 1, -1])
     units = np.array([0, 0, 0, 0, 0, 1, 2, 3, 4])
     assert number_by_size(numbers, units).tolist() == [2, 2, 2, 2, 2, 1, 1, 1, 0]
+
+
+def test_a_cluster_comes_back_by_its_pictures_that_are_no_copies() -> None:
+    known, found = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
+    # Two copies are one picture: one of two is back together, and one beside a stranger.
+    shares = _find_jaccard(known, found, np.array([0.5, 0.5, 1, 1]), 2)
+    assert shares.tolist() == [0.5, 0.5]
+
+
+def test_a_number_of_groups_is_judged_by_pictures_that_are_no_copies() -> None:
+    vectors, kinds = _draw_kinds(6, 4)
+    copied, numbers = np.repeat(vectors, [9] + [1] * 23, axis=0), np.repeat(kinds, [9] + [1] * 23)
+    units = np.repeat(np.arange(24), [9] + [1] * 23)
+    weights = weigh_units(units)
+    found = choose_number(copied, units, weights, lambda _: numbers, np.arange(len(copied)))
+    silhouettes = measure_silhouettes(copied, units, weights, numbers)
+    mean = (silhouettes * weights).sum() / 24
+    assert list(found.tried.values()) == pytest.approx([mean] * len(found.tried))
+    assert found.tried
 
 
 def test_equal_vectors_are_joined_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

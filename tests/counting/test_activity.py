@@ -68,6 +68,15 @@ def test_a_curve_goes_around_midnight_and_holds_its_interval() -> None:
         estimate_density("lynx", hours[:9])
 
 
+def test_the_interval_is_that_of_a_bootstrap_by_records() -> None:
+    hours, random = _draw(0, 60, 2, 4), np.random.default_rng(0)
+    found, at = estimate_density("lynx", hours, n_resamples=2000), GRID[::9]
+    drawn = [_angles(random.choice(hours, 60)) for _ in range(600)]
+    densities = [vonmises.pdf(at[:, None] - its, _concentration(its)).mean(axis=1) for its in drawn]
+    low, high = np.quantile(densities, [0.025, 0.975], axis=0) * 2 * math.pi / 24
+    assert (found.high - found.low)[::9].sum() == pytest.approx((high - low).sum(), rel=0.08)
+
+
 def test_the_interval_narrows_with_records() -> None:
     few, many = (estimate_density("a", _draw(6, n, 3), n_resamples=200) for n in (20, 400))
     assert (many.high - many.low).mean() < 0.5 * (few.high - few.low).mean()
@@ -95,7 +104,10 @@ def test_overlaps_are_those_of_the_formulas(n: int, estimator: str) -> None:
         expected = (np.minimum(1, g / f)[:n].mean() + np.minimum(1, f / g)[n:].mean()) / 2
     assert found.value == pytest.approx(expected, abs=2e-3)
     assert found.low < found.value < found.high
-    assert estimate_overlap(("a", first), ("a", first), n_resamples=100).value > 0.99
+    same = estimate_overlap(("a", first), ("a", first), n_resamples=100)
+    assert same.value > 0.99
+    # What resamples of one density overlap less in the mean is given back.
+    assert 0.8 < same.low < same.high <= 1 + 1e-9
 
 
 def test_the_sun_rises_at_six_or_at_its_mean_and_not_at_the_pole() -> None:

@@ -199,3 +199,12 @@ def test_columns_say_together_whether_the_day_stands_first() -> None:
          "Problem1_from": "12/05/2009", "Problem1_to": "17/05/2009"},
     ])  # fmt: skip
     assert effort.count_days("place")["camera_days"].tolist() == [42, 37.5]
+
+
+def test_a_camera_that_worked_beside_one_that_failed_saw_what_it_saw() -> None:
+    moments = {"start": np.datetime64("2024-01-02", "s"), "end": np.datetime64("2024-01-04", "s")}
+    gaps = pd.DataFrame([{"deployment": one, **moments} for one in ("A", "B")])
+    stints = gaps[gaps["deployment"] == "B"]
+    names = np.array(["A", "B", "A"], dtype=object)
+    local = np.array(["2024-01-03", "2024-01-03", "2024-01-05"], dtype="datetime64[s]")
+    assert Effort(pd.DataFrame(), stints, gaps).fails(names, local).tolist() == [True, False, False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def _collect_many() -> Collection:
 def test_what_taught_is_counted_and_the_rest_is_estimated() -> None:
     how = Estimating(LABELLED, threshold=0.95)
     found = estimate_groups(_collect_many(), how, level="species", days={ALL: 50.0})
-    cats = found.to_frame().set_index("species").loc["cat"]
+    cats: Any = found.to_frame().set_index("species").loc["cat"]
     assert cats[["n_images", "n_labelled", "n_seen", "n_known"]].tolist() == [2000, 200, 100, 400]
     assert cats[["raw", "sure"]].tolist() == [1500, 10]
     assert cats["share"] == pytest.approx((400 + 1600 * 0.5) / 2000)

@@ -77,8 +77,8 @@ def test_ppi_is_that_of_its_authors(
 
 def test_the_interval_of_ppi_is_as_wide_as_a_bootstrap_of_both_samples() -> None:
     random = np.random.default_rng(0)
-    truths = (random.random(800) < 0.3) * 1.0
-    said = truths + 0.5 * random.standard_normal(800)
+    truths: Doubles = (random.random(800) < 0.3).astype(np.float64)
+    said: Doubles = truths + 0.5 * random.standard_normal(800)
     labels, answers, others = truths[:400], said[:400], said[400:]
     estimate, low, high, slope = estimate_mean(labels, answers, others)
     assert 0.2 < slope < 0.4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from bioprobe.counting.prevalence import Adjusted, adjust_shares, estimate_prevalence
 from bioprobe.errors import SelectionError
@@ -49,6 +50,21 @@ def test_answers_that_are_too_sure_are_calibrated_before_and_the_interval_holds(
     assert np.isnan(found.alone).all()
     # The draws are seeded.
     np.testing.assert_array_equal(found.low, _estimate().low)
+
+
+def test_images_that_are_counted_are_a_sample_too() -> None:
+    # Answers that leave no doubt: what is uncertain is which 40 images there are.
+    truths = np.r_[np.repeat([0, 1], 200), np.arange(40) < 12].astype(np.int64)
+    answers = np.where(truths[:, np.newaxis] == [0, 1], 1 - 1e-9, 1e-9)
+    found = estimate_prevalence(
+        lambda at: answers[at], labelled=np.arange(400), truths=truths,
+        units=np.full(440, "", dtype=object), images=np.arange(400, 440),
+        classes=np.array([0, 1]), n_resamples=400,
+    )  # fmt: skip
+    assert found.estimate[1] == pytest.approx(0.3, abs=0.005)
+    quantile = t.ppf(0.975, 40 + 4 - 1)
+    for end in (found.low[1], found.high[1]):
+        assert abs(0.3 - end) == pytest.approx(quantile * np.sqrt(end * (1 - end) / 40), rel=0.08)
 
 
 def test_one_class_calibrates_nothing() -> None:

@@ -23,6 +23,14 @@ def test_mcnemar_is_the_binomial_sum_over_the_disagreements(first: int, second: 
     assert measure_mcnemar(first, second) == pytest.approx(min(1, both_tails))
 
 
+def test_a_difference_of_heights_may_be_of_several_ranks() -> None:
+    random = np.random.default_rng(0)
+    draws = {name: Draws(mean, random.normal(mean, 0.2, 500), 50)
+             for name, mean in (("a", 4.5), ("b", 1.5))}  # fmt: skip
+    (found,) = compare_pairs("mistake_severity", draws)
+    assert found.low < found.difference == 3 < found.high < 4
+
+
 def test_methods_that_never_disagree_are_not_told_apart() -> None:
     assert measure_mcnemar(0, 0) == 1
 

@@ -182,7 +182,7 @@ def test_later_pictures_are_given_the_nearest_cluster(folder: Path) -> None:
     later = means[kinds] + 0.08 * random.normal(size=(20, DIM))
     unlike = np.linalg.svd(means)[2][-1:]
     # One that is further off than most.
-    later[0] = 0.84 * means[0] / np.linalg.norm(means[0]) + np.sqrt(1 - 0.84**2) * unlike[0]
+    later[4] = 0.84 * means[1] / np.linalg.norm(means[1]) + np.sqrt(1 - 0.84**2) * unlike[0]
     frame = pd.DataFrame(
         {
             "root": "/photos",

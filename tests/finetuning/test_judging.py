@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from bioprobe.finetuning.judging import HARMONIC, LEARNT, UNLEARNT, Answered, judge
+from bioprobe.finetuning.judging import HARMONIC, LEARNT, UNLEARNT, Answered, _join, judge
+from bioprobe.finetuning.training import Epoch, Trainer
+from bioprobe.intervals import Draws
 
 
 def test_classes_learnt_and_not_learnt_are_judged_among_their_own() -> None:
@@ -39,3 +43,21 @@ def test_pictures_that_come_together_make_the_interval_wider() -> None:
     grouped = judge([Answered("zeroshot", scores)], truth, np.ones(2, bool), groups)
     width = alone[0].accuracy.high - alone[0].accuracy.low
     assert grouped[0].accuracy.high - grouped[0].accuracy.low > width
+
+
+def test_a_harmonic_mean_is_known_as_well_as_the_fewer_pictures() -> None:
+    many, few = (Draws(share, np.full(5, share), n) for share, n in ((0.9, 60), (0.6, 7)))
+    joined = _join(many, few)
+    assert (joined.estimate, joined.n_units) == (pytest.approx(0.72), 7)
+    assert _join(few, many).n_units == 7
+
+
+def test_of_epochs_that_are_as_right_the_likeliest_is_kept_then_the_first() -> None:
+    trainer = object.__new__(Trainer)
+    trainer.__dict__ |= {
+        "_plan": SimpleNamespace(choose="held-out"), "_lesson": SimpleNamespace(held_out=[0]),
+        "history": [Epoch(number, 0.0, accuracy, log_loss) for number, accuracy, log_loss in (
+            (0, 1.0, 0.1), (1, 0.9, 0.5), (2, 0.9, 0.3), (3, 0.9, 0.3), (4, 0.8, 0.1),
+        )],
+    }  # fmt: skip
+    assert trainer.best.number == 2

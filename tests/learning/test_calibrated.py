@@ -71,9 +71,14 @@ def _fit(store: EmbeddingStore, split: Split) -> tuple[FittedProbe, HeldOutAnswe
 
 
 def test_answers_of_validation_are_those_of_the_probe(filled: EmbeddingStore) -> None:
-    split = _split()
+    of = np.arange(N) // 7
+    split = dataclasses.replace(_split(), groups=np.array([f"g{one}" for one in of], dtype=object))
     probe, answers = _fit(filled, split)
     rows = split.rows("validation")
+    # What came together is judged together.
+    assert answers.groups is not None
+    together = answers.groups[:, np.newaxis] == answers.groups
+    assert np.array_equal(together, of[rows][:, np.newaxis] == of[rows])
     expected = probe.ask(View.of(filled).take(rows), k=len(SPECIES))
     assert answers.method == "validation"
     assert np.allclose(to_probabilities(answers.logits), expected.to_dense(), atol=1e-6)
@@ -97,6 +102,17 @@ def test_answers_out_of_fold_are_of_probes_that_did_not_see_the_row(filled: Embe
         expected = again.logits(vectors[out])
         assert np.allclose(answers.logits[at : at + n], expected, atol=1e-3)
         at += n
+
+
+def test_a_class_of_one_fold_cannot_be_answered_there(filled: EmbeddingStore) -> None:
+    split = _split("train test")
+    folds = np.where(np.arange(N) % 5 == 0, 0, np.arange(N) // 5 % 2)
+    split = dataclasses.replace(split, folds=np.where(split.parts == "train", folds, -1))
+    probe, answers = _fit(filled, split)
+    place = probe.classes.names.index(SPECIES[0])
+    n_of_it = int((np.arange(N) % 5 == 0)[split.rows("train")].sum())
+    assert (answers.truth == -1).sum() == n_of_it
+    assert not (answers.truth == place).any()
 
 
 def test_a_class_left_out_is_of_no_class_and_has_no_probability(filled: EmbeddingStore) -> None:

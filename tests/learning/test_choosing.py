@@ -11,7 +11,7 @@ import pytest
 
 import bioprobe as bp
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.learning.fit import fit_probe
+from bioprobe.learning.fit import _count_right, fit_probe, measure_values
 from bioprobe.probes.probe import Sweep
 from bioprobe.splits import Split, assign_folds, write_split
 from bioprobe.store import EmbeddingStore
@@ -53,6 +53,20 @@ def test_of_equally_right_values_the_likeliest_is_chosen_then_the_strongest() ->
     # Rows like those of classes never held out count, by their number.
     remembered = np.array([[1.0, 0.5, 0.5, 1.0], [0.0, 1.0, 1.0, 0.0]])
     assert Sweep("C", values, accuracies, losses, remembered, 0.5).best_value == 1000
+
+
+def test_large_folds_count_for_more() -> None:
+    # All six of one fold, and one of two of the other.
+    assert _count_right(np.array([1.0, 0.5]), np.repeat([0, 1, -1], [6, 2, 4])) == (7, 8)
+
+
+def test_classes_never_held_out_weigh_as_their_rows_beside_those_that_are() -> None:
+    X = normalise_rows(np.random.default_rng(0).normal(size=(32, 6)))  # noqa: N806
+    names = np.array(["a", "b", "c"] * 8 + list("defghi") + ["a", "b"])
+    folds = np.where(np.arange(32) < 24, np.arange(32) // 3 % 2, -1)
+    found = measure_values("ridge", {}, X, names, np.array([1.0, 10.0]), folds)
+    # Six rows of six classes, beside 24 that are held out; two more always teach.
+    assert found.weight == 6 / 24
 
 
 def _split(parts: list[str]) -> Split:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import unittest.mock
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -66,6 +67,13 @@ def test_pairs_that_wait_are_sorted_out_before_they_are_too_many(
     monkeypatch.setattr(overlaps, "_PAIRS_AT_ONCE", 5)
     monkeypatch.setattr(overlaps, "_BLOCK_ROWS", 4)
     assert find_overlap(ours, others, threshold=0.1).to_frame().equals(whole)
+
+
+def test_what_is_kept_is_of_the_rows_that_were_asked(ours: View) -> None:
+    others = _make_others(_draw(40, 1))
+    whole = find_overlap(ours, others, threshold=0.6)
+    half = find_overlap(dataclasses.replace(ours, rows=ours.rows[::2]), others, threshold=0.6)
+    np.testing.assert_array_equal(half.is_copy, whole.is_copy[::2])
 
 
 def test_another_threshold_is_answered_by_what_is_kept(ours: View) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy.stats import gamma
 
 from bioprobe.embedding import embed_images
 from bioprobe.encoders import Encoder
@@ -209,6 +210,16 @@ def test_the_threshold_follows_the_similarities_in_the_store(n_copies: int) -> N
     spread = normalise_rows(np.random.default_rng(1).normal(size=(500, 16)))
     other = choose_threshold(sample_neighbors(spread, np.arange(500)))
     assert other < threshold - 0.02
+
+
+@pytest.mark.parametrize("dimension", [3, 8])
+def test_the_threshold_is_that_of_a_dimension_that_is_known(dimension: int) -> None:
+    # Within an angle r lie (r / .5) ** d images in the mean; of one in 1,000 the nearest is as near
+    # as the threshold.
+    angles = 0.5 * gamma.median(np.arange(1, 65)) ** (1 / dimension)
+    neighbors = np.tile(np.cos(angles), (200, 1)).astype(np.float32)
+    nearest = 0.5 * gamma.ppf(1e-3, 1) ** (1 / dimension)
+    assert choose_threshold(neighbors) == pytest.approx(np.cos(nearest), abs=1e-5)
 
 
 def test_few_or_equal_vectors_tell_no_threshold() -> None:

@@ -79,6 +79,19 @@ def test_what_the_head_says_of_its_own_examples_is_without_them() -> None:
     assert head.left_out[0] == pytest.approx(float(told[0]), abs=1e-3)
 
 
+def test_what_is_drawn_at_random_is_drawn_once_and_the_last_for_sure() -> None:
+    finder = Finder(Pool(), QUESTION, mix={AUDIT: 1})
+    batch = finder.propose(N)
+    assert sorted(batch.places.tolist()) == list(range(N))
+    assert set(batch.whys) == {AUDIT}
+    assert batch.chances.max() == pytest.approx(1)
+    finder.answer(batch.places, np.where(batch.places < 12, IS, IS_NOT))
+    draws = finder._read_draws()
+    # At each draw those are gone that were found before it.
+    is_it = np.array([one.is_it for one in draws])
+    assert [one.n_found for one in draws] == (np.cumsum(is_it) - is_it).tolist()
+
+
 def test_it_finds_all_with_few_looks() -> None:
     finder = Finder(Pool(), QUESTION, mix={TOP: 1})
     for _ in range(5):

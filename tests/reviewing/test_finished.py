@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.review_coverage import MIXES, World, find_misses, play
 from bioprobe.errors import SelectionError
-from bioprobe.reviewing.confidence import Draws
+from bioprobe.intervals import Interval
+from bioprobe.reviewing import finished
+from bioprobe.reviewing.confidence import LEVEL, Draws, bound_total
 from bioprobe.reviewing.discovery import measure_discovery
 from bioprobe.reviewing.finished import (
     FEW_LABELS,
@@ -76,6 +79,11 @@ def test_an_error_of_a_class_of_few_labels_lowers_the_lower_end_alone() -> None:
     answers[:FEW_LABELS] = 1 - same[:FEW_LABELS]
     many = measure_accuracy(dataclasses.replace(judged, answers=answers))
     assert few.share.high == clean.share.high
+    low, high = dataclasses.replace(judged, labels=labels).errors
+    assert (low.sum(), high.sum()) == (0, FEW_LABELS)
+    labels[FEW_LABELS] = 2
+    low, high = dataclasses.replace(judged, labels=labels).errors
+    assert low.sum() == high.sum() == FEW_LABELS + 1
     assert few.share.low == pytest.approx(many.share.low)
     assert many.share.low < clean.share.low
 
@@ -85,6 +93,19 @@ def test_precision_and_recall_of_all_that_was_looked_at_are_exact() -> None:
     for found in measure_classes(judged):
         assert found.precision.estimate == found.precision.low == found.precision.high == 1
         assert found.recall.estimate == found.recall.low == found.recall.high == 1
+
+
+def test_both_ends_of_recall_hold_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels: list[float] = []
+
+    def remember(*told: Any, level: float = LEVEL) -> Interval:  # noqa: ANN401 - whatever is passed on
+        levels.append(level)
+        return bound_total(*told, level=level)
+
+    monkeypatch.setattr(finished, "bound_total", remember)
+    finished.measure_class(_judge(n_wrong=20), 0)
+    # What is right and what is missed are each wrong with half of the chance.
+    assert levels == [0.95, 0.975, 0.975]
 
 
 def test_precision_and_recall_hold_what_is_true_and_are_refused_of_few() -> None:

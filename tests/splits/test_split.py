@@ -8,7 +8,7 @@ import pytest
 
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.splits import list_splits, make_split, read_split, write_split
-from bioprobe.splits.split import count_parts, describe_splits
+from bioprobe.splits.split import count_parts, describe_splits, hash_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
@@ -39,6 +39,13 @@ def test_the_test_part_judges_and_folds_where_there_is_none(store: EmbeddingStor
     assert split.judging.tolist() == split.rows("test").tolist()
     folds = make_split(store, Rank.FAMILY, method="kfold")
     assert folds.judging.tolist() == list(range(20))
+
+
+def test_a_split_of_other_folds_is_another(store: EmbeddingStore) -> None:
+    split = make_split(store, Rank.FAMILY)
+    assert hash_split(store, split.parts, split.folds) == split.hash
+    other = np.where(split.folds >= 0, (split.folds + 1) % 5, -1)
+    assert hash_split(store, split.parts, other) != split.hash
 
 
 def test_rows_of_a_part_are_ascending_and_parts_are_known(store: EmbeddingStore) -> None:

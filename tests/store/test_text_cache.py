@@ -42,6 +42,15 @@ def test_embeddings_are_those_of_the_encoder(
     np.testing.assert_array_equal(vectors, make_encoder().encode_text(TEXTS))
 
 
+def test_classes_that_begin_alike_have_means_of_their_own(
+    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+) -> None:
+    texts = [["a lion", "a puma"], ["a lion", "a lynx"]]
+    found = TextCache(store, lambda: encoder).encode_means(texts)
+    np.testing.assert_allclose(found, embed_means(texts, make_encoder().encode_text), atol=1e-6)
+    assert not np.allclose(found[0], found[1])
+
+
 def test_a_text_is_encoded_once(store: EmbeddingStore, encoder: PlainEncoder) -> None:
     cache = TextCache(store, lambda: encoder)
     cache.encode_text(TEXTS)
