@@ -271,15 +271,16 @@ def read_labels(
     columns = find_rank_columns(frame.columns, given)
     labels = {name: [""] * len(frame) for name in LABEL_COLUMNS}
     labels |= {name: _clean(frame[column]) for name, column in columns.items()}
+    contents, unsure = [""] * len(frame), [""] * len(frame)
     if apart:
         # A list says what it says; beside images these words are what tools leave.
         labels[COMMON_NAME] = _drop_nothing(labels[COMMON_NAME])
         contents = _take_contents(labels, frame, columns)
+        _fill_species(labels, contents, frame, columns)
         _take_absent(labels, frame, tell)
-    else:
-        contents = [""] * len(frame)
     _leave_genera(labels)
-    unsure = _take_unsure(labels) if apart else [""] * len(frame)
+    if apart:
+        unsure = _take_unsure(labels)
     of_species = spell_column(columns.get(Rank.SPECIES, ""))
     if meant:
         is_told = of_species in _FULL_NAMES
@@ -340,6 +341,29 @@ def _leave_genera(labels: dict[str, list[str]]) -> None:
         labels[Rank.GENUS] = [
             "" if " " in one and genus in nothing else genus for genus, one in pairs
         ]
+
+
+def _fill_species(
+    labels: dict[str, list[str]], contents: Sequence[str], frame: pd.DataFrame,
+    columns: Mapping[str, str],
+) -> None:  # fmt: skip
+    """Take the species of a full name where the columns of ranks have none, or its epithet alone.
+
+    Of ``SPECIES`` and ``SCIENTIFIC_NAME`` without a genus the second says more.
+    """
+    species = columns.get(Rank.SPECIES, "")
+    full = find_first(_FULL_NAMES, spell_columns(map(str, frame.columns)))
+    if full is None or full in columns.values() or is_full_name(species):
+        return
+    genera, epithets = labels[Rank.GENUS], labels[Rank.SPECIES]
+    for row, name in enumerate(_clean(frame[full])):
+        genus, _, rest = name.partition(" ")
+        is_open = genera[row] in {"", genus} and epithets[row] in {"", rest.partition(" ")[0]}
+        if not (is_open and rest) or contents[row] or (genera[row] and epithets[row]):
+            continue
+        parsed = read_name(name)
+        if parsed is not None and not parsed.is_uninomial:
+            epithets[row] = parsed.certain
 
 
 def _take_absent(

@@ -141,6 +141,16 @@ def test_a_name_that_is_not_sure_is_at_no_rank(
     assert _read(**columns) == read
 
 
+def test_a_full_name_completes_an_epithet_and_fills_what_is_empty() -> None:
+    lion = {"genus": "Panthera", "species": "Panthera leo"}
+    assert _read(SPECIES="leo", SCIENTIFIC_NAME="Panthera leo") == lion
+    assert _read(genus="", species="", scientificName="Panthera leo (L.)") == lion
+    assert _read(genus="Panthera", species="", scientificName="Panthera leo") == lion
+    assert _read(species="leo", scientificName="Panthera pardus") == {"species": "leo"}
+    assert _read(genus="Felis", species="", scientificName="Panthera leo") == {"genus": "Felis"}
+    assert _read(species="blank", scientificName="Panthera leo") == {"content": "blank"}
+
+
 def test_a_name_stands_at_the_rank_beside_it_in_any_word_and_what_is_absent_at_none() -> None:
     lion = {"genus": "Panthera", "species": "Panthera leo"}
     for word in ("species", "sp.", "Art", "esp\u00e8ce"):
