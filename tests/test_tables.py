@@ -340,6 +340,8 @@ def _write_book(path: Path, **sheets: pd.DataFrame) -> None:
             frame.to_excel(writer, sheet_name=name, index=False)
             if name == "hidden":
                 writer.sheets[name].hide()
+            else:
+                writer.sheets[name].activate()
 
 
 def test_a_hidden_sheet_is_the_last_to_be_meant_and_a_web_page_is_no_workbook(
