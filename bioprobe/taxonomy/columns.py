@@ -281,6 +281,7 @@ def read_labels(
     _leave_genera(labels)
     if apart:
         unsure = _take_unsure(labels)
+    labels[Rank.SPECIES] = _drop_numbers(labels[Rank.SPECIES], tell)
     of_species = spell_column(columns.get(Rank.SPECIES, ""))
     if meant:
         is_told = of_species in _FULL_NAMES
@@ -341,6 +342,25 @@ def _leave_genera(labels: dict[str, list[str]]) -> None:
         labels[Rank.GENUS] = [
             "" if " " in one and genus in nothing else genus for genus, one in pairs
         ]
+
+
+# As data sets number their classes: 001.Black_footed_Albatross, n02085620-Chihuahua.
+_NUMBER_BEFORE = re.compile(r"(?:\d{1,5}|n\d{8})(?:[._-]\s?|\s)(?=[^\W\d_]{2})")
+
+
+def _drop_numbers(names: list[str], tell: Callable[[str], None] | None) -> list[str]:
+    """Leave out the numbers before names, where each of several names has one of its own."""
+    bare = {name: _NUMBER_BEFORE.sub("", name, count=1) for name in set(names) if name}
+    if len(bare) < _FEWEST_NUMBERED or len(set(bare.values())) < len(bare):
+        return names
+    if not all(map(_NUMBER_BEFORE.match, bare)):
+        return names
+    if tell is not None:
+        tell(f"numbers before names, left out: {sum(map(bool, names)):,}")
+    return [bare.get(name, "") for name in names]
+
+
+_FEWEST_NUMBERED = 2
 
 
 def _fill_species(

@@ -263,6 +263,8 @@ def judge_name(text: str) -> Kind:
     name = unify(text)
     if not any(c.isalpha() for c in name) or _CODE.fullmatch(name):
         return Kind.CODE
+    if _OF_ANIMAL.fullmatch(f" {name}"):
+        return Kind.COMMON
     parsed = read_name(name)
     if parsed is None:
         words = [word.strip(".,()").casefold() for word in _unslug(name).split()]

@@ -23,7 +23,7 @@ def _read(**columns: str) -> dict[str, str]:
     [
         "American Robin", "Red Fox", "Red fox", "red_fox", "polar-bear", "RED FOX", "Tiger",
         "Grevy's zebra", "Grevy\u2019s Zebra", "Bird of paradise", "White-tailed deer",
-        "Great horned owl", "deer sp.", "unknown bird", "\u30ad\u30c4\u30cd",
+        "Great horned owl", "deer sp.", "unknown bird", "adult", "\u30ad\u30c4\u30cd",
     ],
 )  # fmt: skip
 def test_a_common_name_is_no_scientific_one(name: str) -> None:
@@ -183,6 +183,18 @@ def test_a_folder_of_a_common_name_has_a_label_and_no_rank(rank: Rank) -> None:
     assert "no scientific names" in said[-1]
     assert "2 (American Robin, Moose)" in said[-1]
     assert "taxa resolve" in said[-1]
+
+
+def test_numbers_before_all_names_of_folders_are_no_part_of_them() -> None:
+    said: list[str] = []
+    names = ["001.Panthera_leo", "002.Alces_alces", "04-Vulpes vulpes", "empty"]
+    labels = read_folder_names(names, Rank.SPECIES, tell=said.append)
+    assert labels["species"].tolist() == ["Panthera leo", "Alces alces", "Vulpes vulpes", ""]
+    assert "numbers before names, left out: 3" in said
+    for kept in (["1 Red Fox", "2 Red Fox"], ["1 Red Fox", "Moose"], ["1 Red Fox"]):
+        assert read_folder_names(kept, Rank.SPECIES)["label"].tolist() == kept
+    dogs = read_folder_names(["n02085620-Chihuahua", "n02085782-Japanese_spaniel"], Rank.SPECIES)
+    assert dogs["label"].tolist() == ["Chihuahua", "Japanese_spaniel"]
 
 
 def test_what_is_changed_is_said_with_its_number() -> None:
