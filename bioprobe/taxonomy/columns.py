@@ -731,6 +731,8 @@ class _Reading:
         if self._of_any_rank and " " not in species and not is_told:
             # scientificName holds names of any rank, and one word says not which.
             return _Placed({Rank.SPECIES: ""}, label=species)
+        if name is None and self._of_any_rank:
+            return _Placed({Rank.SPECIES: ""}, label=species)
         if name is None:
             return _Placed({Rank.SPECIES: species})
         return _place(name, species, by_ending=self._by_ending)

@@ -81,6 +81,11 @@ def test_a_code_stays_the_name_of_a_class(name: str) -> None:
             {"genus": "Anas", "identification_qualifier": "crecca vel discors"},
         ),
         ("Anas crecca hybrid", {"genus": "Anas", "identification_qualifier": "crecca hybrid"}),
+        ("Sus sp", {"genus": "Sus", "identification_qualifier": "sp"}),
+        ("Anas crecca (?)", {"genus": "Anas", "identification_qualifier": "crecca (?)"}),
+        ("Anas crecca, probably", {"genus": "Anas", "identification_qualifier": "crecca probably"}),
+        ("Anas unidentified", {"label": "Anas unidentified"}),
+        ("Hybrid Anas", {"label": "Hybrid Anas"}),
         ("Myotis (Selysius)", {"genus": "Myotis"}),
         ("Alces Gray, 1821", {"label": "Alces Gray, 1821"}),
         ("Rosa 'Peace'", {"label": "Rosa 'Peace'"}),
@@ -102,7 +107,8 @@ def test_what_is_not_sure_is_no_species(name: str, read: dict[str, str]) -> None
     "name",
     [
         "Corvus corax male", "Corvus corax juv", "Corvus corax, adult female", "Corvus_corax_juv.",
-        "Corvus corax (hembra)", "Corvus corax nest", "\u201cCorvus corax\u201d", "*Corvus corax*",
+        "Corvus corax (hembra)", "Corvus corax\u2642", "Corvus corax agg", "Corvus corax sic",
+        "Corvus corax nest", "\u201cCorvus corax\u201d", "*Corvus corax*",
         "Raven [Corvus corax]", "Common Raven - Corvus corax",
     ],
 )  # fmt: skip
@@ -300,6 +306,7 @@ def test_names_with_a_capital_each_are_names_where_all_could_be() -> None:
 
 def test_one_word_as_a_scientific_name_is_no_species() -> None:
     assert _read(scientificName="Bryozoa") == {"label": "Bryozoa"}
+    assert _read(scientificName="MOTU 5") == {"label": "MOTU 5"}
     assert _read(scientificName="Mammalia") == {"class": "Mammalia"}
     assert _read(scientificName="Mammalia", **{"class": "Mammalia"}) == {"class": "Mammalia"}
     assert _read(scientificName="Felidae") == {"family": "Felidae"}
