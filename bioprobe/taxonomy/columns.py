@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -311,7 +312,7 @@ def read_labels(
         said = zip(labels[Rank.SPECIES], labels[LABEL], ranks, strict=True)
         labels[Rank.SPECIES] = [name or ("" if rank else label) for name, label, rank in said]
     labels[QUALIFIER] = [
-        "; ".join(filter(None, (one, place.qualifier)))
+        f"{one}; {place.qualifier}" if one and place.qualifier else one or place.qualifier
         for one, place in zip(unsure, placed, strict=True)
     ]
     if apart:
@@ -320,7 +321,8 @@ def read_labels(
     if any(contents):
         named = zip(*(labels[rank] for rank in RANKS), strict=True)
         contents = [
-            content or (name_content(names[0]) if any(map(_says_taxon, names)) else "")
+            content
+            or (name_content(names[0]) if any(map(_says_taxon, filter(None, names))) else "")
             for content, names in zip(contents, named, strict=True)
         ]
     labels[CONTENT] = contents
@@ -869,6 +871,7 @@ def _tell_changes(placed: Sequence[_Placed], *, meant: bool, tell: Callable[[str
         )
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _says_taxon(name: str) -> bool:
     return any(c.isalpha() for c in name) and name.casefold() not in PLACEHOLDERS
 

@@ -78,7 +78,7 @@ _OF_ANIMAL = re.compile(
 # Marks that people put around a name.
 _AROUND = " '\"\u2026\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb*`"
 # Letters as wide as those of Chinese and Japanese, which are typed there for Latin ones.
-_NARROW = {
+_NARROW: dict[int, int | str] = {
     **{wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)},
     # Signs of the sexes are no part of a word.
     **{sign: f" {chr(sign)}" for sign in (0x2640, 0x2642)},
