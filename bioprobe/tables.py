@@ -277,8 +277,13 @@ def _find_kind(path: Path, ending: str) -> tuple[str, bool]:
     kind = aliases.get(ending, ending)
     if kind in _WORKBOOKS:
         # What some tools call a workbook is the text that a spreadsheet would open.
-        is_markup = start.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"<")
-        kind = ".csv" if start and b"\0" not in start and not is_markup else ".xlsx"
+        if start.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"<"):
+            msg = (
+                "it is a web page or XML with the ending of a workbook; open it in a spreadsheet "
+                "and save it as .xlsx or CSV"
+            )
+            raise ValueError(msg)
+        kind = ".csv" if start and b"\0" not in start else ".xlsx"
     return kind, is_gzip
 
 
@@ -886,7 +891,10 @@ def _read_sheets(
     prefers: Callable[[pd.DataFrame], bool] | None,
     said: Notes,
 ) -> Table:
-    names = list(workbook.sheet_names)
+    # A sheet that its author hid is the last to be meant.
+    hidden = {one.name for one in workbook.sheets_metadata
+              if not str(one.visible).endswith("Visible")}  # fmt: skip
+    names = sorted(workbook.sheet_names, key=hidden.__contains__)
     if options.sheet is not None and options.sheet not in names:
         msg = f"{path} has no sheet {options.sheet!r}; it has {', '.join(names)}"
         raise SourceError(msg)

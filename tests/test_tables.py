@@ -338,6 +338,21 @@ def _write_book(path: Path, **sheets: pd.DataFrame) -> None:
     with pd.ExcelWriter(path, engine="xlsxwriter") as writer:
         for name, frame in sheets.items():
             frame.to_excel(writer, sheet_name=name, index=False)
+            if name == "hidden":
+                writer.sheets[name].hide()
+            else:
+                writer.sheets[name].activate()
+
+
+def test_a_hidden_sheet_is_the_last_to_be_meant_and_a_web_page_is_no_workbook(
+    tmp_path: Path,
+) -> None:
+    old, new = (pd.DataFrame({"path": [name]}) for name in ("old.jpg", "new.jpg"))
+    _write_book(tmp_path / "t.xlsx", hidden=old, data=new)
+    assert read_table(tmp_path / "t.xlsx")["path"].tolist() == ["new.jpg"]
+    (tmp_path / "t.xls").write_text("<html><table></table></html>")
+    with pytest.raises(SourceError, match="web page or XML with the ending of a workbook"):
+        read_table(tmp_path / "t.xls")
 
 
 def test_a_workbook_is_read_by_its_content_and_sheet(tmp_path: Path) -> None:

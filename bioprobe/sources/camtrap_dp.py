@@ -13,6 +13,7 @@ TDWG, *Camera Trap Data Package* 1.0 to 1.0.2.
 from __future__ import annotations
 
 import collections
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from bioprobe.content import CONTENT
 from bioprobe.errors import SourceError
+from bioprobe.images.addresses import is_address
 from bioprobe.images.regions import DETECTION_CATEGORY
 from bioprobe.names import unify
 from bioprobe.result import FACT, WARNING, Note
@@ -53,6 +55,7 @@ _NUMBERS = (
 _NOT_CARRIED = frozenset(
     {"filePath", "fileMediatype", "scientificName", "taxonRank", *_BOX_COLUMNS}
 )
+_ENDING = re.compile(r"\.\w{2,5}$")
 _ENGLISH = ("eng", "en", "en-GB", "en-US")
 
 
@@ -91,6 +94,7 @@ class _CamtrapDp:
         tables = {name: found.read(name, self._notes) for name in _TABLES}
         self._media, self._observations = tables["media"], tables["observations"]
         self._deployments = tables["deployments"]
+        self._drop_doubled()
         missing = [name for name in _TABLES if name not in found.resources]
         if missing:
             text = f"{self._package.path} names no table {' and no table '.join(missing)}"
@@ -98,7 +102,6 @@ class _CamtrapDp:
         if not len(self._media):
             msg = f"{self._package.path} names no media: its table 'media' has no row"
             raise SourceError(msg)
-        self._media_of = {name: get_column(self._media, name) for name in ("mediaID", "filePath")}
         self._n_used = 0
 
     def list_rows(self, options: SourceOptions) -> Part:
@@ -107,7 +110,7 @@ class _CamtrapDp:
 
         media, observed = self._join()
         columns: dict[str, list[str]] = {
-            FILE: self._pick_media(media, "filePath"),
+            FILE: _take(self._find_paths(), media),
             ENTRY: [
                 f"media {one or '?'}{f', observation {other}' if other else ''}"
                 for one, other in zip(
@@ -145,6 +148,28 @@ class _CamtrapDp:
             self._package, frame, options, notes=self._notes, numbers=_NUMBERS,
             folders=("deployment_id", "location", "location_id", "camera"),
         )  # fmt: skip
+
+    def _drop_doubled(self) -> None:
+        """Leave out observations that stand there twice, with one ID and all else."""
+        doubled = self._observations.duplicated()
+        ids = get_column(self._observations, "observationID")
+        doubled &= np.array([bool(one) for one in ids], dtype=bool)
+        tell_count(
+            self._notes, "{} observations stand there twice, and are taken once",
+            (one for one, is_doubled in zip(ids, doubled, strict=True) if is_doubled),
+        )  # fmt: skip
+        self._observations = self._observations[~doubled].reset_index(drop=True)
+
+    def _find_paths(self) -> list[str]:
+        """Return the path of each media file; where it is that of a folder, with its name."""
+        paths = get_column(self._media, "filePath")
+        names = get_column(self._media, "fileName")
+        return [
+            f"{path.rstrip('/')}/{name}".lstrip("/")
+            if name and not is_address(path) and not _ENDING.search(path) and _ENDING.search(name)
+            else path
+            for path, name in zip(paths, names, strict=True)
+        ]
 
     def _pick_media(self, rows: np.ndarray[Any, Any], name: str) -> list[str]:
         return _take(get_column(self._media, name), rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -271,15 +272,17 @@ def read_labels(
     columns = find_rank_columns(frame.columns, given)
     labels = {name: [""] * len(frame) for name in LABEL_COLUMNS}
     labels |= {name: _clean(frame[column]) for name, column in columns.items()}
+    contents, unsure = [""] * len(frame), [""] * len(frame)
     if apart:
         # A list says what it says; beside images these words are what tools leave.
         labels[COMMON_NAME] = _drop_nothing(labels[COMMON_NAME])
         contents = _take_contents(labels, frame, columns)
+        _fill_species(labels, contents, frame, columns)
         _take_absent(labels, frame, tell)
-    else:
-        contents = [""] * len(frame)
     _leave_genera(labels)
-    unsure = _take_unsure(labels) if apart else [""] * len(frame)
+    if apart:
+        unsure = _take_unsure(labels)
+    labels[Rank.SPECIES] = _drop_numbers(labels[Rank.SPECIES], tell)
     of_species = spell_column(columns.get(Rank.SPECIES, ""))
     if meant:
         is_told = of_species in _FULL_NAMES
@@ -309,7 +312,7 @@ def read_labels(
         said = zip(labels[Rank.SPECIES], labels[LABEL], ranks, strict=True)
         labels[Rank.SPECIES] = [name or ("" if rank else label) for name, label, rank in said]
     labels[QUALIFIER] = [
-        "; ".join(filter(None, (one, place.qualifier)))
+        f"{one}; {place.qualifier}" if one and place.qualifier else one or place.qualifier
         for one, place in zip(unsure, placed, strict=True)
     ]
     if apart:
@@ -318,7 +321,8 @@ def read_labels(
     if any(contents):
         named = zip(*(labels[rank] for rank in RANKS), strict=True)
         contents = [
-            content or (name_content(names[0]) if any(map(_says_taxon, names)) else "")
+            content
+            or (name_content(names[0]) if any(map(_says_taxon, filter(None, names))) else "")
             for content, names in zip(contents, named, strict=True)
         ]
     labels[CONTENT] = contents
@@ -340,6 +344,48 @@ def _leave_genera(labels: dict[str, list[str]]) -> None:
         labels[Rank.GENUS] = [
             "" if " " in one and genus in nothing else genus for genus, one in pairs
         ]
+
+
+# As data sets number their classes: 001.Black_footed_Albatross, n02085620-Chihuahua.
+_NUMBER_BEFORE = re.compile(r"(?:\d{1,5}|n\d{8})(?:[._-]\s?|\s)(?=[^\W\d_]{2})")
+
+
+def _drop_numbers(names: list[str], tell: Callable[[str], None] | None) -> list[str]:
+    """Leave out the numbers before names, where each of several names has one of its own."""
+    bare = {name: _NUMBER_BEFORE.sub("", name, count=1) for name in set(names) if name}
+    if len(bare) < _FEWEST_NUMBERED or len(set(bare.values())) < len(bare):
+        return names
+    if not all(map(_NUMBER_BEFORE.match, bare)):
+        return names
+    if tell is not None:
+        tell(f"numbers before names, left out: {sum(map(bool, names)):,}")
+    return [bare.get(name, "") for name in names]
+
+
+_FEWEST_NUMBERED = 2
+
+
+def _fill_species(
+    labels: dict[str, list[str]], contents: Sequence[str], frame: pd.DataFrame,
+    columns: Mapping[str, str],
+) -> None:  # fmt: skip
+    """Take the species of a full name where the columns of ranks have none, or its epithet alone.
+
+    Of ``SPECIES`` and ``SCIENTIFIC_NAME`` without a genus the second says more.
+    """
+    species = columns.get(Rank.SPECIES, "")
+    full = find_first(_FULL_NAMES, spell_columns(map(str, frame.columns)))
+    if full is None or full in columns.values() or is_full_name(species):
+        return
+    genera, epithets = labels[Rank.GENUS], labels[Rank.SPECIES]
+    for row, name in enumerate(_clean(frame[full])):
+        genus, _, rest = name.partition(" ")
+        is_open = genera[row] in {"", genus} and epithets[row] in {"", rest.partition(" ")[0]}
+        if not (is_open and rest) or contents[row] or (genera[row] and epithets[row]):
+            continue
+        parsed = read_name(name)
+        if parsed is not None and not parsed.is_uninomial:
+            epithets[row] = parsed.certain
 
 
 def _take_absent(
@@ -673,6 +719,8 @@ class _Reading:
         if self._of_any_rank and " " not in species and not is_told:
             # scientificName holds names of any rank, and one word says not which.
             return _Placed({Rank.SPECIES: ""}, label=species)
+        if name is None and self._of_any_rank:
+            return _Placed({Rank.SPECIES: ""}, label=species)
         if name is None:
             return _Placed({Rank.SPECIES: species})
         return _place(name, species, by_ending=self._by_ending)
@@ -809,6 +857,7 @@ def _tell_changes(placed: Sequence[_Placed], *, meant: bool, tell: Callable[[str
         )
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _says_taxon(name: str) -> bool:
     return any(c.isalpha() for c in name) and name.casefold() not in PLACEHOLDERS
 

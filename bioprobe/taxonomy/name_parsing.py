@@ -90,7 +90,7 @@ _PREFIX_WORDS = (
 _PREFIX_OR_EPITHET = _words("ab da dela den des dos du la van zu ser")
 _NO_EPITHET = _words(
     "ex et and apud pro in nr near sp spp cf conf aff species monst clade strain biovar auct auctt",
-    "hort emend sensu non nec sec fide vide not ht ined indet",
+    "hort emend sensu non nec sec fide vide not ht ined indet vel",
 )
 _MARKS = {
     "forma": "f.", "fma": "f.", "form": "f.", "fo": "f.", "fm": "f.", "fa": "f.", "f": "f.",
@@ -169,7 +169,7 @@ _BACTERIUM = re.compile(rf"\s\w*bacterium\b(?!\s+\(?{_HIGH}{_LOW}{{2,}})")
 _NOTES = tuple(
     re.compile(form)
     for form in (
-        r"(?i)\s+(?:species\s+group|species\s+complex|group|complex|agg\.|author)(?=\W|$).*",
+        r"(?i)\s+(?:species\s+group|species\s+complex|group|complex|agg\.?|author)(?=\W|$).*",
         r"(?i)\s+(?:sero(?:var|type)|bio(?:var|type)|sensu|auctt?|sec|near|str|strain|clade)\b\.?"
         r"(?=\W|$).*",
         r"\s+environmental\s+samples?.*",
@@ -181,6 +181,7 @@ _NOTES = tuple(
         r"|subgen\.?|hybrid|species|spec|nov\.?|indet)\??\s*$",
         r"\s+(?:of[\W_]|\(?ht\.?\W|\(?hort\.?(?:\W|$)|spec\.|nov\.?\s+spec|cv\.?\W|not\s+[a-z]).*",
         r"\s+mihi\s*$",
+        r"\s+sic\s*$",
     )
 )
 # An author alone in capitals may be the second word of Red Fox.

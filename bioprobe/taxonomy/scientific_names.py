@@ -65,18 +65,24 @@ _DOUBT = re.compile(
     r"[a-z-]+\s?\(?\?|[a-z-]+/|\((?:cf|aff|nr)\.?\)|(?:n(?:ov)?\.\s?)?(?:fam|gen|spp?)(?:[.\s\d]|$)"
     r"|(?:near|ex\s(?:gr|aff|cf)\.?)\s"
 )
+# The same behind a whole name.
+_DOUBTED = re.compile(r"[(\[]?\?|(?:prob|poss|likely|uncertain|vel\s)", re.I)
 # What is said of an animal behind its name, and is no epithet of a subspecies: Corvus corax male.
 _OF_ANIMAL = re.compile(
     r"(?:[\s_,;:/(-]+(?:males?|females?|adults?|sub-?adults?|ad|juveniles?|juvs?|immatures?|imm|young"
     r"|cubs?|pups?|cal(?:f|ves)|chicks?|fawns?|kittens?|larvae?|nymphs?|pupae?|eggs?|nests?|dead"
     r"|alive|carcass|captive|wild|feral|domestic|tracks?|scats?|skulls?|hybrids?|macho|hembra"
-    r"|adulto|adulte|m\u00e2le|femelle|jeune)\)?\.?)+$",
+    r"|unknown|adulto|adulte|m\u00e2le|femelle|jeune)\)?\.?)+$",
     re.I,
 )
 # Marks that people put around a name.
 _AROUND = " '\"\u2026\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb*`"
 # Letters as wide as those of Chinese and Japanese, which are typed there for Latin ones.
-_NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
+_NARROW: dict[int, int | str] = {
+    **{wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)},
+    # Signs of the sexes are no part of a word.
+    **{sign: f" {chr(sign)}" for sign in (0x2640, 0x2642)},
+}
 _LATIN_ALONE = re.compile(r"(?:us|a|um|is|ops|os|ys|ax|ix|yx|don|ae|formes)$")
 
 
@@ -139,7 +145,15 @@ def _read_plainly(name: str) -> ParsedName | None:
 def _read_written(name: str) -> ParsedName | None:
     either = _EITHER.fullmatch(name)
     parsed = _read_bracketed(name) or (_read_either(either) if either is not None else None)
-    return _parse(name) if parsed is None else parsed
+    if parsed is not None:
+        return parsed
+    parsed = _parse(name)
+    if parsed is None or parsed.is_uninomial or parsed.qualifier or parsed.hybrid:
+        return parsed
+    doubt = "(?)" if name.endswith("(?)") else parsed.rest.lstrip(", ")
+    if not _DOUBTED.match(doubt):
+        return parsed
+    return _leave_open(parsed, f"{parsed.certain.partition(' ')[2]} {doubt}")
 
 
 def _add_note(parsed: ParsedName, note: str) -> ParsedName:
@@ -263,6 +277,8 @@ def judge_name(text: str) -> Kind:
     name = unify(text)
     if not any(c.isalpha() for c in name) or _CODE.fullmatch(name):
         return Kind.CODE
+    if _OF_ANIMAL.fullmatch(f" {name}"):
+        return Kind.COMMON
     parsed = read_name(name)
     if parsed is None:
         words = [word.strip(".,()").casefold() for word in _unslug(name).split()]
@@ -271,7 +287,9 @@ def judge_name(text: str) -> Kind:
     if parsed.is_uninomial:
         is_told = bool(tell_rank(parsed.certain) or parsed.qualifier or parsed.has_author)
         sure = is_told or _LATIN_ALONE.search(parsed.certain)
-        return Kind.SCIENTIFIC if sure and len(parsed.certain) > 3 else Kind.OPEN
+        # Three letters may be anything, but Sus sp.
+        is_name = sure and (len(parsed.certain) > 3 or parsed.qualifier)
+        return Kind.SCIENTIFIC if is_name else Kind.OPEN
     epithets = parsed.certain.replace(f"{TIMES} ", "").split()[1:]
     is_latin = all(len(one) > 2 and _LATIN.search(one) for one in epithets)
     return Kind.SCIENTIFIC if is_latin or parsed.has_author else Kind.OPEN

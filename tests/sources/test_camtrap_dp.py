@@ -93,6 +93,24 @@ def test_an_impossible_box_is_a_failure_that_names_its_entry(tmp_path: Path, box
     assert "expected" in why
 
 
+def test_a_path_of_a_folder_is_completed_and_what_stands_twice_is_taken_once(
+    tmp_path: Path,
+) -> None:
+    draw(tmp_path, "p/a.jpg", "p/b.jpg", "c.jpg")
+    write(
+        tmp_path, datapackage__json=describe("deployments", "media", "observations"),
+        deployments__csv="deploymentID\n1\n",
+        media__csv="mediaID,deploymentID,filePath,fileName\n"
+        "a,1,p,a.jpg\nb,1,p/,b.jpg\nc,1,,c.jpg\n",
+        observations__csv="observationID,deploymentID,mediaID,observationType,scientificName\n"
+        + "o1,1,a,animal,Lynx lynx\n" * 2 + "o2,1,a,animal,Lynx lynx\n",
+    )  # fmt: skip
+    listing = find(tmp_path)
+    assert get(listing, "path") == ["p/a.jpg", "p/a.jpg", "p/b.jpg", "c.jpg"]
+    assert get(listing, "observation_id")[:2] == ["o1", "o2"]
+    assert "1 observations stand there twice, and are taken once: o1" in say(listing)
+
+
 def test_two_animals_of_one_picture_stay_two(tmp_path: Path) -> None:
     rows = "".join(f"o{i},1,m,,,,media,animal,Lynx lynx,1,,,,,human,\n" for i in range(3))
     _make(tmp_path, "m,1,,7.jpg,image/jpeg\n", rows)

@@ -23,7 +23,7 @@ def _read(**columns: str) -> dict[str, str]:
     [
         "American Robin", "Red Fox", "Red fox", "red_fox", "polar-bear", "RED FOX", "Tiger",
         "Grevy's zebra", "Grevy\u2019s Zebra", "Bird of paradise", "White-tailed deer",
-        "Great horned owl", "deer sp.", "unknown bird", "\u30ad\u30c4\u30cd",
+        "Great horned owl", "deer sp.", "unknown bird", "adult", "\u30ad\u30c4\u30cd",
     ],
 )  # fmt: skip
 def test_a_common_name_is_no_scientific_one(name: str) -> None:
@@ -81,6 +81,11 @@ def test_a_code_stays_the_name_of_a_class(name: str) -> None:
             {"genus": "Anas", "identification_qualifier": "crecca vel discors"},
         ),
         ("Anas crecca hybrid", {"genus": "Anas", "identification_qualifier": "crecca hybrid"}),
+        ("Sus sp", {"genus": "Sus", "identification_qualifier": "sp"}),
+        ("Anas crecca (?)", {"genus": "Anas", "identification_qualifier": "crecca (?)"}),
+        ("Anas crecca, probably", {"genus": "Anas", "identification_qualifier": "crecca probably"}),
+        ("Anas unidentified", {"label": "Anas unidentified"}),
+        ("Hybrid Anas", {"label": "Hybrid Anas"}),
         ("Myotis (Selysius)", {"genus": "Myotis"}),
         ("Alces Gray, 1821", {"label": "Alces Gray, 1821"}),
         ("Rosa 'Peace'", {"label": "Rosa 'Peace'"}),
@@ -102,7 +107,8 @@ def test_what_is_not_sure_is_no_species(name: str, read: dict[str, str]) -> None
     "name",
     [
         "Corvus corax male", "Corvus corax juv", "Corvus corax, adult female", "Corvus_corax_juv.",
-        "Corvus corax (hembra)", "Corvus corax nest", "\u201cCorvus corax\u201d", "*Corvus corax*",
+        "Corvus corax (hembra)", "Corvus corax\u2642", "Corvus corax agg", "Corvus corax sic",
+        "Corvus corax nest", "\u201cCorvus corax\u201d", "*Corvus corax*",
         "Raven [Corvus corax]", "Common Raven - Corvus corax",
     ],
 )  # fmt: skip
@@ -141,6 +147,16 @@ def test_a_name_that_is_not_sure_is_at_no_rank(
     assert _read(**columns) == read
 
 
+def test_a_full_name_completes_an_epithet_and_fills_what_is_empty() -> None:
+    lion = {"genus": "Panthera", "species": "Panthera leo"}
+    assert _read(SPECIES="leo", SCIENTIFIC_NAME="Panthera leo") == lion
+    assert _read(genus="", species="", scientificName="Panthera leo (L.)") == lion
+    assert _read(genus="Panthera", species="", scientificName="Panthera leo") == lion
+    assert _read(species="leo", scientificName="Panthera pardus") == {"species": "leo"}
+    assert _read(genus="Felis", species="", scientificName="Panthera leo") == {"genus": "Felis"}
+    assert _read(species="blank", scientificName="Panthera leo") == {"content": "blank"}
+
+
 def test_a_name_stands_at_the_rank_beside_it_in_any_word_and_what_is_absent_at_none() -> None:
     lion = {"genus": "Panthera", "species": "Panthera leo"}
     for word in ("species", "sp.", "Art", "esp\u00e8ce"):
@@ -173,6 +189,18 @@ def test_a_folder_of_a_common_name_has_a_label_and_no_rank(rank: Rank) -> None:
     assert "no scientific names" in said[-1]
     assert "2 (American Robin, Moose)" in said[-1]
     assert "taxa resolve" in said[-1]
+
+
+def test_numbers_before_all_names_of_folders_are_no_part_of_them() -> None:
+    said: list[str] = []
+    names = ["001.Panthera_leo", "002.Alces_alces", "04-Vulpes vulpes", "empty"]
+    labels = read_folder_names(names, Rank.SPECIES, tell=said.append)
+    assert labels["species"].tolist() == ["Panthera leo", "Alces alces", "Vulpes vulpes", ""]
+    assert "numbers before names, left out: 3" in said
+    for kept in (["1 Red Fox", "2 Red Fox"], ["1 Red Fox", "Moose"], ["1 Red Fox"]):
+        assert read_folder_names(kept, Rank.SPECIES)["label"].tolist() == kept
+    dogs = read_folder_names(["n02085620-Chihuahua", "n02085782-Japanese_spaniel"], Rank.SPECIES)
+    assert dogs["label"].tolist() == ["Chihuahua", "Japanese_spaniel"]
 
 
 def test_what_is_changed_is_said_with_its_number() -> None:
@@ -278,6 +306,7 @@ def test_names_with_a_capital_each_are_names_where_all_could_be() -> None:
 
 def test_one_word_as_a_scientific_name_is_no_species() -> None:
     assert _read(scientificName="Bryozoa") == {"label": "Bryozoa"}
+    assert _read(scientificName="MOTU 5") == {"label": "MOTU 5"}
     assert _read(scientificName="Mammalia") == {"class": "Mammalia"}
     assert _read(scientificName="Mammalia", **{"class": "Mammalia"}) == {"class": "Mammalia"}
     assert _read(scientificName="Felidae") == {"family": "Felidae"}
