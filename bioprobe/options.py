@@ -444,8 +444,31 @@ def question(ask: Callable[P, R]) -> Callable[P, R]:
         with products_on(device) if device else contextlib.nullcontext():
             return ask(*args, **(shared | kwargs))
 
-    checked.__signature__ = signature  # type: ignore[attr-defined]
+    plain = [one.replace(annotation=_leave_out_option(one.annotation))
+             for one in signature.parameters.values()]  # fmt: skip
+    checked.__signature__ = signature.replace(parameters=plain)  # type: ignore[attr-defined]
     return checked
+
+
+def _leave_out_option(annotation: Any) -> Any:  # noqa: ANN401 - any annotation
+    """Return the type alone, as ``help()`` shows it.
+
+    Examples
+    --------
+    >>> _leave_out_option("Annotated[Mapping[str, str] | None, Option('A map.')]")
+    'Mapping[str, str] | None'
+    """
+    if get_origin(annotation) is Annotated:
+        return get_args(annotation)[0]
+    head = "Annotated["
+    if not (isinstance(annotation, str) and annotation.startswith(head)):
+        return annotation
+    depth = 0
+    for place, one in enumerate(annotation := annotation.removeprefix(head)):
+        depth += (one == "[") - (one == "]")
+        if one == "," and not depth:
+            return annotation[:place]
+    return annotation
 
 
 def list_given(given: Any) -> list[Any]:  # noqa: ANN401 - whatever an option takes

@@ -6,10 +6,21 @@ import dataclasses
 import datetime
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from bioprobe import __version__
 from bioprobe.devices import name_used
+
+
+def _write_command() -> str:
+    """Return the command line of this process, ours as one would type it on any machine."""
+    program, *rest = sys.argv or [""]
+    is_ours = Path(program).stem == "bioprobe" or Path(program).parts[-2:] == _AS_MODULE
+    return shlex.join(["bioprobe" if is_ours else program, *rest])
+
+
+_AS_MODULE = ("bioprobe", "__main__.py")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +54,7 @@ class Provenance:
     n_rows: int
     condition: str = ""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    command: str = dataclasses.field(default_factory=lambda: shlex.join(sys.argv))
+    command: str = dataclasses.field(default_factory=_write_command)
     version: str = __version__
     time: str = dataclasses.field(
         default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -9,8 +9,9 @@ from bioprobe import __version__
 from bioprobe.provenance import Provenance
 
 
-def test_it_records_command_version_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["bioprobe", "search", "--text", "a cat"])
+@pytest.mark.parametrize("program", ["bioprobe", "/venv/bin/bioprobe", "/lib/bioprobe/__main__.py"])
+def test_it_records_command_version_and_time(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [program, "search", "--text", "a cat"])
     before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     fields = Provenance(encoder={"model": "plain"}, store="s", n_rows=3).to_dict()
     assert fields["command"] == "bioprobe search --text 'a cat'"

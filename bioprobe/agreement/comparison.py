@@ -602,6 +602,11 @@ def _describe(found: Comparison, column: str, n_renamed: int) -> list[Note | str
     counts, matches, files = found.counts, found.matches, found.matches.files
     first, second = found.first, found.second
     said: list[Note | str] = [f"first: {first.name}; second: {second.name}"]
+    said += [
+        Note(f"{one.name} answers nothing: is it a table of answers?", WARNING)
+        for one in (first, second)
+        if not any(answer.name for answer in one.said)
+    ]
     text = f"{len(files.partners):,} pictures are in both"
     if len(found) != len(files.partners):
         text += f", with {len(found):,} pairs of regions"

@@ -127,7 +127,7 @@ def run(arguments: Sequence[str], clock: Clock | None = None) -> int:
     return 0
 
 
-_INTERRUPTED = "Interrupted. What was embedded is kept; the same command goes on from there."
+_INTERRUPTED = "Interrupted. What was embedded, or said of pictures, is kept."
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 

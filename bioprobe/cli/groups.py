@@ -102,7 +102,11 @@ class _Group(TyperGroup):
             )
 
 
-class _Help(typer.Context.formatter_class):  # type: ignore[misc, name-defined] - typer's own click
+# Of typer's own click.
+_Formatter: Any = typer.Context.formatter_class
+
+
+class _Help(_Formatter):  # type: ignore[misc]
     """Names types as people do, and breaks no line within an option's name."""
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:

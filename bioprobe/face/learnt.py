@@ -92,8 +92,8 @@ def describe_trials(tuned: Tuned, n_trials: int, name: str) -> list[str]:
         said.append(_describe_folds(held_out.reason))
     said.append(
         f"best {tuned.metric} {best.score:.4f} on {tuned.n_held_out:,} held-out images "
-        f"({tuned.method}{_describe_never(held_out.n_never, held_out.n_classes)}): {best.kind} "
-        f"{best.settings}"
+        f"({tuned.method}{_describe_never(held_out.n_never, held_out.n_classes)}): {best.kind}"
+        f"{''.join(f' {name}={value}' for name, value in best.settings.items())}"
     )
     said.append(
         "this is the best of many on the images it was chosen on, so too high; bioprobe evaluate, "

@@ -14,6 +14,7 @@ from bioprobe.images.location import ImageLocation, read_file
 from bioprobe.images.people import obscure
 from bioprobe.images.reading import decode_image, ignore_pillow_warnings, read_facts
 from bioprobe.images.regions import Region, find_draft_side
+from bioprobe.result import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def render_page(template: str, content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"word": Words(), "anchor": name_anchor}
+    environment.globals |= {"word": Words(), "anchor": name_anchor, "count": count}
     return environment.get_template(template).render(content)
 
 

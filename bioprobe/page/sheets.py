@@ -518,11 +518,8 @@ def _head_cluster(found: Clusters, number: int) -> str:
     if not number:
         return "in no cluster"
     name = found.names[number - 1]
-    return (
-        f"{number}: {name} (proposed, score {found.scores[number - 1]:.2f})"
-        if name
-        else str(number)
-    )
+    said = f": {name} (proposed, score {found.scores[number - 1]:.2f})" if name else ""
+    return f"Cluster {number}{said}"
 
 
 def write_order_sheet(path: Path, found: Order) -> int:

@@ -117,11 +117,15 @@ def plot_intervals(
 _N_LARGEST, _N_SMALLEST = 30, 15
 
 
-def plot_class_sizes(names: Sequence[str], counts: npt.NDArray[np.int64], *, label: str) -> str:
-    """Plot how many images each class has, by name, the largest first, on a logarithmic scale.
+# Of the smallest bar, and where a logarithmic scale begins.
+_MOST_TIMES, _LOG_START = 20, 0.8
 
-    Of more than 45 classes the 30 largest and the 15 smallest are drawn, and between them how
-    many are left out.
+
+def plot_class_sizes(names: Sequence[str], counts: npt.NDArray[np.int64], *, label: str) -> str:
+    """Plot how many images each class has, by name, the largest first.
+
+    The scale is logarithmic where a bar would else be too short to see. Of more than 45 classes
+    the 30 largest and the 15 smallest are drawn, and between them how many are left out.
 
     Parameters
     ----------
@@ -138,7 +142,9 @@ def plot_class_sizes(names: Sequence[str], counts: npt.NDArray[np.int64], *, lab
         shown[_N_LARGEST:-_N_SMALLEST] = [(f"({n_left:,} more)", 0)]
     figure, axes = _begin(6.4, 0.8 + 0.2 * len(shown))
     places = np.arange(len(shown))[::-1]
-    axes.barh(places, [max(0.8, n) for _, n in shown], left=0.0, color=BLUE, alpha=0.85)
+    is_log = counts.max() > _MOST_TIMES * counts.min()
+    lengths = [max(_LOG_START, n) if is_log else n for _, n in shown]
+    axes.barh(places, lengths, left=0.0, color=BLUE, alpha=0.85)
     for place, (_, n) in zip(places, shown, strict=True):
         if n:
             axes.annotate(f"{n:,}", (n, place), xytext=(3, 0), textcoords="offset points",
@@ -147,12 +153,14 @@ def plot_class_sizes(names: Sequence[str], counts: npt.NDArray[np.int64], *, lab
     axes.axvline(median, color=ORANGE, linewidth=1, linestyle="--")
     axes.set_yticks(places, [_cut(name) for name, _ in shown], fontsize=8)
     axes.set_ylim(-0.7, len(shown) - 0.3)
-    axes.set_xscale("log")
-    axes.set_xlim(left=0.8)
     axes.margins(x=0.1)
+    if is_log:
+        axes.set_xscale("log")
+    axes.set_xlim(left=_LOG_START if is_log else 0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.grid(axis="x")
-    axes.set_xlabel(f"{_cut(label)} (dashed: median {median:g})")
+    scale = "logarithmic; " if is_log else ""
+    axes.set_xlabel(f"{_cut(label)} ({scale}dashed: median {median:g})")
     return _finish(figure)
 
 

@@ -178,6 +178,12 @@ def test_the_best_answer_of_a_picture_counts_and_its_shift_is_told() -> None:
     assert _compare(ranked, second).counts == {"different": 1}
 
 
+def test_a_table_that_answers_nothing_is_warned_of() -> None:
+    warning = "answers nothing: is it a table of answers?"
+    assert any(warning in str(note) for note in _compare(_table([CAT]), _table([""])).notes)
+    assert not any(warning in str(note) for note in _compare(_table([CAT]), _table([LYNX])).notes)
+
+
 def test_answers_without_a_picture_in_common_are_refused() -> None:
     with pytest.raises(SourceError, match=r"no picture in common.*such as 0\.jpg.*other\.jpg"):
         _compare(_table([CAT]), _table([CAT]).assign(file_name="other.jpg"))

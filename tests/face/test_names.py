@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import inspect
 import json
 import pickle
 import subprocess
@@ -58,6 +59,12 @@ def test_a_name_says_that_it_is_of_the_face(name: str) -> None:
     if not isinstance(value, type(bioprobe)):
         assert (value.__module__, value.__qualname__) == ("bioprobe", name)
         assert pickle.loads(pickle.dumps(value)) is value
+
+
+def test_help_shows_types_without_the_options_of_the_shell() -> None:
+    shown = str(inspect.signature(bioprobe.Store.search))
+    assert "Option(" not in shown
+    assert "k: 'int | None' = None" in shown
 
 
 def test_questions_of_a_store_share_no_name_for_two_things() -> None:

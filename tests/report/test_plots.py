@@ -48,8 +48,10 @@ def test_one_method_can_be_plotted() -> None:
 def test_class_sizes_carry_names_and_show_the_median() -> None:
     names = ["Felidae", "Canidae", "Ursidae"]
     text = _read(plot_class_sizes(names, np.array([1, 3, 50]), label="families"))
-    assert "median 3" in text
+    assert "(logarithmic; dashed: median 3)" in text
     assert all(name in text for name in names)
+    text = _read(plot_class_sizes(names, np.array([3, 5, 50]), label="families"))
+    assert "families (dashed: median 5)" in text
 
 
 def test_of_many_classes_the_largest_and_the_smallest_are_named() -> None:
