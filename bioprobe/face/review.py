@@ -518,8 +518,8 @@ class Review(Sitting):
             if answering == "zeroshot" or n_taught == n_labels:
                 return []
             text = (
-                f"{answering} learns from {n_taught:,} of {n_labels:,} labels, drawn class by "
-                "class; the latest of what people said are among them"
+                f"{answering} learns from {n_taught:,} of {n_labels:,} labels, half drawn by class "
+                "and half by lot; the latest of what people said are among them"
             )
             return [Note(text, FACT)]
         n = self._desk.pool.n_taught_classes
