@@ -73,11 +73,12 @@ def test_a_batch_says_of_how_many_labels_it_was_learnt(store: Store) -> None:
     ben = store.review(by="ben")
     ben.answer([{"row": row, "value": truth[row]} for row in range(60)])
     review = store.review(by="anna", batch=6)
-    assert review.next().provenance["n_learnt_from"] == 60
+    assert review.next().provenance["options"]["n_learnt_from"] == 60
     review._desk.learner.most_taught = 40
     review.answer([{"row": 79, "value": SPECIES[0]}])
     batch = review.next()
-    assert (batch.provenance["n_learnt_from"], batch.provenance["n_labelled"]) == (40, 61)
+    counts = batch.provenance["options"]
+    assert (counts["n_learnt_from"], counts["n_labelled"]) == (40, 61)
     assert "learns from 40 of 61 labels" in str(batch.notes)
     assert np.isin([*range(41, 60), 79], review._desk.learner.teaching).all()
 

@@ -13,6 +13,7 @@ from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MisuseError, ProbeError
 from bioprobe.probes.lbfgs import Stop
 from bioprobe.probes.linear import LinearProbe, PromptedProbe
+from bioprobe.reviewing import wrong_labels
 from bioprobe.reviewing.desk import Desk, read_mix
 from bioprobe.reviewing.learner import ClassTexts, Learner
 from bioprobe.reviewing.nearest import N_NEIGHBORS, Nearest
@@ -461,6 +462,23 @@ def test_what_is_not_drawn_is_answered_by_what_is(kind: str) -> None:
         learner.find_best(teaching, 2)[0], alone.find_best(teaching, 2)[0]
     )
     assert np.isin(predict_left_out(learner)[0], teaching).all()
+
+
+def test_of_many_labels_the_vectors_of_those_that_are_ranked_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wrong_labels, "_MOST_RANKED", 100)
+    read: list[int] = []
+
+    def take(places: Places) -> Vectors:
+        read.extend(places.tolist())
+        return X[places]
+
+    names = np.array(NAMES, dtype=object)[Y]
+    found = wrong_labels.find_wrong_labels(LazyRows(take, np.arange(N), DIM), names)
+    assert len(read) == len(set(read)) == 100
+    expected = wrong_labels.find_wrong_labels(X, names)
+    assert found.places.tolist() == expected.places.tolist() != []
 
 
 def test_vectors_that_are_read_some_at_a_time_give_the_same() -> None:
