@@ -468,16 +468,18 @@ def test_of_many_labels_the_vectors_of_those_that_are_ranked_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(wrong_labels, "_MOST_RANKED", 100)
-    read: list[int] = []
+    clear, truth = _draw(1, spread=0.35)
+    # One label in twenty is wrong.
+    labels = (truth + (np.arange(N) % 20 == 0)) % N_CLASSES
+    names, read = np.array(NAMES, dtype=object)[labels], list[int]()
 
     def take(places: Places) -> Vectors:
         read.extend(places.tolist())
-        return X[places]
+        return clear[places]
 
-    names = np.array(NAMES, dtype=object)[Y]
     found = wrong_labels.find_wrong_labels(LazyRows(take, np.arange(N), DIM), names)
     assert len(read) == len(set(read)) == 100
-    expected = wrong_labels.find_wrong_labels(X, names)
+    expected = wrong_labels.find_wrong_labels(clear, names)
     assert found.places.tolist() == expected.places.tolist() != []
 
 
