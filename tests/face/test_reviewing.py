@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def _answer_all(review: Review, batch: Batch) -> None:
 def test_vectors_that_are_not_held_are_reviewed_alike(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = {"by": "anna", "batch": 6, "mix": "doubt=.4,coverage=.3,disagreement=.3"}
+    asked: dict[str, Any] = {"by": "anna", "mix": "doubt=.4,coverage=.3,disagreement=.3"}
     shown = []
     for most in (lazy_rows._MOST_HELD_NUMBERS, 0):
         monkeypatch.setattr(lazy_rows, "_MOST_HELD_NUMBERS", most)

@@ -23,7 +23,7 @@ from bioprobe.reviewing.strategies.coverage import choose_centres
 from bioprobe.reviewing.strategies.doubt import choose_representatives
 from bioprobe.reviewing.teaching import choose_teaching
 from bioprobe.reviewing.wrong_labels import predict_left_out, rank_labels
-from bioprobe.task.lazy_rows import LazyRows
+from bioprobe.task.lazy_rows import AnyRows, LazyRows
 from bioprobe.types import Scores
 
 Vectors = npt.NDArray[np.float32]
@@ -486,7 +486,8 @@ def test_of_many_labels_the_vectors_of_those_that_are_ranked_are_read(
 def test_vectors_that_are_read_some_at_a_time_give_the_same() -> None:
     mix = "doubt=.4,coverage=.2,disagreement=.2,nearest=.2"
     desks = []
-    for vectors in (X, LazyRows(X.__getitem__, np.arange(N), DIM)):
+    both: tuple[AnyRows, ...] = (X, LazyRows(X.__getitem__, np.arange(N), DIM))
+    for vectors in both:
         pool = Pool.of(vectors, NAMES, _make_pool().labels)
         desk = Desk(pool, read_mix(mix), shown=X[3])
         desk.learn()
