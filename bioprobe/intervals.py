@@ -123,11 +123,10 @@ class Resamples:
             )
             for row in weights:
                 if smooth:
-                    counts = random.exponential(size=n_clusters)
+                    row[:] = random.exponential(size=n_clusters)[self.clusters]
                 else:
                     drawn = random.integers(n_clusters, size=n_clusters)
-                    counts = np.bincount(drawn, minlength=n_clusters)
-                row[:] = counts[self.clusters]
+                    row[:] = np.bincount(drawn, minlength=n_clusters)[self.clusters]
             yield weights
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tracemalloc
 
 import numpy as np
 import numpy.typing as npt
@@ -266,3 +267,19 @@ def test_a_figure_is_of_as_many_images_as_it_is_said_to_be() -> None:
 def test_misuse_is_refused() -> None:
     with pytest.raises(SelectionError, match="1 resample or more, got 0"):
         _alone(5, 0)
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_no_more_resamples_are_in_memory_than_are_asked_at_once(
+    monkeypatch: pytest.MonkeyPatch, *, smooth: bool
+) -> None:
+    n_held = 1_000_000
+    monkeypatch.setattr("bioprobe.intervals._WEIGHTS_AT_ONCE", n_held)
+    resamples = _alone(5_000, 300)
+    tracemalloc.start()
+    for weights in resamples.iter_weights(smooth=smooth):
+        assert weights.size <= n_held
+        break
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1.2 * 4 * n_held

@@ -482,14 +482,15 @@ class Review(Sitting):
         return found
 
     def _describe_provenance(self, n_shown: int) -> dict[str, Any]:
-        view = self.store._view
+        view, learner = self.store._view, self._desk.learner
+        n_learnt = len(learner.teaching) if self.answering not in ("", "zeroshot") else 0
         return view.describe(
             {
                 "level": self.level, "by": self.by, "mix": self._desk.mix,
-                "method": self._desk.learner.kind, "answering": self.answering,
-                "settings": self._desk.learner.settings, "seed": self._seed[0],
+                "method": learner.kind, "answering": self.answering,
+                "settings": learner.settings, "seed": self._seed[0],
                 "n_labelled": int((self._desk.pool.labels >= 0).sum()),
-                "n_learnt_from": len(self._desk.learner.teaching), "n_shown": n_shown,
+                "n_learnt_from": n_learnt, "n_shown": n_shown,
             }
         ).to_dict()  # fmt: skip
 
@@ -514,12 +515,12 @@ class Review(Sitting):
     def _tell_answering(self) -> list[Note]:
         learner, answering = self._desk.learner, self.answering
         if answering == learner.kind:
-            n_taught, n_labels = len(learner.teaching), int((self._desk.pool.labels >= 0).sum())
+            n_taught, n_labels = len(learner.teaching), len(self._desk.pool.taught)
             if answering == "zeroshot" or n_taught == n_labels:
                 return []
             text = (
-                f"{answering} learns from {n_taught:,} of {n_labels:,} labels, drawn class by "
-                "class; the latest of what people said are among them"
+                f"{answering} learns from {n_taught:,} of {n_labels:,} labels, half drawn by class "
+                "and half by lot; the latest of what people said are among them"
             )
             return [Note(text, FACT)]
         n = self._desk.pool.n_taught_classes

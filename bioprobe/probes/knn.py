@@ -163,9 +163,8 @@ class KnnProbe(Probe):
         else:
             rows, similarities = find_nearest(device, queries, partial(_read, taught), n)
         order = np.lexsort((rows, -similarities), axis=1)
-        rows, similarities = (
-            np.take_along_axis(one, order, axis=1) for one in (rows, similarities)
-        )
+        rows = np.take_along_axis(rows, order, axis=1)
+        similarities = np.take_along_axis(similarities, order, axis=1)
         if n < len(taught):
             # Which of so many equals were found is not by their place.
             tied = np.flatnonzero(similarities[:, k - 1] == similarities[:, -1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bioprobe.task.lazy_rows import AnyRows
+from bioprobe.task.lazy_rows import AnyRows, iter_parts
 from bioprobe.types import Doubles, Places, Scores
 
 # Neighbours that vote.
@@ -52,13 +52,14 @@ class Nearest:
     def _add(self, asked: Places, new: Places) -> None:
         import torch
 
-        for first in range(0, len(new), _COLUMNS):
-            columns = new[first : first + _COLUMNS]
-            others = torch.from_numpy(np.asarray(self._vectors[columns])).T.contiguous()
-            number = torch.from_numpy(columns)
-            for start in range(0, len(asked), _ROWS):
-                rows = asked[start : start + _ROWS]
-                found = torch.from_numpy(np.asarray(self._vectors[rows])) @ others
+        numbers = [torch.from_numpy(new[part]) for part in iter_parts(len(new), _COLUMNS)]
+        others = [torch.from_numpy(np.asarray(self._vectors[one.numpy()])).T for one in numbers]
+        others = [one.contiguous() for one in others]
+        for part in iter_parts(len(asked) if numbers else 0, _ROWS):
+            rows = asked[part]
+            vectors = torch.from_numpy(np.asarray(self._vectors[rows]))
+            for number, other in zip(numbers, others, strict=True):
+                found = vectors @ other
                 # No picture is its own neighbour.
                 found.masked_fill_(torch.from_numpy(rows)[:, None] == number, -torch.inf)
                 k = min(N_NEIGHBORS, found.shape[1])

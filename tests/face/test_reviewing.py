@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.review import Review
 from bioprobe.face.sitting import Batch
 from bioprobe.face.store import Store
+from bioprobe.task import lazy_rows
+from bioprobe.task.lazy_rows import LazyRows
 
 SPECIES = ("Panthera leo", "Panthera pardus", "Lynx lynx", "Canis lupus")
 N = 80
@@ -51,6 +54,34 @@ def _truth(store: Store) -> list[str]:
 def _answer_all(review: Review, batch: Batch) -> None:
     truth = _truth(review.store)  # type: ignore[arg-type]
     review.answer([{"row": row, "value": truth[row]} for row in batch.rows])
+
+
+def test_vectors_that_are_not_held_are_reviewed_alike(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"by": "anna", "mix": "doubt=.4,coverage=.3,disagreement=.3"}
+    shown = []
+    for most in (lazy_rows._MOST_HELD_NUMBERS, 0):
+        monkeypatch.setattr(lazy_rows, "_MOST_HELD_NUMBERS", most)
+        review = store.review(**asked)
+        assert isinstance(review._desk.pool.vectors, LazyRows) == (most == 0)
+        shown.append(review.next().to_frame().drop(columns="id"))
+    pd.testing.assert_frame_equal(shown[0], shown[1])
+
+
+def test_a_batch_says_of_how_many_labels_it_was_learnt(store: Store) -> None:
+    truth = _truth(store)
+    ben = store.review(by="ben")
+    ben.answer([{"row": row, "value": truth[row]} for row in range(60)])
+    review = store.review(by="anna", batch=6)
+    assert review.next().provenance["options"]["n_learnt_from"] == 60
+    review._desk.learner.most_taught = 40
+    review.answer([{"row": 79, "value": SPECIES[0]}])
+    batch = review.next()
+    counts = batch.provenance["options"]
+    assert (counts["n_learnt_from"], counts["n_labelled"]) == (40, 61)
+    assert "learns from 40 of 61 labels" in str(batch.notes)
+    assert np.isin([*range(41, 60), 79], review._desk.learner.teaching).all()
 
 
 def test_batch_after_batch_is_shown_answered_and_learnt(store: Store) -> None:

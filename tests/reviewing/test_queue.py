@@ -13,6 +13,7 @@ from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MisuseError, ProbeError
 from bioprobe.probes.lbfgs import Stop
 from bioprobe.probes.linear import LinearProbe, PromptedProbe
+from bioprobe.reviewing import wrong_labels
 from bioprobe.reviewing.desk import Desk, read_mix
 from bioprobe.reviewing.learner import ClassTexts, Learner
 from bioprobe.reviewing.nearest import N_NEIGHBORS, Nearest
@@ -22,7 +23,7 @@ from bioprobe.reviewing.strategies.coverage import choose_centres
 from bioprobe.reviewing.strategies.doubt import choose_representatives
 from bioprobe.reviewing.teaching import choose_teaching
 from bioprobe.reviewing.wrong_labels import predict_left_out, rank_labels
-from bioprobe.task.lazy_rows import LazyRows
+from bioprobe.task.lazy_rows import AnyRows, LazyRows
 from bioprobe.types import Scores
 
 Vectors = npt.NDArray[np.float32]
@@ -463,10 +464,30 @@ def test_what_is_not_drawn_is_answered_by_what_is(kind: str) -> None:
     assert np.isin(predict_left_out(learner)[0], teaching).all()
 
 
+def test_of_many_labels_the_vectors_of_those_that_are_ranked_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wrong_labels, "_MOST_RANKED", 100)
+    clear, truth = _draw(1, spread=0.35)
+    # One label in twenty is wrong.
+    labels = (truth + (np.arange(N) % 20 == 0)) % N_CLASSES
+    names, read = np.array(NAMES, dtype=object)[labels], list[int]()
+
+    def take(places: Places) -> Vectors:
+        read.extend(places.tolist())
+        return clear[places]
+
+    found = wrong_labels.find_wrong_labels(LazyRows(take, np.arange(N), DIM), names)
+    assert len(read) == len(set(read)) == 100
+    expected = wrong_labels.find_wrong_labels(clear, names)
+    assert found.places.tolist() == expected.places.tolist() != []
+
+
 def test_vectors_that_are_read_some_at_a_time_give_the_same() -> None:
     mix = "doubt=.4,coverage=.2,disagreement=.2,nearest=.2"
     desks = []
-    for vectors in (X, LazyRows(X.__getitem__, np.arange(N), DIM)):
+    both: tuple[AnyRows, ...] = (X, LazyRows(X.__getitem__, np.arange(N), DIM))
+    for vectors in both:
         pool = Pool.of(vectors, NAMES, _make_pool().labels)
         desk = Desk(pool, read_mix(mix), shown=X[3])
         desk.learn()

@@ -316,3 +316,15 @@ def test_other_dims_and_means_are_refused() -> None:
         score_leaves(tree.vectors[:, :8], tree.leaves, k=1, logit_scale=1.0)
     with pytest.raises(PromptError, match="make the means the texts"):
         score_leaves(tree.vectors, tree.leaves, k=1, logit_scale=1.0, pool=Pool.MEAN)
+
+
+@pytest.mark.parametrize("k", [1, 3, 7, 20])
+def test_of_scores_that_tie_the_first_columns_are_best(k: int) -> None:
+    scores = np.random.default_rng(0).random((40, 20)).astype(np.float32)
+    # Of a sure answer all others are 0.
+    scores[:20, 3:] = 0
+    scores[20:30] = np.round(scores[20:30], 1)
+    top, values = find_top(scores, k)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(top, expected)
+    np.testing.assert_array_equal(values, np.take_along_axis(scores, expected, axis=1))
