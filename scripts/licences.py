@@ -11,6 +11,7 @@ reads what is installed, so all that is pinned must be (``make licences`` sees t
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import re
 import sys
@@ -169,16 +170,24 @@ def find_needed(name: str, extras: Iterable[str] = ()) -> set[NormalizedName]:
         if asked in seen:
             continue
         seen.add(asked)
-        try:
-            needs = distribution(asked[0]).requires or ()
-        except PackageNotFoundError:
+        needs = _read_needs(asked[0])
+        if needs is None:
             continue
         found.add(asked[0])
-        for need in map(Requirement, needs):
+        for need in needs:
             contexts = [{"extra": extra} for extra in ("", *asked[1])]
             if need.marker is None or any(map(need.marker.evaluate, contexts)):
                 waiting.append((canonicalize_name(need.name), frozenset(need.extras)))
     return found
+
+
+@functools.cache
+def _read_needs(name: NormalizedName) -> tuple[Requirement, ...] | None:
+    """Read what a package asks for; None where it is not installed."""
+    try:
+        return tuple(map(Requirement, distribution(name).requires or ()))
+    except PackageNotFoundError:
+        return None
 
 
 def write_licences(licences: Iterable[Licence]) -> str:

@@ -44,12 +44,20 @@ def pins() -> dict[str, Pin]:
     return read_pins(CONSTRAINTS.read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="module")
+def here(pins: dict[str, Pin]) -> list[Licence]:
+    """Return the licences of what is installed."""
+    return list_licences(pins)
+
+
 def test_each_pin_has_hashes_and_stands_as_the_command_writes_it(pins: dict[str, Pin]) -> None:
     assert [pin.name for pin in pins.values() if not pin.hashes] == []
     assert write_pins(pins.values()) == CONSTRAINTS.read_text(encoding="utf-8")
 
 
-def test_all_that_bioprobe_asks_for_is_installed_as_pinned(pins: dict[str, Pin]) -> None:
+def test_all_that_bioprobe_asks_for_is_installed_as_pinned(
+    pins: dict[str, Pin], here: list[Licence]
+) -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
     groups, extras = project["dependency-groups"], project["project"]["optional-dependencies"]
     lists = [project["build-system"]["requires"], *groups.values(), *extras.values()]
@@ -58,7 +66,7 @@ def test_all_that_bioprobe_asks_for_is_installed_as_pinned(pins: dict[str, Pin])
     for text in groups["dev"]:
         asked |= find_needed(canonicalize_name(Requirement(text).name))
     assert asked <= pins.keys()
-    licences = {found.name for found in list_licences(pins)}
+    licences = {found.name for found in here}
     # What benchmarks, builds, docs and notebooks alone need is installed when these are made.
     on_demand = {found.name for found in read_licences() if found.needed_to == "show"}
     assert pins.keys() - licences <= {"editables", "prettytable", "pybioclip", "uv"} | on_demand
@@ -76,20 +84,20 @@ def read_licences() -> list[Licence]:
         return [Licence(**row) for row in csv.DictReader(file)]
 
 
-def test_the_list_of_licences_is_of_what_is_pinned(pins: dict[str, Pin]) -> None:
+def test_the_list_of_licences_is_of_what_is_pinned(
+    pins: dict[str, Pin], here: list[Licence]
+) -> None:
     listed = read_licences()
     assert [found[:2] for found in listed] == [pin[:2] for pin in sorted(pins.values())]
     known = {found.name: found for found in listed}
-    here = list_licences(pins)
     assert [known[found.name].licence for found in here] == [found.licence for found in here]
     if "nvidia-cublas" in {found.name for found in here}:  # torch's build asks for what is listed
         assert [known[found.name] for found in here] == here
 
 
-def test_no_licence_is_unknown_or_forbidden(pins: dict[str, Pin]) -> None:
-    listed = read_licences()
-    assert find_forbidden(listed) == []
-    assert find_forbidden(list_licences(pins)) == []
+def test_no_licence_is_unknown_or_forbidden(here: list[Licence]) -> None:
+    assert find_forbidden(read_licences()) == []
+    assert find_forbidden(here) == []
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ def test_no_test_or_store_is_in_the_wheel(installed: Path) -> None:
     }
 
 
-def test_the_wheel_alone_labels_a_drawing(installed: Path, tmp_path: Path) -> None:
+def test_the_wheel_alone_labels_a_drawing_without_a_warning(
+    installed: Path, tmp_path: Path
+) -> None:
     code = (
         "import bioprobe, sys; from pathlib import Path; from bioprobe.cli.app import run;"
         "assert Path(bioprobe.__file__).parent.parent == Path(sys.argv[1]);"
@@ -47,9 +49,10 @@ def test_the_wheel_alone_labels_a_drawing(installed: Path, tmp_path: Path) -> No
         "assert run(asked) == 0"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(installed)],
+        [sys.executable, "-W", "always", "-c", code, str(installed)],
         cwd=tmp_path, env={"PYTHONPATH": str(installed), "PATH": "", "OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     assert (tmp_path / "answers.csv").read_text().startswith("file_name,kingdom,phylum,class")

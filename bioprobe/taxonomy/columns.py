@@ -883,7 +883,8 @@ def _read_ranks(frame: pd.DataFrame) -> list[str]:
 
 def fill_holes(values: pd.Series[Any]) -> pd.Series[Any]:
     """Return a column of any type with ``""`` where nothing is known."""
-    return values.astype(object).where(values.notna(), "")
+    is_known, filled = values.notna(), values.astype(object)
+    return filled if is_known.all() else filled.where(is_known, "")
 
 
 def to_taxonomy(labels: Mapping[str, Iterable[str]] | pd.DataFrame) -> Taxonomy:
