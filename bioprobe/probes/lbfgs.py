@@ -183,4 +183,5 @@ def _find_direction(
 def _dot(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     import torch
 
-    return torch.linalg.vecdot(first, second)
+    product: torch.Tensor = torch.linalg.vecdot(first, second)
+    return product

@@ -288,7 +288,7 @@ class Objective:
 
         def add(name: str) -> torch.Tensor:
             first, *others = (getattr(share, name) for share in self._shares)
-            total = first.clone() if not others else sum(others, first)
+            total: torch.Tensor = sum(others, first.clone())
             total = total.view(self._n_spread, -1)
             total[: self._n_spread - n_problems] += total[n_problems:]
             return total[:n_problems]
