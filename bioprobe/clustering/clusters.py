@@ -274,7 +274,7 @@ def cluster_images(
         return average_neighbors(vectors[places], averaged, units[places], told=told)
 
     found = group_vectors(prepare(np.arange(len(vectors)), told), units, wish, told)
-    numbers = _number_by_size(found.numbers, units)
+    numbers = number_by_size(found.numbers, units)
     stability = Stability(np.zeros(0), np.full(int(numbers.max(initial=0)), np.nan), 0)
     if n_draws and len(np.unique(units)) > 2:
         stability = measure_stability(prepare, units, numbers - 1, wish, n_draws, told)
@@ -353,7 +353,7 @@ def assign_later(found: Clusters, view: View) -> tuple[Clusters, Places]:
     return dataclasses.replace(found, numbers=numbers, similarities=all_similarities), later
 
 
-def _number_by_size(numbers: Places, units: Places) -> Places:
+def number_by_size(numbers: Places, units: Places) -> Places:
     """Return numbers of groups from 1, the one of most units first; 0 where it was -1.
 
     Of equal ones that comes first that has more pictures, then the one of the first picture.

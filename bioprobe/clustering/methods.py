@@ -135,7 +135,7 @@ def _cut(
     if wish.n_clusters is not None:
         return Grouping(tree.cut(wish.n_clusters))
     judged = _choose_judged(len(vectors), wish.seed)
-    return _choose_number(vectors, units, weights, tree.cut, judged, told)
+    return choose_number(vectors, units, weights, tree.cut, judged, told)
 
 
 def _group_by_means(
@@ -152,7 +152,7 @@ def _group_by_means(
     def find_few(n_clusters: int) -> Places:
         return _find_means(some, own, n_clusters, wish.seed, 1)
 
-    chosen = _choose_number(some, units[few], own, find_few, np.arange(len(few)), told)
+    chosen = choose_number(some, units[few], own, find_few, np.arange(len(few)), told)
     if len(few) == len(vectors):
         return chosen
     return dataclasses.replace(chosen, numbers=find(len(np.unique(chosen.numbers))))
@@ -249,7 +249,7 @@ def _list_numbers(n_units: int) -> list[int]:
     return [*numbers, most] if most >= 2 else []
 
 
-def _choose_number(
+def choose_number(
     vectors: Vectors,
     units: Places,
     weights: Doubles,

@@ -750,7 +750,7 @@ def find_intervals(
     --------
     bioprobe.intervals.find_interval : what they are.
     """
-    chance = _find_chance_errors(probabilities, calibrated, resamples)
+    chance = find_chance_errors(probabilities, calibrated, resamples)
     found = {}
     for name, of in draws.items():
         if name in _ERRORS:
@@ -784,7 +784,7 @@ def _find_error_interval(draws: Draws, chance: float) -> Interval:
     return Interval(draws.estimate, low, min(1.0, max(plain.high, most)))
 
 
-def _find_chance_errors(
+def find_chance_errors(
     probabilities: Scores, calibrated: Scores | None, resamples: Resamples
 ) -> dict[str, float]:
     """Return the errors that probabilities which mean what they say pass in one of 100 draws.
