@@ -68,7 +68,7 @@ def test_fewer_rows_are_compared_where_all_near_ones_are_too_many(
     asked: list[set[int]] = []
     measure = NearPairs._measure_pairs
 
-    def remember(*told: Any, **how: int) -> Any:  # noqa: ANN401 - whatever is passed on
+    def remember(*told: Any, **how: Any) -> Any:  # noqa: ANN401 - whatever is passed on
         asked.append(set(told[2].tolist()))
         return measure(*told, **how)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def test_top_5_is_measured_where_there_are_5_answers(k: int, measured_at: list[i
 
 def test_images_without_a_label_do_not_count() -> None:
     assert _predict(["", "Felidae", ""], [[0], [0], [0]]).accuracy() == [Accuracy(1, 1, 1)]
+
+
+def test_images_that_taught_do_not_count() -> None:
+    answers = _predict(["Felidae", "Felidae", "Felidae"], [[0], [0], [1]])
+    taught = dataclasses.replace(answers, taught=np.array([True, True, False]))
+    assert taught.accuracy() == [Accuracy(1, 0, 1)]
 
 
 def test_a_label_that_is_no_class_counts_as_wrong() -> None:
