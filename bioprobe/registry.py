@@ -16,12 +16,9 @@ import functools
 import importlib
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioprobe.errors import BioprobeError
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +95,7 @@ def _find_entry_points(group: str, path: tuple[str, ...]) -> Mapping[str, Any]:
 
 
 @functools.lru_cache(maxsize=1)
-def _find_all_entry_points(path: tuple[str, ...]) -> EntryPoints:  # noqa: ARG001 - looked for anew where it changes
+def _find_all_entry_points(path: tuple[str, ...]) -> Any:  # noqa: ANN401, ARG001 - looked for anew where it changes
     """Return the entry points of the packages on the path of modules; some 15 ms, once."""
     from importlib.metadata import entry_points
 
