@@ -223,7 +223,7 @@ class Probe(Result):
 
         fitted, held_out = self.fitted, self.fitted.held_out
         calibration = self.calibration
-        facts = {
+        facts: dict[str, Any] = {
             **self.summarise(),
             "calibrated by": describe_calibration(calibration) if calibration else "",
             "settings": json.dumps(fitted.settings),

@@ -105,7 +105,7 @@ def test_what_neither_answers_is_no_disagreement() -> None:
     found = _compare(_table([CAT, LYNX, ""]), _table([CAT, "", ""]))
     assert found.counts == {"same": 1, "first only": 1, "neither": 1}
     overall = found.agreement.set_index("level").loc["answer"]
-    assert overall[["n_pictures", "n_agree", "agreement"]].tolist() == [2, 1, 0.5]
+    assert [overall[name] for name in ("n_pictures", "n_agree", "agreement")] == [2, 1, 0.5]
 
 
 def test_the_queue_has_the_surest_on_both_sides_first() -> None:
