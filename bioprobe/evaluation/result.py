@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 TABLE_METRICS = (
     "accuracy", "macro_f1", "balanced_accuracy", "top5", "auroc", "ece", "mistake_severity",
 )  # fmt: skip
-# Of two classes: what stands at the ends is what a narrow terminal shows.
-_FIRST = ("precision", "recall", "f1")
-_LAST = ("specificity", "auroc", "average_precision")
 # How people write them.
 METRIC_NAMES = {name: name.replace("_", " ") for name in BINARY_METRICS} | {
     "f1": "F1", "auroc": "AUROC",
@@ -247,8 +244,8 @@ class Evaluation(Result):
 
         ``p_vs_best`` is that of the paired test in accuracy against the best method, adjusted for
         the number of pairs. With a mask, ``accuracy_kept`` and ``macro_f1_kept`` are those of the
-        images that it keeps. Of two classes the figures of the positive one stand first and last,
-        and their intervals between: ``precision_low``, ``precision_high`` and so on. What a prior
+        images that it keeps. Of two classes the figures of the positive one stand first, and
+        their intervals behind: ``precision_low``, ``precision_high`` and so on. What a prior
         did is in ``prior_accuracy_before``, ``prior_accuracy_difference``, its ``_low`` and
         ``_high``, the same of ``macro_f1``, ``balanced_accuracy``, ``rare_recall`` and
         ``unlikely_recall``; what columns did, in ``columns_accuracy_before`` and so on.
@@ -259,10 +256,10 @@ class Evaluation(Result):
         rows = []
         for result in self.results:
             row: dict[str, Any] = {"method": result.method}
-            if self.positive:
-                row |= {name: result.metrics[name].estimate for name in _FIRST}
-            last = _LAST if self.positive else ()
-            for name in (one for one in TABLE_METRICS if one in result.metrics and one not in last):
+            # A narrow terminal shows the first ones.
+            of_two = BINARY_METRICS if self.positive else ()
+            row |= {name: result.metrics[name].estimate for name in of_two}
+            for name in (one for one in TABLE_METRICS if one in result.metrics and one not in row):
                 row[name] = result.metrics[name].estimate
                 if name == "accuracy":
                     row["low"], row["high"] = result.metrics[name].low, result.metrics[name].high
@@ -270,7 +267,7 @@ class Evaluation(Result):
                     row[f"{name}_kept"] = result.kept_metrics[name].estimate
                 if name == "ece" and "ece_calibrated" in result.metrics:
                     row["ece_calibrated"] = result.metrics["ece_calibrated"].estimate
-            for name in BINARY_METRICS if self.positive else ():
+            for name in of_two:
                 ends = result.metrics[name]
                 row[f"{name}_low"], row[f"{name}_high"] = ends.low, ends.high
             row["seconds"] = result.seconds
@@ -285,7 +282,6 @@ class Evaluation(Result):
                 }
             one = compared.get(result.method)
             row["p_vs_best"] = one.p_adjusted if one else np.nan
-            row |= {name: result.metrics[name].estimate for name in last}
             rows.append(row)
         return pd.DataFrame(rows)
 
