@@ -8,7 +8,7 @@ import re
 #: What may stand for each, and the letters of its hemispheres; of O it is not known whether it
 #: means east (Ost) or west (ouest, oeste).
 _SIDES = {"latitude": (90.0, "N", "S"), "longitude": (180.0, "E", "W")}
-_NUMBER = r"\d+(?:[.,]\d+)?"
+_NUMBER = r"(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[-+]?\d+)?"
 _FORM = re.compile(
     rf"(?P<before>[NSEW])?\s*(?P<sign>[-+\u2212])?\s*(?P<degrees>{_NUMBER})\s*"
     rf"(?:(?:[\u00b0\u00ba:d]|(?<=\s)(?=\d))\s*(?:(?P<minutes>{_NUMBER})\s*"

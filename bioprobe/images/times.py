@@ -23,7 +23,8 @@ Times = npt.NDArray[np.datetime64]
 _EXIF = re.compile(r"(\d{4}):(\d\d):(\d\d)")
 _DAY_OR_MONTH = re.compile(r"(\d{1,2})[/.\-](\d{1,2})[/.\-](?:\d{4}|\d\d)(?!\d)")
 _CLOCK_FORM = (
-    r"(?:\d{1,2}[:h.]\d{1,2}(?:[:.]\d{1,2}(?:\.\d+)?)?|\d{1,2}(?=\s*[ap]))\s*(?:[ap]\.?m\.?)?"
+    r"(?:\d{1,2}[:h.]\d{1,2}(?:[:.]\d{1,2}(?:\.\d+)?)?|\d{1,2}h\d{1,2}m\d{1,2}s|\d{6}"
+    r"|\d{1,2}(?=\s*[ap]))\s*(?:[ap]\.?m\.?)?"
     r"\s*(?:Z|UTC|GMT)?\s*(?:[+-]\d{1,2}(?::?\d\d)?)?"
 )
 _ENGLISH = (
@@ -35,11 +36,23 @@ _NUMBERED = r"\d{1,2}(?:st|nd|rd|th)?"
 # number too many, one that guesses makes some date.
 _ONE_DATE = re.compile(
     rf"(?:(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d\d)"
-    rf"|(?:[a-z]+,?\s+)?(?:{_NUMBERED}[\s/-]{_ENGLISH}[\s/,-]+(?:\d{{4}}|\d\d)"
-    rf"|{_ENGLISH}[\s/-]+{_NUMBERED},?[\s/-]+\d{{4}}|\d{{4}}[\s/-]{_ENGLISH}[\s/-]{_NUMBERED}))(?:[T\s,]+{_CLOCK_FORM})?"
+    rf"|(?:[a-z]+,?\s+)?(?:{_NUMBERED}[\s/-]?(?:of\s)?{_ENGLISH}[\s/,-]*(?:\d{{4}}|\d\d)"
+    rf"|{_ENGLISH}[\s/-]+{_NUMBERED},?[\s/-]+\d{{4}}|\d{{4}}[\s/-]{_ENGLISH}[\s/-]{_NUMBERED}))"
+    rf"(?:(?:[T\s,;]+|\s(?:at|-)\s){_CLOCK_FORM})?"
     rf"|\d{{4}}/\d{{1,2}}|\d{{1,2}}/\d{{4}}|{_ENGLISH}\s+\d{{4}}"
     rf"|(?:[a-z]+\s+)?{_ENGLISH}\s+{_NUMBERED}\s+{_CLOCK_FORM}\s+\d{{4}})",
     re.IGNORECASE,
+)
+# Before a date: 10:30 13/05/2021, Thu 13/05/2021.
+_CLOCK_FIRST = re.compile(
+    r"^(\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?:\s?[ap]\.?m\.?)?),?\s+(.+)$", re.IGNORECASE
+)
+_WEEKDAY = re.compile(
+    r"^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+(?=\d+[/.-]\d)", re.IGNORECASE
+)
+_SHORT_YEAR = (
+    r"^(?:[A-Za-z]+,?\s+)?(?:\d{1,2}[/.-]\d{1,2}[/.-]"
+    r"|\d{1,2}(?:st|nd|rd|th)?[\s/-]?(?:of\s)?[A-Za-z]{3,9}\.?[\s/,-]*)\d\d(?![\d:])"
 )
 # As names of files and some programs write them: 20240513_123045, 2024-05-13 12.30.45.
 _RUN_TOGETHER = re.compile(r"(\d{8})[_ -](\d{6})")
@@ -73,7 +86,7 @@ _MONTHS = {
     )
     for name in names.split()
 }
-_CLOCK = re.compile(r"\d:\d\d|\dT\d{4}|\d\s*[ap]\.?m\b", re.IGNORECASE)
+_CLOCK = re.compile(r"\d[:h]\d\d|\d[T ]\d{6}|\dT\d{4}|\d\s*[ap]\.?m\b", re.IGNORECASE)
 # Nanoseconds in 64 bits reach a little further.
 _FIRST_YEAR, _LAST_YEAR = 1678, 2261
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(min|h|d|w)")
@@ -194,9 +207,12 @@ def has_clock(text: str) -> bool:
 
 def _mend(text: str) -> str:
     """Return a time as ISO 8601 writes it, where it is written almost so."""
-    text = _OFFSET.sub(_write_offset, text.removesuffix(" Uhr"), count=1)
+    text = _CLOCK_FIRST.sub(r"\2 \1", text.removesuffix(" Uhr"), count=1)
+    text = _WEEKDAY.sub("", _OFFSET.sub(_write_offset, text, count=1), count=1)
     day = _DAY_OF_MONTH.search(text)
-    if day is not None and (month := _MONTHS.get(day[2].lower())):
+    # Of two days, as in 1-3 Sept 2021, neither is the date.
+    is_one = day is not None and not re.search(r"\d", text[: day.start()])
+    if day is not None and is_one and (month := _MONTHS.get(day[2].lower())):
         rest = text[day.end() :]
         text = f"{rest[:4]}-{month}-{day[1]:0>2}{rest[4:]}" if _FOUR.match(rest) else text
     text = _POINTS.sub(_write_clock, _FRACTION.sub(r"\1.\2", text, count=1), count=1)
@@ -220,7 +236,7 @@ def _parse(written: pd.Series[Any], form: str, *, day_first: bool = False) -> pd
     read = pd.to_datetime(written, format=form, dayfirst=day_first, errors="coerce", utc=True)
     if form == "mixed":
         # A year of two digits is none to come.
-        is_short = ~written.str.contains(r"\d{4}") & (read.dt.year > datetime.date.today().year)
+        is_short = written.str.contains(_SHORT_YEAR) & (read.dt.year > datetime.date.today().year)
         read = read.mask(is_short, read - pd.DateOffset(years=100))
     # What programs write for no date, the year 1 or 9999, is none, and has no nanoseconds.
     inside = read.dt.year.between(_FIRST_YEAR, _LAST_YEAR)

@@ -29,6 +29,8 @@ _WELL_KNOWN = {
     }.items()
     for name in names.split()
 }
+# Genera of plants that are called as orders of animals: Pholidota imbricata is an orchid.
+_ALSO_GENERA = {"Anura", "Pholidota", "Proboscidea"}
 # Endings that the codes of nomenclature give ranks above genus; -formes by use alone.
 _ENDINGS = {
     "idae": "family", "aceae": "family", "inae": "subfamily", "oideae": "subfamily",
@@ -69,7 +71,7 @@ _DOUBT = re.compile(
 _DOUBTED = re.compile(r"[(\[]?\?|(?:prob|poss|likely|uncertain|vel\s)", re.I)
 # What is said of an animal behind its name, and is no epithet of a subspecies: Corvus corax male.
 _OF_ANIMAL = re.compile(
-    r"(?:[\s_,;:/(-]+(?:males?|females?|adults?|sub-?adults?|ad|juveniles?|juvs?|immatures?|imm|young"
+    r"(?:[\s_,;:/(-]+(?:with|males?|females?|adults?|sub-?adults?|ad|juveniles?|juvs?|immatures?|imm|young"
     r"|cubs?|pups?|cal(?:f|ves)|chicks?|fawns?|kittens?|larvae?|nymphs?|pupae?|eggs?|nests?|dead"
     r"|alive|carcass|captive|wild|feral|domestic|tracks?|scats?|skulls?|hybrids?|macho|hembra"
     r"|unknown|adulto|adulte|m\u00e2le|femelle|jeune)\)?\.?)+$",
@@ -183,7 +185,8 @@ def tell_rank(name: str) -> str:
 def _keep_above(parsed: ParsedName) -> ParsedName:
     """Return a name above genus as one: what stands behind it is no epithet."""
     rank = "" if parsed.hybrid else tell_rank(parsed.genus)
-    if not rank:
+    is_genus = parsed.genus in _ALSO_GENERA and parsed.cardinality > 1 and not parsed.qualifier
+    if not rank or is_genus:
         return parsed
     epithets = parsed.certain.partition(" ")[2]
     rest = f"{epithets} {parsed.rest}".strip()

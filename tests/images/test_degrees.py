@@ -15,6 +15,8 @@ from bioprobe.images.degrees import read_degrees
         ("47\u00b030\u203236\u2033 N", "latitude", 47.51), ("S 47 30 36", "latitude", -47.51),
         ("47\u00b030.6'", "latitude", 47.51), ("8:15:00W", "longitude", -8.25),
         ("47\u00b030'36''N", "latitude", 47.51), ("-8.25 W", "longitude", -8.25),
+        ("-5e-05", "longitude", -5e-5), ("47.", "latitude", 47.0), (".5", "latitude", 0.5),
+        ("8.25E", "longitude", 8.25),
     ],
 )  # fmt: skip
 def test_degrees_are_read_as_people_write_them(text: str, side: str, degrees: float) -> None:

@@ -41,6 +41,9 @@ def test_times_are_read_as_cameras_and_programs_write_them() -> None:
         "2024-05-13_12-30-45", "2024-5-13 12:30:45 PM", "Mon May 13 12:30:45 2024",
         "2024-05-13 14:30:45 GMT+2", "Mon May 13 2024 14:30:45 GMT+0200 (CEST)",
         "13. Mai 2024 12:30:45", "13 de mayo de 2024 12:30:45", "2024-05-13 12:30:45 Uhr",
+        "12:30:45 2024-05-13", "12:30:45 PM, 13 Mai 2024", "Mon 13/05/2024 12h30m45s",
+        "13MAY2024 12:30:45", "13/05/2024 - 12:30:45", "13th of May 2024 at 12:30:45",
+        "13/05/2024 123045",
     ]  # fmt: skip
     assert _group(_table(captured_at=same), gap_seconds=1) == [0] * len(same)
     times, unread = read_times(np.array(["0001-01-01T00:00:00", "9999-12-31"], dtype=object))
@@ -50,14 +53,16 @@ def test_times_are_read_as_cameras_and_programs_write_them() -> None:
 
 def test_what_is_no_one_date_is_none_and_tells_no_order() -> None:
     none = [
-        "2024-05-01/2024-05-05", "2024-05-01 - 2024-05-03", "12:30 2024-05-01", "99/99/9999",
+        "2024-05-01/2024-05-05", "2024-05-01 - 2024-05-03", "12:30 2024-05-01 13:30", "99/99/9999",
         "30/02/2024", "2024-W18-6", "45413", "1714550400", "1-3 May 2024",
+        "1-3 Sept 2024", "May 5 - 1 Sept 2024",
     ]  # fmt: skip
-    known = ["13/05/2024", "01/02/2024", "2024-05-01 03:00 PM", "13/05/69"]
+    known = ["13/05/2024", "01/02/2024", "2024-05-01 03:00 PM", "13/05/69", "13/05/69 03:00 +0200"]
     times, unread = read_times(np.array([*none, *known], dtype=object))
     assert set(unread) == set(none)
     assert [str(one) for one in times[len(none) :].astype("datetime64[h]")] == [
-        "2024-05-13T00", "2024-02-01T00", "2024-05-01T15", "1969-05-13T00"
+        "2024-05-13T00", "2024-02-01T00", "2024-05-01T15", "1969-05-13T00",
+        "1969-05-13T01",
     ]  # fmt: skip
 
 

@@ -96,6 +96,8 @@ def test_a_code_stays_the_name_of_a_class(name: str) -> None:
         ("Anseriformes", {"order": "Anseriformes"}),
         ("Mammalia indet.", {"class": "Mammalia", "identification_qualifier": "indet."}),
         ("Aves Linnaeus, 1758", {"class": "Aves"}),
+        ("Pholidota", {"order": "Pholidota"}),
+        ("Pholidota imbricata", {"genus": "Pholidota", "species": "Pholidota imbricata"}),
         ("diplodocus", {"species": "Diplodocus"}),
     ],
 )
@@ -108,8 +110,8 @@ def test_what_is_not_sure_is_no_species(name: str, read: dict[str, str]) -> None
     [
         "Corvus corax male", "Corvus corax juv", "Corvus corax, adult female", "Corvus_corax_juv.",
         "Corvus corax (hembra)", "Corvus corax\u2642", "Corvus corax agg", "Corvus corax sic",
-        "Corvus corax nest", "\u201cCorvus corax\u201d", "*Corvus corax*",
-        "Raven [Corvus corax]", "Common Raven - Corvus corax",
+        "Corvus corax nest", "Corvus corax female with chicks", "\u201cCorvus corax\u201d",
+        "*Corvus corax*", "Raven [Corvus corax]", "Common Raven - Corvus corax",
     ],
 )  # fmt: skip
 def test_what_is_said_of_the_animal_is_no_part_of_its_name(name: str) -> None:
