@@ -162,14 +162,13 @@ class PromptSet:
     @collecting_later()
     def texts(self) -> tuple[tuple[str, ...], ...]:
         """Texts of each class, in the order of the taxa."""
-        return tuple(
-            tuple(
-                template.replace("{}", name)
-                for name in (taxon.prompts or (self.text_type.write(taxon),))
-                for template in self.templates
-            )
-            for taxon in self.taxa
-        )
+        templates = [template.split("{}") for template in self.templates]
+
+        def fill(taxon: Taxon) -> tuple[str, ...]:
+            names = taxon.prompts or (self.text_type.write(taxon),)
+            return tuple([name.join(template) for name in names for template in templates])
+
+        return tuple(map(fill, self.taxa))
 
     @property
     def unnamed(self) -> tuple[Taxon, ...]:
@@ -216,13 +215,15 @@ def embed_means(
     row_of: dict[str, int] = {}
     listed = [row_of.setdefault(text, len(row_of)) for of_class in texts for text in of_class]
     embeddings, rows = encode_text(list(row_of)), np.array(listed, dtype=np.int64)
+    is_distinct = len(row_of) == len(listed)
     ends = np.cumsum([len(of_class) for of_class in texts], dtype=np.int64)
     starts = np.append(0, ends[:-1])
     classes = np.empty((len(texts), embeddings.shape[1]), dtype=np.float32)
     for first in range(0, len(texts), _CLASSES_AT_ONCE):
         part = slice(first, first + _CLASSES_AT_ONCE)
         begin, end = starts[part][0], ends[part][-1]
-        sums = embeddings[rows[begin:end]]
+        # Where no text is written twice, they stand as they are listed.
+        sums = embeddings[begin:end] if is_distinct else embeddings[rows[begin:end]]
         if len(sums) > len(starts[part]):
             sums = np.add.reduceat(sums, starts[part] - begin, axis=0)
         np.divide(sums, np.linalg.norm(sums, axis=1, keepdims=True), out=classes[part])

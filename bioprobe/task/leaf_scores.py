@@ -94,7 +94,9 @@ class LeafScores:
 
 # So few scores are made by plain numpy before torch is loaded, with all texts at once.
 _FEW_SCORES, _FEW_TEXTS = 16_000_000, 20_000
-_PLAINLY_AT_ONCE = 1_000_000
+# Scores that are made at once, 2 MB in double precision, but of so many images at least. From so
+# many parts, threads are worth their beginning.
+_PLAINLY_AT_ONCE, _FEWEST_IMAGES, _MANY_PARTS = 250_000, 64, 4
 # So many images and texts meet at once: 4 MB of scores, where the calls that pass over them take
 # little time and caches still hold them.
 _IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 512, 2048
@@ -214,10 +216,7 @@ def iter_leaf_scores(
         return
     device = find_gpu(float(n_texts) * vectors.shape[1], len(vectors))
     if device is None and n_texts <= _FEW_TEXTS and len(vectors) * n_texts <= _FEW_SCORES:
-        size = max(1, _PLAINLY_AT_ONCE // max(1, n_texts))
-        for start in range(0, len(vectors), size):
-            part = slice(start, start + size)
-            yield _score_plainly(vectors[part], kinds[part], asked)
+        yield from _score_few(vectors, kinds, asked)
     else:
         yield from _scan(vectors, kinds, asked, device)
 
@@ -282,7 +281,9 @@ class _Asked:
         These are rounded to 2⁻³⁰, so that equal texts have equal ones however they were
         multiplied.
         """
-        logits = self.logit_scale * (np.rint(cosines * 2.0**30) / 2.0**30)
+        logits = cosines * 2.0**30
+        np.rint(logits, out=logits)
+        logits *= self.logit_scale / 2.0**30
         if self.offsets is not None:
             logits -= self.offsets[kinds, texts]
         return logits
@@ -319,27 +320,44 @@ def _answer_none(asked: _Asked) -> LeafScores:
     )
 
 
-def _score_plainly(vectors: Vectors, kinds: Places, asked: _Asked) -> LeafScores:
+def _score_few(vectors: Vectors, kinds: Places, asked: _Asked) -> Iterator[LeafScores]:
+    """Score images some at a time, without torch.
+
+    Yields
+    ------
+    LeafScores
+        Of the next images.
+    """
+    texts = np.asarray(asked.leaves.texts[asked.leaves.rows], dtype=np.float64)
+    size = max(_FEWEST_IMAGES, _PLAINLY_AT_ONCE // max(1, len(texts)))
+    parts = [slice(start, start + size) for start in range(0, len(vectors), size)]
+    at_once = map if len(parts) < _MANY_PARTS else map_alone
+    yield from at_once(lambda part: _score_plainly(vectors[part], texts, kinds[part], asked), parts)
+
+
+def _score_plainly(vectors: Vectors, texts: _Doubles, kinds: Places, asked: _Asked) -> LeafScores:
     """Score all classes at once, in double precision."""
-    leaves = asked.leaves
-    texts = np.asarray(leaves.texts[leaves.rows], dtype=np.float64)
     cosines = vectors.astype(np.float64) @ texts.T
     logits = asked.find_logits(cosines, slice(None), kinds)
     scores = asked.pool_exactly(logits, asked.starts[:-1])
-    weights = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
+    # Rounding a gap moves its weight by 3e-8 at most: where gaps are large, weights are small.
+    gaps = (scores - scores.max(axis=1, keepdims=True, initial=-np.inf)).astype(np.float32)
+    weights = np.exp(gaps).astype(np.float64)
     weights /= weights.sum(axis=1, keepdims=True)
     sums = sum_columns(weights, asked.groups, asked.n_groups)
 
-    def take(columns: Rows) -> tuple[Places, Scores]:
-        # Ordered by what is not rounded yet.
-        top = columns[find_top(scores[:, columns], asked.k)[0]]
+    def take(columns: Rows | None) -> tuple[Places, Scores]:
+        # Ordered by what is not rounded yet. Indexing by columns would lay them out by columns.
+        top = find_top(scores if columns is None else scores.take(columns, axis=1), asked.k)[0]
+        top = top if columns is None else columns[top]
         return top, np.take_along_axis(weights, top, axis=1).astype(np.float32)
 
     outside = weights[:, ~asked.allowed].sum(axis=1)
+    best = take(None)
     return LeafScores(
-        *take(np.arange(leaves.n_classes)),
+        *best,
         sums,
-        *take(np.flatnonzero(asked.allowed)),
+        *(best if asked.allowed.all() else take(np.flatnonzero(asked.allowed))),
         outside.astype(np.float32),
         tuple(sum_up(sums, asked.parents, asked.k)),
     )

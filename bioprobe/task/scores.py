@@ -74,7 +74,8 @@ def find_top(scores: npt.NDArray[np.floating], k: int) -> tuple[Rows, Any]:
         tied = scores[many] == least[many]
         n_missing = k - np.count_nonzero(found[many] & ~tied, axis=1)
         found[many] &= ~tied | (np.cumsum(tied, axis=1) <= n_missing[:, np.newaxis])
-    columns = np.nonzero(found)[1].reshape(len(scores), k)
+    columns = np.flatnonzero(found).reshape(len(scores), k)
+    columns -= scores.shape[1] * np.arange(len(scores))[:, np.newaxis]
     values = np.take_along_axis(scores, columns, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
     return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)

@@ -36,6 +36,7 @@ SCALE = 100.0
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Take each way through the classes."""
     monkeypatch.setattr(engine, "_PLAINLY_AT_ONCE", 200)
+    monkeypatch.setattr(engine, "_FEWEST_IMAGES", 1)
     if request.param != "plain":
         monkeypatch.setattr(engine, "_FEW_SCORES", -1)
     if request.param in {"small blocks", "GPU"}:

@@ -78,6 +78,7 @@ def test_chunks_do_not_change_the_answer(
     vectors, classes = _draw(n_images, 1), _draw(7, 2)
     whole = find_top_classes(vectors, classes, k=3, logit_scale=20.0)
     monkeypatch.setattr(leaf_scores, "_PLAINLY_AT_ONCE", at_once)
+    monkeypatch.setattr(leaf_scores, "_FEWEST_IMAGES", 1)
     parts = find_top_classes(vectors, classes, k=3, logit_scale=20.0)
     np.testing.assert_array_equal(parts[0], whole[0])
     np.testing.assert_allclose(parts[1], whole[1], atol=1e-6)
@@ -86,6 +87,7 @@ def test_chunks_do_not_change_the_answer(
 def test_no_more_scores_are_held_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, classes = _draw(40_000, 1), _draw(100, 2)
     monkeypatch.setattr(leaf_scores, "_PLAINLY_AT_ONCE", 50_000)
+    monkeypatch.setattr(leaf_scores, "_FEWEST_IMAGES", 1)
     tracemalloc.start()
     find_top_classes(vectors, classes, k=1, logit_scale=20.0)
     _, peak_bytes = tracemalloc.get_traced_memory()
