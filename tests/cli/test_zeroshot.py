@@ -30,6 +30,17 @@ def _ask(capsys: Capture, *arguments: str) -> tuple[pd.DataFrame, str]:
     return pd.read_csv(io.StringIO(captured.out), keep_default_na=False), captured.err
 
 
+@pytest.mark.parametrize(("asked", "n_lines"), [((), 1), (("-k", "2"), 2)])
+def test_who_asks_for_several_answers_reads_them(
+    asked: tuple[str, ...], n_lines: int, capsys: Capture
+) -> None:
+    assert run(["zeroshot", "--level", "family", "--where", "row == 0", *asked,
+                "--format", "table", "--quiet"]) == 0  # fmt: skip
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert "answer" in heading
+    assert len(lines) == n_lines
+
+
 def test_roll_up_sums_the_species(capsys: Capture) -> None:
     named, _ = _ask(capsys, *ASKED)
     rolled, _ = _ask(capsys, *ASKED, "--roll-up")

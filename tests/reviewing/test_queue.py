@@ -507,7 +507,8 @@ def test_of_very_many_labels_and_classes_gaussian_ones_alone_are_asked(
     monkeypatch.setattr(wrong_labels, "_MOST_WEIGHED", N // 2)
     monkeypatch.setattr(learner, "predict_left_out", None)
     places, classes, found = predict_left_out(learner)
-    assert found.shape == whole.shape and np.abs(found - whole).max() > 0.01
+    assert found.shape == whole.shape
+    assert np.abs(found - whole).max() > 0.01
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     ranked = rank_labels(np.searchsorted(classes, pool.labels[places]), found)
     assert np.isin(ranked.order[:10], swapped).sum() >= 8
