@@ -28,10 +28,13 @@ class Note:
     kind : {"fact", "warning", "problem"}
         A fact or a figure; what may make it wrong; what was lost or failed, which a command says
         even when it is told to be quiet.
+    is_aside : bool
+        Whether it is of the store that was asked, and says nothing of what came out.
     """
 
     text: str
     kind: str = FACT
+    is_aside: bool = False
 
     def __str__(self) -> str:
         return self.text
@@ -105,7 +108,8 @@ class Result:
         return changed  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        said = self.notes[0] if self.notes else count(len(self.to_frame()), "row")
+        told = (one for one in self.notes if not one.is_aside)
+        said = next(told, None) or count(len(self.to_frame()), "row")
         return f"<{type(self).__name__}: {said}>"
 
     def _repr_html_(self) -> str:
@@ -188,7 +192,8 @@ class Record(Result):
         return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
 
     def __repr__(self) -> str:
-        said = self.notes[0] if self.notes else next(iter(self.to_dict().values()))
+        told = (one for one in self.notes if not one.is_aside)
+        said = next(told, None) or next(iter(self.to_dict().values()))
         return f"<{type(self).__name__}: {said}>"
 
     def to_columns(self, *, short: bool = False) -> Columns:

@@ -200,7 +200,7 @@ def command(
                 if chooses:
                     _bring_pictures(answer, given)
                 if shows:
-                    _write(answer, given, write or write_answer)
+                    _write(_show_asked(answer, given, context), given, write or write_answer)
 
         run.__doc__ = after.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -284,6 +284,17 @@ def _choose_instead(
 def _is_default(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name in {"DEFAULT", "DEFAULT_MAP"}
+
+
+def _show_asked(
+    answer: Any,  # noqa: ANN401 - any result
+    given: Mapping[str, Any],
+    context: typer.Context,
+) -> Any:  # noqa: ANN401 - any result
+    """Return the answer, as many of which a terminal shows an image as were asked for by name."""
+    if "k" not in given or not hasattr(answer, "n_shown") or _is_default(context, "k"):
+        return answer
+    return dataclasses.replace(answer, n_shown=given["k"])
 
 
 def _write(answer: Any, given: Mapping[str, Any], write: Write) -> None:  # noqa: ANN401 - any result

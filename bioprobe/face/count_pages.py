@@ -268,7 +268,15 @@ class Activity(Result, Sheets):
             "sun-average": "the sun: it rises and sets at its mean times",
         }[self.hours]
         intro = f"Hours are by {by}."
-        return Sheet("Activity", intro, [], sections, self.notes, len(self.densities))
+        shown = {tell_overlap(one) for one in self.overlaps}
+        notes = tuple(one for one in self.notes if one.text not in shown)
+        return Sheet("Activity", intro, [], sections, notes, len(self.densities))
+
+
+def tell_overlap(of: Overlap) -> str:
+    """Return the overlap of two taxa as a command says it, which has no table of it."""
+    interval = f"[{of.low:.2f}, {of.high:.2f}]"
+    return f"overlap of {of.first} and {of.second}: {of.value:.2f} {interval} ({of.estimator})"
 
 
 def _write_hour(hour: float) -> str:

@@ -318,7 +318,7 @@ class Counts(Asks, Learns):
         bioprobe.counting.activity.estimate_density : the curve, and where it is from.
         """
         from bioprobe.counting import activity
-        from bioprobe.face.count_pages import MOST_CURVES, Activity
+        from bioprobe.face.count_pages import MOST_CURVES, Activity, tell_overlap
 
         found = self._make_records(predictions, deployments, of)
         timed = _choose_taxa(found.timed, taxon)
@@ -360,11 +360,7 @@ class Counts(Asks, Learns):
             )
             for one, other in itertools.combinations(names[:MOST_CURVES], 2)
         )
-        said += [
-            Note(f"overlap of {one.first} and {one.second}: {one.value:.2f} [{one.low:.2f}, "
-                 f"{one.high:.2f}] ({one.estimator})")
-            for one in overlaps
-        ]  # fmt: skip
+        said += [Note(tell_overlap(one)) for one in overlaps]
         provenance = found.provenance | {"hours": hours, "resamples": resamples, "seed": seed}
         return Activity(densities, overlaps, hours, sun, provenance, (*found.notes, *said))
 

@@ -188,6 +188,9 @@ class Reports(Tries, Counts, Infers, Evaluates, Reviews, Maps):
         from bioprobe.taxonomy.lists import read_taxonomy
 
         path, store = Path(output), self._view.store
+        if name is not None and Path(name).suffix.lower() in {".html", ".htm"}:
+            msg = f"{name} is taken for the name of an evaluation; the page is: --output {name}"
+            raise MisuseError(msg)
         if not counts:
             given = {"labelled": labelled, "assume": assume, "deployments": deployments}
             for option in [write_flag(one) for one, value in given.items() if value is not None]:

@@ -15,6 +15,7 @@ from bioprobe.explanation.drawing import draw_explanations, find_free, write_png
 from bioprobe.files import write_text
 from bioprobe.overlays.fonts import Fonts
 from bioprobe.page.html import make_thumbnail, render_page
+from bioprobe.page.words import sign
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -91,7 +92,7 @@ def write_explanation_sheet(path: Path, found: Explanations) -> int:
         "title": "Why: where the model looked",
         "intro": (
             f"{len(found.rows):,} pictures of {source.store}{condition}.{more} {HOW_TO_READ}\n"
-            f"{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+            f"{source.encoder['model']} · {sign(source)}"
         ),
         "pictures": pictures,
         "n_unread": sum(not one["image"] for one in pictures),

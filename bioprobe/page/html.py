@@ -41,7 +41,7 @@ def render_page(template: str, content: dict[str, Any]) -> str:
     """
     import jinja2
 
-    from bioprobe.page.words import Words, name_anchor
+    from bioprobe.page.words import Words, name_anchor, say_time
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bioprobe.page", "templates"),
@@ -52,6 +52,7 @@ def render_page(template: str, content: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.globals |= {"word": Words(), "anchor": name_anchor, "count": count}
+    environment.filters["said"] = say_time
     return environment.get_template(template).render(content)
 
 

@@ -20,6 +20,7 @@ from bioprobe.images.location import ImageLocation
 from bioprobe.images.regions import REGION
 from bioprobe.index import Neighbors, Terms
 from bioprobe.page.html import make_thumbnail, render_page
+from bioprobe.page.words import sign
 from bioprobe.quality.flaws import RULES
 from bioprobe.result import count
 from bioprobe.taxonomy import RANKS
@@ -268,7 +269,7 @@ def _introduce(found: Neighbors) -> str:
     condition = f" where {source.condition}" if source.condition else ""
     return (
         f"{source.n_rows:,} images of {source.store}{condition}\n"
-        f"{source.encoder['model']} · {way} · bioprobe {source.version} · {source.time}"
+        f"{source.encoder['model']} · {way} · {sign(source)}"
     )
 
 
@@ -355,7 +356,7 @@ def write_flaws_sheet(path: Path, found: Flaws) -> int:
     intro = (
         f"{int((~found.kept).sum()):,} of {source.n_rows:,} images of {source.store} were taken "
         f"badly{f': {limits}' if limits else ''}. What looks as by infrared is not dark. No file "
-        f"is deleted.\n{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+        f"is deleted.\n{source.encoder['model']} · {sign(source)}"
     )
     write_contact_sheet(path, "Taken badly", intro, groups)
     return sum(len(group.pictures) for group in groups)
@@ -367,7 +368,7 @@ def _introduce_filter(found: NoiseFilter, n_dropped: int) -> str:
     return (
         f"{n_dropped:,} of {source.n_rows:,} images of {source.store}{condition} are not kept, by "
         f"{found.method}: their score is below {found.threshold:.3g}, or a label says so. No file "
-        f"is deleted.\n{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+        f"is deleted.\n{source.encoder['model']} · {sign(source)}"
     )
 
 
@@ -440,7 +441,7 @@ def write_answer_sheet(
     unread = f" {n_unread:,} could not be read." if n_unread else ""
     intro = (
         f"{len(lines):,} pictures of {source.store}{condition}.{unread}\n"
-        f"{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+        f"{source.encoder['model']} · {sign(source)}"
     )
     write_contact_sheet(path, title, intro, groups)
     return sum(len(group.pictures) for group in groups)
@@ -504,7 +505,7 @@ def write_cluster_sheet(path: Path, found: Clusters) -> int:
     condition = f" where {source.condition}" if source.condition else ""
     intro = (
         f"{source.n_rows:,} images of {source.store}{condition} in {len(found):,} clusters by "
-        f"{found.method}.\n{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+        f"{found.method}.\n{source.encoder['model']} · {sign(source)}"
     )
     write_contact_sheet(path, f"Clusters: {found.name}", intro, groups)
     return sum(len(group.pictures) for group in groups)
@@ -538,7 +539,7 @@ def write_order_sheet(path: Path, found: Order) -> int:
     condition = f" where {source.condition}" if source.condition else ""
     intro = (
         f"{source.n_rows:,} images of {source.store}{condition}, each beside those that it is most "
-        f"like.{rest}\n{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+        f"like.{rest}\n{source.encoder['model']} · {sign(source)}"
     )
     write_contact_sheet(path, "In order", intro, [SheetGroup("", "", shown)])
     return len(shown)
@@ -573,7 +574,7 @@ def write_copies_sheet(path: Path, found: Duplicates) -> int:
     more = f" The first {len(groups):,} are shown." if len(groups) < n_groups else ""
     intro = (
         f"{n_groups:,} groups of copies among {source.n_rows:,} images of {source.store}.{more} No "
-        f"file is deleted.\n{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+        f"file is deleted.\n{source.encoder['model']} · {sign(source)}"
     )
     n_shown = sum(len(group.pictures) for group in groups)
     groups += _show_closest(found.closest, found.images)
@@ -683,7 +684,7 @@ def write_repeats_sheet(path: Path, found: Repeats) -> int:
         f"What stands in one place again and again among {source.n_rows:,} rows of {source.store}, "
         f"one picture a group.{more} No file is deleted. Say which are stones, and which are none: "
         "bioprobe filter --repeats --confirm g1,g2 --deny g3\n"
-        f"{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+        f"{source.encoder['model']} · {sign(source)}"
     )
     write_contact_sheet(path, "Seen again and again", intro, groups)
     return len(tiles)

@@ -77,7 +77,9 @@ def describe_failings(evaluation: Evaluation, names: dict[str, str]) -> dict[str
         f"{name(one['truth'])} taken for {name(one['answer'])} ({one['n_images']:,})"
         for one in pairs
     ]
-    said = f"Most often: {join(found)}." if found else "It made no mistake on these pictures."
+    # Of mistakes that were made once none is the commonest.
+    lead = "Most often" if pairs and pairs[0]["n_images"] > 1 else "Such as"
+    said = f"{lead}: {join(found)}." if found else "It made no mistake on these pictures."
     return {
         "label": "In what it fails",
         "large": count(n_wrong, "picture"),

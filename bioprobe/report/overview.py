@@ -10,6 +10,7 @@ import numpy as np
 
 from bioprobe.files import write_text
 from bioprobe.page.html import render_page
+from bioprobe.page.words import say_time
 from bioprobe.provenance import Provenance
 from bioprobe.quality.description import describe_images
 from bioprobe.report.advice import find_usable
@@ -132,7 +133,7 @@ def _describe_overview(
                   *(one.brief for one in arranged if one.brief)],
         "common": {},
         "sections": arranged,
-        "footer": f"bioprobe {provenance['version']} · {provenance['time']}",
+        "footer": f"bioprobe {provenance['version']} · {say_time(provenance['time'])}",
     }  # fmt: skip
 
 

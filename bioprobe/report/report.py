@@ -11,6 +11,7 @@ from bioprobe.evaluation.keeping import EVALUATIONS_NAME, list_evaluations
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.files import write_text
 from bioprobe.page.html import render_page
+from bioprobe.page.words import say_time
 from bioprobe.provenance import Provenance
 from bioprobe.quality.description import describe_images
 from bioprobe.report.advice import find_next_steps
@@ -180,8 +181,8 @@ def describe_report(
         ],
         "common": common,
         "sections": arranged,
-        "footer": f"bioprobe {evaluated['version']}, evaluated {evaluated['time']}, reported "
-        f"{provenance['time']}",
+        "footer": f"bioprobe {evaluated['version']}, evaluated "
+        f"{say_time(evaluated['time'])}, reported {say_time(provenance['time'])}",
     }
 
 

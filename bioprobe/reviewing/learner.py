@@ -17,7 +17,7 @@ from bioprobe.reviewing.pool import Pool, find_best_two
 from bioprobe.reviewing.teaching import MOST_TAUGHT, choose_teaching
 from bioprobe.task.lazy_rows import AnyRows
 from bioprobe.task.method import find_probe, make_probe
-from bioprobe.types import Doubles, Places, Scores, Vectors
+from bioprobe.types import Doubles, Mask, Places, Scores, Vectors
 
 if TYPE_CHECKING:
     from bioprobe.probes.probe import Probe
@@ -55,6 +55,29 @@ class _OfOthers:
 
     def has(self, places: Places) -> bool:
         return bool(np.isin(places, self.places).all())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LeftOut:
+    """What is left out of what teaches, in turn.
+
+    Parameters
+    ----------
+    places : ndarray of int64, shape (n,)
+        Pictures that are answered by what the others teach.
+    classes : ndarray of int64, shape (n_taught_classes,)
+    targets : ndarray of int64, shape (n_taught,)
+        Which of the classes each picture that teaches is of.
+    folds : ndarray of int64, shape (n_taught,)
+    is_out : ndarray of bool, shape (n_taught,)
+        Which of those that teach ``places`` are.
+    """
+
+    places: Places
+    classes: Places
+    targets: Places
+    folds: Places
+    is_out: Mask
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -303,16 +326,10 @@ class Learner:
         classes : ndarray of int64, shape (n_taught_classes,)
         probabilities : ndarray of float32, shape (n, n_taught_classes)
         """
-        taught = self.teaching
-        classes, targets = np.unique(self.pool.labels[taught], return_inverse=True)
-        folds = self.assign_folds(taught, targets)
-        counts = np.zeros((len(classes), self.n_folds), dtype=np.int64)
-        np.add.at(counts, (targets, folds), 1)
-        # A class that is in one fold alone is taught by nothing else.
-        out = (counts.sum(axis=1)[targets] > counts[targets, folds]) | alone
-        if len(classes) < 2 or not out.any():
-            none = np.zeros((0, len(classes)), dtype=np.float32)
-            return taught[:0], classes, none
+        left, taught = self.leave_out(alone=alone), self.teaching
+        classes, targets, folds = left.classes, left.targets, left.folds
+        if not len(left.places):
+            return left.places, classes, np.zeros((0, len(classes)), dtype=np.float32)
         found = np.zeros((len(taught), len(classes)), dtype=np.float32)
         kind = self.kind if self.kind != ZERO_SHOT else LINEAR
         if kind in RESUMED:
@@ -340,7 +357,25 @@ class Learner:
                     continue
                 probe = make_probe(kind, self.settings).fit(X[~inside], targets[~inside])
                 found[np.ix_(inside, probe.classes_)] = probe.predict_proba(X[inside])
-        return taught[out], classes, found[out]
+        return left.places, classes, found[left.is_out]
+
+    def leave_out(self, *, alone: bool = False) -> LeftOut:
+        """Return what is left out of what teaches, in turn.
+
+        Parameters
+        ----------
+        alone : bool
+            Whether pictures that alone are of their class are left out too.
+        """
+        taught = self.teaching
+        classes, targets = np.unique(self.pool.labels[taught], return_inverse=True)
+        folds = self.assign_folds(taught, targets)
+        counts = np.zeros((len(classes), self.n_folds), dtype=np.int64)
+        np.add.at(counts, (targets, folds), 1)
+        # A class that is in one fold alone is taught by nothing else.
+        is_out = (counts.sum(axis=1)[targets] > counts[targets, folds]) | alone
+        is_out &= len(classes) > 1
+        return LeftOut(taught[is_out], classes, targets, folds, is_out)
 
     def assign_folds(self, taught: Places, targets: Places) -> Places:
         """Return the fold of each picture that teaches; one that has been given stays.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.probes.closed_form import LdaProbe
-from bioprobe.reviewing.learner import Learner
+from bioprobe.reviewing.learner import Learner, LeftOut
 from bioprobe.reviewing.pool import Pool
 from bioprobe.task.lazy_rows import AnyRows
 from bioprobe.types import Doubles, Mask, Names, Places, Scores
@@ -20,6 +20,10 @@ _MOST_RANKED = 20_000
 N_FOLDS = 10
 # Of the covariance of the Gaussian classes, chosen by the log-loss of what was left out.
 _SHRINKAGE = 0.7
+# Labels times classes of which both methods are asked: of more a review's takes many minutes.
+_MOST_BOTH = 8_000_000
+# Labels by which a temperature is chosen.
+_MOST_WEIGHED = 4_000
 # One over the temperatures that are tried, and the share of labels that may be any class.
 _FACTORS, _ANY = np.geomspace(0.02, 4, 40), 0.01
 
@@ -103,49 +107,66 @@ def predict_left_out(learner: Learner) -> tuple[Places, Places, Scores]:
     """Answer each picture that teaches by what the others teach, the mean of two methods.
 
     What a review learns by gives each class the same weight; Gaussian classes of one covariance
-    know how frequent each is, and where their pictures lie. They err on different labels.
+    know how frequent each is, and where their pictures lie. They err on different labels. Of very
+    many labels and classes the Gaussian ones alone are asked.
 
     Returns
     -------
     places, classes, probabilities : ndarray
         As of :meth:`Learner.predict_left_out`.
     """
-    places, classes, found = learner.predict_left_out()
-    if not len(places):
-        return places, classes, found
-    pool = learner.pool
-    taught = learner.teaching
-    vectors, labels = pool.read(taught), np.searchsorted(classes, pool.labels[taught])
-    folds = learner.assign_folds(taught, labels)
-    logits = np.full((len(taught), len(classes)), -np.inf)
+    left = learner.leave_out()
+    gaussian = _ask_gaussians(learner, left)
+    if gaussian is None:
+        return learner.predict_left_out()
+    own = left.targets[left.is_out]
+    probabilities = _sharpen(gaussian[left.is_out], own)
+    if probabilities.size <= _MOST_BOTH:
+        _, _, found = learner.predict_left_out()
+        with np.errstate(divide="ignore"):
+            probabilities = (_sharpen(np.log(found), own) + probabilities) / 2
+    return left.places, left.classes, probabilities.astype(np.float32)
+
+
+def _ask_gaussians(learner: Learner, left: LeftOut) -> Doubles | None:
+    """Return the logits of all that teach; None where what is left is too little to learn from."""
+    vectors, labels, folds = learner.pool.read(learner.teaching), left.targets, left.folds
+    if not len(left.places):
+        return None
+    logits = np.full((len(labels), len(left.classes)), -np.inf)
     for fold in np.unique(folds).tolist():
         inside = folds == fold
         if len(np.unique(labels[~inside])) < 2:
-            return places, classes, found
+            return None
         probe = LdaProbe(_SHRINKAGE).fit(vectors[~inside], labels[~inside])
         logits[np.ix_(inside, probe.classes_)] = probe.logits(vectors[inside])
-    is_out = np.isin(taught, places)
-    own = labels[is_out]
-    with np.errstate(divide="ignore"):
-        both = _sharpen(np.log(found), own), _sharpen(logits[is_out], own)
-    return places, classes, np.asarray((both[0] + both[1]) / 2, dtype=np.float32)
+    return logits
 
 
 def _sharpen(logits: Doubles | Scores, labels: Places) -> Doubles:
     """Return probabilities at the temperature at which the labels are most likely.
 
-    That some are wrong is allowed for: one in a hundred may be any class.
+    That some are wrong is allowed for: one in a hundred may be any class. Of many labels every
+    so many-th is asked, which are as likely.
     """
+    asked = slice(None, None, -(-len(labels) // _MOST_WEIGHED))
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    best, least = np.zeros(shifted.shape), np.inf
-    for factor in _FACTORS:
-        powers = np.exp(factor * shifted)
-        shares = powers / powers.sum(axis=1, keepdims=True)
-        given = shares[np.arange(len(labels)), labels]
-        loss = -np.log((1 - _ANY) * given + _ANY / shares.shape[1]).sum()
+    few, its = shifted[asked], labels[asked]
+    best, least = 1.0, np.inf
+    for factor in _FACTORS.tolist():
+        given = _share_out(factor * few)[np.arange(len(its)), its]
+        loss = -np.log((1 - _ANY) * given + _ANY / few.shape[1]).sum()
         if loss < least:
-            best, least = shares, loss
-    return best
+            best, least = factor, loss
+    shifted *= best
+    return _share_out(shifted)
+
+
+def _share_out(shifted: Doubles) -> Doubles:
+    """Return the softmax of logits of which the highest of a row is 0, in their place."""
+    np.exp(shifted, out=shifted)
+    shifted /= shifted.sum(axis=1, keepdims=True)
+    return shifted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

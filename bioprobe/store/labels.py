@@ -255,7 +255,7 @@ def describe_labels(log: Log, counts: str) -> list[Note]:
             text = f"labels that came with the pictures count, those of {of} do not"
         elif counts == CONFIRMED:
             text = f"labels of {of} count, and no others"
-        said.append(Note(f"{text} (--labels {counts})"))
+        said.append(Note(f"{text} (--labels {counts})", is_aside=True))
     if log.damaged:
         text = (
             f"{len(log.damaged):,} lines of the log of annotations are damaged, and what they said "

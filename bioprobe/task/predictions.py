@@ -103,6 +103,8 @@ class Predictions(Result):
         Taxa that are given always, after the best.
     above : tuple of Predictions
         Answers to the same images at ranks above, from the broadest down.
+    n_shown : int
+        Answers an image that a terminal shows.
     """
 
     __module__ = "bioprobe"
@@ -122,6 +124,7 @@ class Predictions(Result):
     rolled: RolledUp | None = None
     also: Also | None = None
     above: tuple[Predictions, ...] = ()
+    n_shown: int = 1
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -278,7 +281,7 @@ class Predictions(Result):
         columns = listed if self.beside is None else self.beside.complete_columns(listed)
         if columns is None or not short:
             return columns
-        best = columns["answer"] == 1
+        best = columns["answer"] <= self.n_shown
         columns["answer"] = columns[self.rank.value if self.rank else "classification"]
         return {name: columns[name][best] for name in name_short(list(columns))}
 
@@ -363,9 +366,9 @@ class Predictions(Result):
         return columns
 
     def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Return one row a picture for reading: its best answer, the score, what else is known."""
+        """Return what is read: the best answers of each picture, the scores, what else is known."""
         frame = self.to_frame() if frame is None else frame
-        best = frame[frame["answer"].isna() | (frame["answer"] == 1)]
+        best = frame[frame["answer"].isna() | (frame["answer"] <= self.n_shown)]
         # What is rolled up has no name at the rank.
         level = (
             "" if self.rolled is not None else self.rank.value if self.rank else "classification"

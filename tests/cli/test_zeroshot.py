@@ -30,6 +30,18 @@ def _ask(capsys: Capture, *arguments: str) -> tuple[pd.DataFrame, str]:
     return pd.read_csv(io.StringIO(captured.out), keep_default_na=False), captured.err
 
 
+def test_who_asks_for_several_answers_reads_them(capsys: Capture) -> None:
+    shown = []
+    for asked in ((), ("-k", "2")):
+        capsys.readouterr()
+        assert run([*ASKED[:3], *ASKED[5:], *asked, "--format", "table", "--quiet"]) == 0
+        heading, *lines = capsys.readouterr().out.splitlines()
+        assert "answer" in heading
+        shown.append(lines)
+    assert len(shown[1]) == 2 * len(shown[0])
+    assert [one.split() for one in shown[1][::2]] == [one.split() for one in shown[0]]
+
+
 def test_roll_up_sums_the_species(capsys: Capture) -> None:
     named, _ = _ask(capsys, *ASKED)
     rolled, _ = _ask(capsys, *ASKED, "--roll-up")

@@ -34,6 +34,7 @@ def test_what_is_said_counts_at_once_and_in_whoever_opens_the_store(store: Store
         assert opened.where(labels="confirmed").labels("family").tolist() == ["", "", "", "Felidae"]
         (note,) = map(str, opened.notes)
         assert note.endswith("(--labels both)")
+        assert "--labels" not in repr(opened.describe())
     # A condition is met by the labels that count.
     assert len(store.where("species == 'Lynx lynx'")) == 2
     assert len(store.where("species == 'Lynx lynx'", labels="given")) == 1

@@ -284,6 +284,8 @@ def test_activity_is_by_the_clock_or_the_sun(years: Store, tmp_path: Path) -> No
     ask = functools.partial(years.activity, deployments=tmp_path / "years.csv", resamples=100)
     found = ask()
     _check_page(found, tmp_path, "Dhat1", "18:")
+    assert "overlap of" in _said(found)
+    assert "overlap of" not in (tmp_path / "page.html").read_text()
     assert [one.taxon for one in found.densities] == ["Capreolus capreolus", "Lynx lynx"]
     assert [round(one.peak) for one in found.densities] == [18, 23]
     assert found.to_frame().columns.tolist() == ["taxon", "hour", "n_records", "share", "low",

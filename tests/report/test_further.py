@@ -147,3 +147,5 @@ def test_the_command_leaves_out_what_is_not_wanted(
     assert given == [["counts", "records"], []]
     with pytest.raises(bp.MisuseError, match="counts"):
         opened.report(counts=False, assume="random", output=tmp_path / "a.html")
+    with pytest.raises(bp.MisuseError, match=r"--output b\.html"):
+        opened.report("b.html")

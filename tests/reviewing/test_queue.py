@@ -493,3 +493,22 @@ def test_vectors_that_are_read_some_at_a_time_give_the_same() -> None:
         desk.learn()
         desks.append([one.place for one in desk.propose(20)])
     assert desks[0] == desks[1]
+
+
+def test_of_very_many_labels_and_classes_gaussian_ones_alone_are_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = _make_pool(N)
+    swapped = np.arange(0, N, 24)
+    pool.labels[swapped] = (Y[swapped] + 1) % N_CLASSES
+    learner = Learner(pool, n_folds=4)
+    whole = predict_left_out(learner)[2]
+    monkeypatch.setattr(wrong_labels, "_MOST_BOTH", N * N_CLASSES - 1)
+    monkeypatch.setattr(wrong_labels, "_MOST_WEIGHED", N // 2)
+    monkeypatch.setattr(learner, "predict_left_out", None)
+    places, classes, found = predict_left_out(learner)
+    assert found.shape == whole.shape
+    assert np.abs(found - whole).max() > 0.01
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    ranked = rank_labels(np.searchsorted(classes, pool.labels[places]), found)
+    assert np.isin(ranked.order[:10], swapped).sum() >= 8
