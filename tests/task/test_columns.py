@@ -52,6 +52,9 @@ def test_the_end_of_a_year_is_near_its_beginning() -> None:
     apart = np.linalg.norm(found[0] - found, axis=1)
     assert apart[1] < apart[3] < apart[2]
     assert found.shape == (4, 2)
+    # Chords of a circle of 365.25 days: 364 days apart, 182 and 273.
+    chords = np.sin(np.pi * np.array([364, 182, 273]) / 365.25)
+    np.testing.assert_allclose(apart[1:] / apart[2], chords / chords[1], rtol=1e-5)
 
 
 def test_a_time_of_day_goes_round_and_a_date_has_none() -> None:
