@@ -77,8 +77,9 @@ def test_sizes_modes_copies_and_holes_are_those_of_the_table(store: EmbeddingSto
 
 
 def test_regions_of_one_picture_are_no_copies_of_it(
-    make_store: Callable[..., EmbeddingStore], encoder: Any
-) -> None:  # noqa: ANN401
+    make_store: Callable[..., EmbeddingStore],
+    encoder: Any,  # noqa: ANN401
+) -> None:
     frame = pd.DataFrame({"root": "/photos", "path": ["0.jpg", "0.jpg", "1.jpg"], "sha256": "a",
                           "image_region": ["0,0,.5,.5", ".5,.5,.5,.5", ""]})  # fmt: skip
     regions = make_store(encoder).append(frame, np.eye(3, 16))
