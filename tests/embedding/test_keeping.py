@@ -107,7 +107,7 @@ def test_nothing_is_kept_of_a_picture_without_a_direction(
         return vectors
 
     monkeypatch.setattr(keeping, "encode_pixels", lose_last)
-    summary, store = run(write_pictures(3), keeping, make_store(keeping), [TOKENS])
+    _, store = run(write_pictures(3), keeping, make_store(keeping), [TOKENS])
     assert len(store) == 2
     opened = store.open_kept(TOKENS)
     assert opened is not None
