@@ -147,6 +147,13 @@ def test_a_gpu_that_is_not_there_is_refused_by_name_alone() -> None:
         find_gpu(LEAST_WORK, LEAST_USES)
 
 
+def test_a_device_has_no_more_than_there_are() -> None:
+    assert choose_device("cpu:0") == torch.device("cpu:0")
+    for name in ("cpu:1", "cpu:x", "tpu"):
+        with pytest.raises(BioprobeError, match=f'"{name}" is not on this machine'):
+            choose_device(name)
+
+
 def test_single_precision_is_whole_meanwhile_and_as_before_afterwards() -> None:
     torch.set_float32_matmul_precision("high")
     try:
