@@ -60,6 +60,13 @@ def test_lac_by_hand() -> None:
     assert not empty.any()
 
 
+def test_a_rank_that_comes_out_even_is_no_higher() -> None:
+    # 25 · 0.56 is 14, which float64 has a little above.
+    own = 1 - np.arange(1, 25) / 100
+    fitted = fit_conformal(np.stack([own, 1 - own], axis=1), np.zeros(24, dtype=np.int64), 0.56)
+    assert fitted.limit == pytest.approx(0.14)
+
+
 @pytest.mark.parametrize(("n", "is_finite"), [(1, False), (8, False), (9, True), (10, True)])
 def test_too_few_images_promise_only_the_set_of_all_classes(n: int, is_finite: bool) -> None:
     probabilities = np.tile([0.7, 0.2, 0.1], (n, 1))

@@ -113,6 +113,13 @@ def test_a_clock_that_cannot_be_makes_no_event_and_loses_no_picture(
     assert len(found.timed) == 1
 
 
+def test_a_clock_that_was_reset_stays_so_for_days() -> None:
+    times = ["2024-05-01 10:00:00", "2017-01-01 00:01:00", "2017-01-03 07:00:00"]
+    found = _make(_see(*(("a", "p", time) for time in times))).records
+    assert found["trouble"].tolist() == ["", "a clock that was reset"]
+    assert found["n_pictures"].tolist() == [1, 2]
+
+
 def test_new_years_day_is_a_day_where_the_camera_worked() -> None:
     times = [f"2024-01-01 0{hour}:00:00" for hour in range(3)] + ["2024-01-20 10:00:00"]
     assert set(_make(_see(*(("a", "p", time) for time in times))).records["trouble"]) == {""}
@@ -178,6 +185,9 @@ def test_occasions_hold_events_and_nothing_where_no_camera_worked() -> None:
     assert list(by_station.detections["a"].loc["q"]) == [0, 1]
     # Six days are an occasion of four and one of the two that are left.
     assert make_histories(found, occasion_days=4).effort.to_numpy().tolist() == [[4, 0], [2, 1.5]]
+    # Nothing was seen where a picture is blank.
+    blank = _make(seen.assign(content=["blank", *["animal"] * 3]), deployments)
+    assert make_histories(blank, occasion_days=2, counts=True).detections["a"].loc["p", "1"] == 1
     with pytest.raises(SelectionError, match="--deployments FILE"):
         make_histories(_make(seen), occasion_days=2)
 

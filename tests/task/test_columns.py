@@ -45,6 +45,11 @@ def test_a_number_is_centred_and_scaled_by_what_teaches() -> None:
     assert np.mean(found[:3] ** 2) == pytest.approx((0.5 * 2.0) ** 2)
 
 
+def test_what_is_not_known_of_a_number_has_no_part_in_its_mean() -> None:
+    found = encode(make_images(elevation=["100", "300", "", ""]), "elevation")
+    np.testing.assert_allclose(found[:, 0] / found[1, 0], [-1, 1, 0, 0], atol=1e-6)
+
+
 def test_the_end_of_a_year_is_near_its_beginning() -> None:
     found = encode(
         make_images(date=["2023-12-31", "2024-01-01", "2024-07-01", "2024-04-01"]), "date"
