@@ -173,6 +173,15 @@ def test_full_memory_says_what_to_do() -> None:
         raise torch.OutOfMemoryError
 
 
+def test_of_equal_products_the_lower_row_stands_first() -> None:
+    # Of two chunks, in which rows stand in no order; all but one are alike.
+    unit = np.eye(2, dtype=np.float32)
+    chunks = [(np.array([7, 3, 5]), unit[[0, 0, 0]]), (np.array([1, 9]), unit[[1, 0]])]
+    rows, products = on_device.find_nearest(torch.device("cpu"), unit[:1], lambda: chunks, 5)
+    assert rows.tolist() == [[3, 5, 7, 9, 1]]
+    assert products.tolist() == [[1, 1, 1, 1, 0]]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("k", [1, 10, 500])
 @pytest.mark.usefixtures("small_tiles")
