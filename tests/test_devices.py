@@ -180,6 +180,9 @@ def test_of_equal_products_the_lower_row_stands_first() -> None:
     rows, products = on_device.find_nearest(torch.device("cpu"), unit[:1], lambda: chunks, 5)
     assert rows.tolist() == [[3, 5, 7, 9, 1]]
     assert products.tolist() == [[1, 1, 1, 1, 0]]
+    # One chunk may hold all that is asked for.
+    rows, _ = on_device.find_nearest(torch.device("cpu"), unit[:1], lambda: chunks[:1], 3)
+    assert rows.tolist() == [[3, 5, 7]]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

@@ -233,7 +233,6 @@ def test_exact_search_is_enough_where_it_is_quick_enough(clustered: EmbeddingSto
     assert (only.to_dict()["recall"], only.is_reached) == (1, True)
 
 
-@pytest.mark.parametrize("best", [False, True])
 def test_how_much_limits_are_missed_by_and_what_would_keep_them() -> None:
     tried = Tried(Structure("hnsw"), 1_234_567, recall=0.965, query_ms=2.0, error=0.01)
     missed = tried.miss(Limits(0.97, 1_000_000, 1.6))
@@ -245,6 +244,7 @@ def test_how_much_limits_are_missed_by_and_what_would_keep_them() -> None:
     assert relaxed == "--max-memory 1235kB --recall 0.95 --max-query-ms 2.4"
 
 
+@pytest.mark.parametrize("best", [False, True])
 def test_nothing_that_keeps_the_limits_builds_nothing_unless_told(
     clustered: EmbeddingStore, monkeypatch: pytest.MonkeyPatch, *, best: bool
 ) -> None:
