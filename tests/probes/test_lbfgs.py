@@ -37,6 +37,11 @@ def test_a_step_that_leads_up_is_taken_back() -> None:
     found = minimise(evaluate, begun, torch.ones(1, 1), Stop(1e-9, max_iter=1, noise=1e-9))
     assert found.n_iter == 1
     assert found.values.item() < begun[1].item()
+    # What is known from elsewhere, here of a curvature 100,000 times too large, ends nothing.
+    known = [Pair.of(torch.ones(1, 1), torch.full((1, 1), 1e7))]
+    stop = Stop(1e-6, max_iter=20, noise=1e-12)
+    again = minimise(evaluate, begun, torch.ones(1, 1), stop, known)
+    assert again.values.item() == pytest.approx(1e5, abs=1e-3)
 
 
 def test_a_curvature_that_is_not_positive_is_not_remembered() -> None:
