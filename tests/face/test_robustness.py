@@ -48,8 +48,9 @@ def test_answers_of_texts_are_compared_with_those_before(opened: bp.Store, tmp_p
     assert row["flip_rate"] == found.altered[-1].changed.mean().round(4)  # type: ignore[union-attr]
     assert row["flip_rate_low"] <= row["flip_rate"] <= row["flip_rate_high"]
     # What has no label flips like any other: two of six.
-    unlabelled = np.isnan(found.altered[-1].is_right)  # type: ignore[arg-type]
-    flipped = dataclasses.replace(found.altered[-1], changed=unlabelled)
+    is_right = found.altered[-1].is_right
+    assert is_right is not None
+    flipped = dataclasses.replace(found.altered[-1], changed=np.isnan(is_right))
     flips = dataclasses.replace(found, altered=(flipped,)).to_frame()["flip_rate"]
     assert flips.tolist() == [0.3333]
     # Pictures of one deployment tell less than as many of others.

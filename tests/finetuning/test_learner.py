@@ -108,7 +108,7 @@ def test_classes_are_as_likely_before_as_they_are_frequent(
     lesson = Lesson(kept, places, np.array([0, 0, 0, 0, 0, 0, 1, 1]), places, places, classes, 1.0)
     for balance, expected in (
         (BALANCED_SOFTMAX, np.log([6 / 8, 2 / 8, 1 / 8])),
-        ("none", [0, 0, 0]),
+        ("none", np.zeros(3)),
     ):
         plan = Plan(1, 4, 0.1, balance)
         trainer = Trainer(open_learner(tower, 1), lesson, plan, tmp_path, "")
