@@ -147,6 +147,13 @@ def test_a_gpu_that_is_not_there_is_refused_by_name_alone() -> None:
         find_gpu(LEAST_WORK, LEAST_USES)
 
 
+def test_a_device_has_no_more_than_there_are() -> None:
+    assert choose_device("cpu:0") == torch.device("cpu:0")
+    for name in ("cpu:1", "cpu:x", "tpu"):
+        with pytest.raises(BioprobeError, match=f'"{name}" is not on this machine'):
+            choose_device(name)
+
+
 def test_single_precision_is_whole_meanwhile_and_as_before_afterwards() -> None:
     torch.set_float32_matmul_precision("high")
     try:
@@ -164,6 +171,18 @@ def test_full_memory_says_what_to_do() -> None:
         multiplying(torch.device("cuda:1")),
     ):
         raise torch.OutOfMemoryError
+
+
+def test_of_equal_products_the_lower_row_stands_first() -> None:
+    # Of two chunks, in which rows stand in no order; all but one are alike.
+    unit = np.eye(2, dtype=np.float32)
+    chunks = [(np.array([7, 3, 5]), unit[[0, 0, 0]]), (np.array([1, 9]), unit[[1, 0]])]
+    rows, products = on_device.find_nearest(torch.device("cpu"), unit[:1], lambda: chunks, 5)
+    assert rows.tolist() == [[3, 5, 7, 9, 1]]
+    assert products.tolist() == [[1, 1, 1, 1, 0]]
+    # One chunk may hold all that is asked for.
+    rows, _ = on_device.find_nearest(torch.device("cpu"), unit[:1], lambda: chunks[:1], 3)
+    assert rows.tolist() == [[3, 5, 7]]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

@@ -206,10 +206,10 @@ def measure_detection(
 
     Examples
     --------
-    >>> scores = np.array([0.1, 0.2, 0.3, 0.25, 0.9])
+    >>> scores = np.array([0.1, 0.2, 0.3, 0.3, 0.9])
     >>> found = measure_detection(scores, np.array([False] * 3 + [True] * 2), 0.3)
     >>> found.false_accept_fraction, round(found.auroc, 3)
-    (0.5, 0.833)
+    (0.5, 0.917)
     """
     accepted = (scores[is_unknown] <= limit).astype(np.float64)
     found = UnknownDetection(

@@ -183,7 +183,9 @@ def estimate_prevalence(
     spread[:, known] = draws
     point, resampled = spread[0, classes], spread[1:, classes]
     # A rare class has few that could be resampled: percentiles of it are far too narrow.
-    n_units = min(len(labelled), len(images))
+    its = units[labelled]
+    n_labelled = len(set(its[its != ""])) + int((its == "").sum())
+    n_units = min(n_labelled, len(images))
     ends = [
         find_interval(Draws(float(value), values, n_units))
         for value, values in zip(point, resampled.T, strict=True)

@@ -466,6 +466,8 @@ def _write_moments(local: Times, instants: Times, is_zoned: Mask) -> Names:
     >>> local = np.array(["2024-05-13T12:00:00", "NaT"], dtype="datetime64[s]")
     >>> _write_moments(local, local - np.timedelta64(7200, "s"), np.array([True, True])).tolist()
     ['2024-05-13T12:00:00+02:00', '']
+    >>> _write_moments(local[:1], local[:1] + np.timedelta64(9000, "s"), np.array([True])).tolist()
+    ['2024-05-13T12:00:00-02:30']
     """
     texts = []
     for time, instant, known in zip(local, instants, is_zoned, strict=True):

@@ -66,6 +66,8 @@ class Rule:
         >>> rule = Rule("sharpness", 0.54, 0.6)
         >>> rule.choose(np.full(40, 0.9)), rule.choose(np.linspace(0.1, 0.9, 40))
         (0.6, 0.54)
+        >>> round(rule.choose(np.linspace(0.6, 0.68, 41)), 3)  # .62 - 1.5 (.66 - .62)
+        0.56
         >>> rule.choose(np.zeros(2))
         0.54
         """

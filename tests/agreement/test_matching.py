@@ -49,7 +49,8 @@ def test_names_alone_are_told_where_all_folders_differ() -> None:
 
 
 def test_regions_are_matched_by_name_then_by_overlap_then_the_surest() -> None:
-    box, near, far = "0.1,0.1,0.4,0.4", "0.1,0.1,0.4,0.5", "0.7,0.7,0.2,0.2"
+    # Near is twice as high, so that the overlap is a half.
+    box, near, far = "0.25,0.25,0.25,0.25", "0.25,0.25,0.25,0.5", "0.75,0.75,0.125,0.125"
     found = match_rows(
         (["1.jpg", "1.jpg", "2.jpg", "2.jpg", "3.jpg"], ["1.jpg", "1.jpg", "2.jpg", "3.jpg"]),
         ([box, far, box, far, box], [near, far, "", box]),

@@ -31,6 +31,16 @@ def test_sets_hold_the_true_class_as_often_as_was_asked(
     assert np.mean(held) == pytest.approx(np.ceil(101 * coverage) / 101, abs=0.015)
 
 
+def test_what_chose_the_limit_and_is_asked_again_has_another_random_share() -> None:
+    probabilities = np.full((200, 2), 0.5)
+    fitted = fit_conformal(probabilities, np.zeros(200, dtype=np.int64), 0.5, "aps")
+    chosen = _score(probabilities, "aps", 0)[:, 0] <= fitted.limit
+    asked = fitted.find_sets(probabilities, allow_empty=True)[:, 0]
+    assert chosen.sum() == 101
+    # Two coins of 200 throws that have nothing to do with each other.
+    assert 0.35 < (chosen == asked).mean() < 0.65
+
+
 def test_raps_charges_classes_from_the_sixth_on() -> None:
     probabilities = np.array([[0.3, 0.2, 0.15, 0.12, 0.1, 0.06, 0.04, 0.03]])
     aps, raps = (_score(probabilities, kind, 1) for kind in ("aps", "raps"))
@@ -48,6 +58,13 @@ def test_lac_by_hand() -> None:
     ]
     empty = fitted.find_sets(np.array([[0.36, 0.34, 0.30]]), allow_empty=True)
     assert not empty.any()
+
+
+def test_a_rank_that_comes_out_even_is_no_higher() -> None:
+    # 25 · 0.56 is 14, which float64 has a little above.
+    own = 1 - np.arange(1, 25) / 100
+    fitted = fit_conformal(np.stack([own, 1 - own], axis=1), np.zeros(24, dtype=np.int64), 0.56)
+    assert fitted.limit == pytest.approx(0.14)
 
 
 @pytest.mark.parametrize(("n", "is_finite"), [(1, False), (8, False), (9, True), (10, True)])

@@ -82,7 +82,7 @@ def test_the_interval_narrows_with_records() -> None:
     assert (many.high - many.low).mean() < 0.5 * (few.high - few.low).mean()
 
 
-@pytest.mark.parametrize(("n", "estimator"), [(30, "Dhat1"), (80, "Dhat4")])
+@pytest.mark.parametrize(("n", "estimator"), [(30, "Dhat1"), (75, "Dhat4")])
 def test_overlaps_are_those_of_the_formulas(n: int, estimator: str) -> None:
     first, second = _draw(4, n, 4), _draw(8, n + 5, 5)
     one, other = _angles(first), _angles(second)

@@ -67,6 +67,31 @@ def test_images_that_are_counted_are_a_sample_too() -> None:
         assert abs(0.3 - end) == pytest.approx(quantile * np.sqrt(end * (1 - end) / 40), rel=0.08)
 
 
+def test_copies_of_labelled_images_tell_no_more_than_one() -> None:
+    random = np.random.default_rng(0)
+    truths = np.r_[np.repeat([0, 1], 60), np.zeros(1500)].astype(np.int64)
+    # Of each class six images that differ, ten times each.
+    evidence = np.r_[
+        np.repeat(random.normal([[-1], [1]], 1.5, (2, 6)), 10), random.normal(-1, 1.5, 1500)
+    ]
+    of_one = 1 / (1 + np.exp(-evidence))
+    answers = np.column_stack([1 - of_one, of_one])
+    copies = np.array(
+        [f"s{at // 10}" if at < 120 else "" for at in range(len(truths))], dtype=object
+    )
+    widths, spreads = [], []
+    for units in (copies, np.full(len(truths), "", dtype=object)):
+        found = estimate_prevalence(
+            lambda at: answers[at], labelled=np.arange(120), truths=truths, units=units,
+            images=np.arange(120, len(truths)), classes=np.array([0, 1]), n_resamples=40,
+        )  # fmt: skip
+        widths.append(found.high[1] - found.low[1])
+        spreads.append(np.std([shifts[1] for shifts, _ in found.fits[1:]]))
+    # Twelve pictures that differ say less of the calibration, and of the shares.
+    assert widths[0] > 1.5 * widths[1]
+    assert spreads[0] > 2 * spreads[1]
+
+
 def test_one_class_calibrates_nothing() -> None:
     with pytest.raises(SelectionError, match="two classes or more, got 1"):
         estimate_prevalence(

@@ -54,19 +54,25 @@ def _said(found: RecordTable) -> str:
 
 def test_a_gap_parts_events_by_either_rule() -> None:
     seen = _see(*(("a", "p", f"2024-05-01 10:{m:02d}:00", n) for m, n in
-                  ((0, 1), (20, 3), (40, 2))), ("b", "p", "2024-05-01 10:25:00"),
+                  ((0, 1), (20, 3), (40, 2), (55, 1))), ("b", "p", "2024-05-01 10:25:00"),
                 ("a", "q", "2024-05-01 10:41:00"))  # fmt: skip
     last = _make(seen).records
     assert last[["taxon", "place", "n_pictures", "count"]].to_numpy().tolist() == [
-        ["a", "p", 3, 3], ["b", "p", 1, 1], ["a", "q", 1, 1],
+        ["a", "p", 4, 3], ["b", "p", 1, 1], ["a", "q", 1, 1],
     ]  # fmt: skip
-    assert last["start"][0], last["end"][0] == ("2024-05-01T10:00:00", "2024-05-01T10:40:00")
+    assert (last["start"][0], last["end"][0]) == ("2024-05-01T10:00:00", "2024-05-01T10:55:00")
     first = _make(seen, compare_to="last-independent-record").records
-    assert first["n_pictures"].tolist() == [2, 1, 1, 1]
+    # The second event begins at 10:40, and the last picture is compared with that.
+    assert first["n_pictures"].tolist() == [2, 1, 2, 1]
     # As long after as the gap is independent; each picture is without a gap.
     assert len(_make(seen, gap_minutes=20).records) == 5
     assert len(_make(seen, gap_minutes=20.1).records) == 3
-    assert len(_make(seen, gap_minutes=0).records) == 5
+    assert len(_make(seen, gap_minutes=0).records) == 6
+
+
+def test_a_picture_of_two_rows_is_one_picture() -> None:
+    seen = _see(*[("a", "p", "2024-05-01 10:00:00")] * 2).assign(file_name="0.jpg")
+    assert _make(seen).records["n_pictures"].tolist() == [1]
 
 
 def test_a_night_on_which_clocks_are_moved_is_no_hour_longer() -> None:
@@ -91,7 +97,7 @@ def test_a_night_on_which_clocks_are_moved_is_no_hour_longer() -> None:
         ("1970-01-01 00:00:05", "a clock that was reset"),
         ("2000-01-03 08:00:00", "a clock that was reset"),
         ("2017-01-01 00:01:00", "a clock that was reset"),
-        ("2031-05-01 00:00:00", "a time in the future"),
+        ("2025-06-02 00:00:01", "a time in the future"),
     ],
 )
 def test_a_clock_that_cannot_be_makes_no_event_and_loses_no_picture(
@@ -105,6 +111,13 @@ def test_a_clock_that_cannot_be_makes_no_event_and_loses_no_picture(
     assert f"1 pictures have {trouble}" in _said(found)
     assert "1.jpg" in _said(found)
     assert len(found.timed) == 1
+
+
+def test_a_clock_that_was_reset_stays_so_for_days() -> None:
+    times = ["2024-05-01 10:00:00", "2017-01-01 00:01:00", "2017-01-03 07:00:00"]
+    found = _make(_see(*(("a", "p", time) for time in times))).records
+    assert found["trouble"].tolist() == ["", "a clock that was reset"]
+    assert found["n_pictures"].tolist() == [1, 2]
 
 
 def test_new_years_day_is_a_day_where_the_camera_worked() -> None:
@@ -170,6 +183,11 @@ def test_occasions_hold_events_and_nothing_where_no_camera_worked() -> None:
     by_station = make_histories(found, occasion_days=2, begin="station")
     assert list(by_station.effort.loc["q"]) == [2, 1.5]
     assert list(by_station.detections["a"].loc["q"]) == [0, 1]
+    # Six days are an occasion of four and one of the two that are left.
+    assert make_histories(found, occasion_days=4).effort.to_numpy().tolist() == [[4, 0], [2, 1.5]]
+    # Nothing was seen where a picture is blank.
+    blank = _make(seen.assign(content=["blank", *["animal"] * 3]), deployments)
+    assert make_histories(blank, occasion_days=2, counts=True).detections["a"].loc["p", "1"] == 1
     with pytest.raises(SelectionError, match="--deployments FILE"):
         make_histories(_make(seen), occasion_days=2)
 

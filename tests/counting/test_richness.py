@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from bioprobe.counting.richness import accumulate, estimate_chao1
+from bioprobe.counting.richness import accumulate, estimate_chao1, estimate_richness
 from bioprobe.errors import SelectionError
 
 
@@ -71,6 +71,11 @@ def test_places_accumulate_as_the_mean_of_all_orders() -> None:
     # At all places the variance is S - S²/Ŝ, Ŝ of Chao2: q1 = 2, q2 = 1.
     total = 4 + 3 / 4 * 4 / 2
     assert found.high[-1] == pytest.approx(4 + 1.959964 * math.sqrt(4 - 16 / total), rel=1e-5)
+
+
+def test_places_that_worked_and_saw_nothing_are_places() -> None:
+    found = estimate_richness("", ["a", "b"], ["p", "q"], ["p", "r"]).accumulation
+    assert found.richness.tolist() == pytest.approx([2 / 3, 4 / 3, 2])
 
 
 def test_no_place_is_refused_and_one_is_itself() -> None:

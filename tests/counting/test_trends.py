@@ -47,6 +47,27 @@ def test_rates_without_chance_give_their_ratio() -> None:
     assert (found.n_sites, found.n_years, found.n_records) == (5, 3, 105)
 
 
+def test_sites_that_differ_widen_the_interval_by_a_jackknife() -> None:
+    slopes = (5, -5, 0, 3, -3)
+    table = pd.DataFrame(
+        [(site, 2020 + year, 20 + slope * (year - 1), 100.0)
+         for site, slope in zip("abcde", slopes, strict=True) for year in range(3)],
+        columns=["site", "year", "n_records", "camera_days"],
+    )  # fmt: skip
+    found = estimate_trend("a", table)
+    assert found.ratio == pytest.approx(1, abs=1e-6)
+    # Each site's score is twice its slope; without it four sites of an information of 40 are left.
+    error = math.sqrt(4 / 5 * sum((2 * slope / 160) ** 2 for slope in slopes))
+    assert math.log(found.high) == pytest.approx(t.isf(0.025, 4) * error, rel=1e-4)
+
+
+def test_a_year_without_a_working_camera_tells_nothing() -> None:
+    table = _make(6, 4, 0.9)
+    idle = pd.DataFrame({"site": ["s0"], "year": [2030], "n_records": [0], "camera_days": [0.0]})
+    plain, found = (estimate_trend("a", one) for one in (table, pd.concat([table, idle])))
+    assert (found.n_years, found.low, found.high) == (4, plain.low, plain.high)
+
+
 def test_sites_that_come_and_go_make_no_trend() -> None:
     # Rich sites are watched late, poor ones early; none of them changes.
     rows = [

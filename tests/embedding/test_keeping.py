@@ -93,6 +93,27 @@ def test_both_are_kept_of_one_pass(
     check_kept(store, TOKENS, 5)
 
 
+def test_nothing_is_kept_of_a_picture_without_a_direction(
+    keeping: PlainEncoder,
+    make_store: Callable[..., EmbeddingStore],
+    write_pictures: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encode = keeping.encode_pixels
+
+    def lose_last(pixels: npt.NDArray[np.float32]) -> Vectors:
+        vectors = encode(pixels)
+        vectors[-1] = 0
+        return vectors
+
+    monkeypatch.setattr(keeping, "encode_pixels", lose_last)
+    _, store = run(write_pictures(3), keeping, make_store(keeping), [TOKENS])
+    assert len(store) == 2
+    opened = store.open_kept(TOKENS)
+    assert opened is not None
+    assert sum(part.n_images for part in opened.card.parts) == 2
+
+
 def test_what_is_missing_is_filled_by_reading_again_and_rows_stay(
     keeping: PlainEncoder,
     make_store: Callable[..., EmbeddingStore],

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from PIL import Image
 from bioprobe.encoders import load_encoder, stamp_model
 from bioprobe.encoders.checking import check_encoder
 from bioprobe.encoders.families.runtime import choose_runtime
-from bioprobe.encoders.families.text_tower import Padding
+from bioprobe.encoders.families.text_tower import Padding, find_padding
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.errors import BioprobeError
 from bioprobe.files import sketch_weights_dir
@@ -96,6 +98,12 @@ def test_rows_are_full_where_no_padding_is_seen() -> None:
         True,
     ]
     assert Padding(token_id=None).find_full_rows(rows).all()
+    # CLIP's tokenizer ends a text with what it pads with, BERT's with another.
+    for ends, n_visible in ((49407, 2), (102, 1)):
+        tokenizer: Any = SimpleNamespace(
+            eos_token_id=ends, sep_token_id=None, pad_token_id=49407, padding_side="right"
+        )
+        assert find_padding(tokenizer) == Padding(token_id=49407, n_visible=n_visible)
 
 
 def test_the_check_measures_norms_and_speed(open_clip_dir: Path, dinov2_dir: Path) -> None:

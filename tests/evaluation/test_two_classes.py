@@ -110,6 +110,9 @@ def test_an_interval_leaves_out_resamples_without_both_classes() -> None:
     drawn = np.concatenate(list(resamples.iter_weights()))
     lacks = (drawn[:, 0] == 0) | (drawn[:, 0] == 4)
     assert 0.2 < lacks.mean() < 0.4
+    # Figures are known as well as there are images of what they are shares of.
+    names = ("precision", "recall", "specificity", "auroc", "average_precision")
+    assert [draws[name].n_units for name in names] == [1, 1, 3, 1, 1]
     for name in ("precision", "f1", "auroc", "average_precision"):
         assert np.isnan(draws[name].resampled).tolist() == lacks.tolist()
         assert (draws[name].resampled[~lacks] == 1).all()

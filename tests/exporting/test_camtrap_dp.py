@@ -12,7 +12,10 @@ import pandas as pd
 import pytest
 
 from bioprobe.errors import SourceError
+from bioprobe.exporting.camtrap_dp import _complete
 from bioprobe.exporting.camtrap_package import FIELDS, read_package
+from bioprobe.exporting.form import Zone
+from bioprobe.exporting.places import Place
 from bioprobe.face.store import Store
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
@@ -305,17 +308,28 @@ def test_a_place_that_was_known_to_be_secret_in_a_package_stays_so(
     media = pd.read_csv(package / "media.csv", dtype=str, keep_default_na=False)
     media["exifData"] = '{"EXIF:GPSLatitude": 47.1234, "EXIF:Make": "X"}'
     media.to_csv(package / "media.csv", index=False)
+    # Who watched the same place at another time gives it away too.
+    watched = pd.read_csv(package / "deployments.csv", dtype=str, keep_default_na=False)
+    again = watched[watched["deploymentID"] == "cam1"].assign(deploymentID="cam3")
+    pd.concat([watched, again]).to_csv(package / "deployments.csv", index=False)
     (tmp_path / "secret.csv").write_text("species\nLynx lynx\n")
     store.export_answers(
         answers, form="camtrap-dp", target=tmp_path / "m", package=package,
         sensitive=tmp_path / "secret.csv",
     )  # fmt: skip
-    one, other = _read(tmp_path / "m", "deployments")
-    assert (one["latitude"], other["latitude"]) == ("47.1", "12.5678")
+    places = {row["deploymentID"]: row["latitude"] for row in _read(tmp_path / "m", "deployments")}
+    assert places == {"cam1": "47.1", "cam2": "12.5678", "cam3": "47.1"}
     of = {row["deploymentID"]: row["exifData"] for row in _read(tmp_path / "m", "media")}
     assert of["cam1"] == '{"EXIF:Make": "X"}'
     assert "GPSLatitude" in of["cam2"]
     assert _describe(tmp_path / "m")["spatial"]["bbox"][3] == 47.1
+
+
+def test_a_deployment_of_pictures_is_as_uncertain_as_the_least_certain() -> None:
+    places = [Place(47.0, 8.0, 30.0), Place(47.2, 8.2, 250.0), Place(47.3, 8.3)]
+    made = _complete({}, [], places, Zone(None))
+    assert (made["latitude"], made["longitude"]) == ("47.2", "8.2")
+    assert made["coordinateUncertainty"] == "250"
 
 
 def test_a_package_in_which_the_pictures_lie_is_found_and_machines_are_named(

@@ -70,6 +70,9 @@ def test_kinds_are_found_and_kept_as_a_column(folder: Path) -> None:
     assert sorted(summary["n_images"]) == [12] * 4 + [22]
     assert (summary["label_share"] == 1).all()
     assert set(summary["label"]) == set(labels)
+    # A share is that of what has a label.
+    few = np.where(np.arange(len(labels)) % 3 == 0, "", labels)
+    assert found._name_by_labels(few)["label_share"].tolist() == [1] * 5
     frame = found.to_frame()
     assert list(frame.columns) == ["file_name", "cluster", "similarity", "row"]
     first = frame.groupby("cluster").head(1)

@@ -47,6 +47,12 @@ def test_answers_of_texts_are_compared_with_those_before(opened: bp.Store, tmp_p
     assert row["n_labelled"] == 4
     assert row["flip_rate"] == found.altered[-1].changed.mean().round(4)  # type: ignore[union-attr]
     assert row["flip_rate_low"] <= row["flip_rate"] <= row["flip_rate_high"]
+    # What has no label flips like any other: two of six.
+    is_right = found.altered[-1].is_right
+    assert is_right is not None
+    flipped = dataclasses.replace(found.altered[-1], changed=np.isnan(is_right))
+    flips = dataclasses.replace(found, altered=(flipped,)).to_frame()["flip_rate"]
+    assert flips.tolist() == [0.3333]
     # Pictures of one deployment tell less than as many of others.
     assert found.groups.tolist() == [""] * 6
     groups = np.array(["a", "a", "a", "b", "b", ""], dtype=object)
@@ -73,6 +79,10 @@ def test_a_probe_is_asked_of_what_did_not_teach_it(opened: bp.Store) -> None:
     assert "3 pictures that taught the probe mine are left out" in map(str, found.notes)
     assert found.unaltered is not None
     assert np.isfinite(found.unaltered.is_right).sum() == 1
+    # Where nothing else is there they are altered too, and right and wrong count for nothing.
+    taught = opened.where(rows=[1, 3, 4]).robustness(probe="mine", alterations="grey")
+    assert len(taught.rows) == 3
+    assert (taught.to_frame()["n_labelled"] == 0).all()
     named = opened.where(rows=[0]).robustness(classes="cat,dog", alterations="grey")
     assert named.unaltered is not None
     assert set(named.unaltered.answers) <= {"cat", "dog"}

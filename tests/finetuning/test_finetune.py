@@ -41,6 +41,18 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same(store: Store, tmp_pat
         with pytest.raises(KeyboardInterrupt):
             store.finetune("colour", to=tmp_path / "parts", **asked, progress=stop_at(what, done))
         assert not (tmp_path / "parts").exists()
+    # Another plan goes on from nothing of this one.
+    seen.clear()
+
+    def stop_soon(step: Step) -> None:
+        seen.append(step)
+        stop_at("steps", 1)(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        store.finetune(
+            "colour", to=tmp_path / "parts", **asked | {"rate": 0.001}, progress=stop_soon
+        )
+    assert [step.done for step in seen if step.what == "steps"] == [1]
     seen.clear()
     store.finetune("colour", to=tmp_path / "parts", **asked, progress=seen.append)
     # One epoch was whole: two were left, and no picture was read again.

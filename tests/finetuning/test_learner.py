@@ -18,6 +18,7 @@ from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.encoders.saving import name_saved, save_model
 from bioprobe.errors import MisuseError
 from bioprobe.finetuning.learner import Learner, open_learner
+from bioprobe.finetuning.training import BALANCED_SOFTMAX, Lesson, Plan, Trainer
 
 PICTURES = [
     Image.fromarray(np.random.default_rng(n).integers(0, 256, (20, 24, 3), dtype=np.uint8))
@@ -97,6 +98,21 @@ def test_low_rank_changes_become_part_of_the_weights(tower: TorchEncoder, tmp_pa
     assert {one.rsplit(".", 1)[0] for one in changes} >= set(learner.adapted)
     for name, change in changes.items():
         assert np.linalg.matrix_rank(change, tol=1e-4 * np.abs(change).max()) <= 2, name
+
+
+def test_classes_are_as_likely_before_as_they_are_frequent(
+    tower: TorchEncoder, tmp_path: Path
+) -> None:
+    classes, places = np.eye(3, tower.dim, dtype=np.float32), np.arange(8)
+    kept: Any = None
+    lesson = Lesson(kept, places, np.array([0, 0, 0, 0, 0, 0, 1, 1]), places, places, classes, 1.0)
+    for balance, expected in (
+        (BALANCED_SOFTMAX, np.log([6 / 8, 2 / 8, 1 / 8])),
+        ("none", np.zeros(3)),
+    ):
+        plan = Plan(1, 4, 0.1, balance)
+        trainer = Trainer(open_learner(tower, 1), lesson, plan, tmp_path, "")
+        np.testing.assert_allclose(trainer._prior, expected, rtol=1e-6)
 
 
 def test_more_blocks_than_there_are_are_refused(tower: TorchEncoder) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from bioprobe.index import NeighborIndex
+from bioprobe.index.index_file import read_index, read_note
+from bioprobe.index.neighbor_index import ApproximateIndex
 from bioprobe.index.tuning import build_index
 from bioprobe.store import EmbeddingStore
 
@@ -61,6 +64,22 @@ def test_any_number_of_answers_comes_back(indexed: Indexed, draw: Draw, kind: st
     rows, similarities = NeighborIndex.open(clustered).search(draw(3, 9), k)
     assert rows.shape == similarities.shape == (3, min(k, 1400))
     assert all(len(set(row)) == len(row) and row.min() >= 0 for row in rows)
+
+
+def test_more_answers_and_fewer_rows_are_looked_for_as_much_wider(indexed: Indexed) -> None:
+    folder = indexed("ivf").folder
+    note = read_note(folder)
+    assert note is not None
+    index = read_index(folder, note)
+    assert index is not None
+    everything = np.ones(1400, dtype=bool)
+    third = np.arange(1400) % 3 == 0
+    for k, kept, factor in (
+        (note.k, everything, 1), (2 * note.k, everything, 2), (note.k // 2, third, 1400 / 467),
+    ):  # fmt: skip
+        dial = ApproximateIndex(index, note).set_dial(k, kept)
+        assert dial.n_probes == math.ceil(note.dial.n_probes * factor)
+        assert dial.n_candidates == math.ceil(note.dial.n_candidates * factor)
 
 
 @pytest.mark.parametrize("kind", APPROXIMATE)

@@ -26,7 +26,7 @@ from bioprobe.index.kinds import (
     measure_bytes,
 )
 from bioprobe.index.neighbor_index import ApproximateIndex
-from bioprobe.index.tuning import build_index
+from bioprobe.index.tuning import Limits, Tried, build_index
 from bioprobe.store import EmbeddingStore
 
 Grow = Callable[..., EmbeddingStore]
@@ -231,6 +231,17 @@ def test_exact_search_is_enough_where_it_is_quick_enough(clustered: EmbeddingSto
     # Of what fits in nothing but the vectors as they are stored, they do.
     only = build_index(clustered, recall=1, max_memory=1400 * 16 * 4, k=5)
     assert (only.to_dict()["recall"], only.is_reached) == (1, True)
+
+
+def test_how_much_limits_are_missed_by_and_what_would_keep_them() -> None:
+    tried = Tried(Structure("hnsw"), 1_234_567, recall=0.965, query_ms=2.0, error=0.01)
+    missed = tried.miss(Limits(0.97, 1_000_000, 1.6))
+    # A recall is kept where it is kept though it be lower by its error.
+    assert missed == pytest.approx({"memory": 0.234567, "recall": 1 - 0.955 / 0.97, "time": 0.25})
+    assert tried.miss(Limits(0.95, 2_000_000, 2.5)) == {}
+    # Each to its side, and a fifth more time, which is never the same twice.
+    relaxed = tried.relax(Limits(0.97, 1_000_000, 1.6))
+    assert relaxed == "--max-memory 1235kB --recall 0.95 --max-query-ms 2.4"
 
 
 @pytest.mark.parametrize("best", [False, True])

@@ -63,6 +63,13 @@ def write_clip_retrieval(folder: Path, sizes: list[int], width: int = 1) -> None
         start += size
 
 
+def test_how_alike_two_vectors_are_is_told_without_each_itself(tmp_path: Path) -> None:
+    write_emb_explorer(tmp_path / "v.parquet", uuid=list("abcde"))
+    summary = import_vectors(tmp_path / "v.parquet", tmp_path / "s", model="mine")
+    pairs = (UNIT @ UNIT.T)[np.triu_indices(5, 1)]
+    assert summary.mean_cosine == pytest.approx(pairs.mean(), abs=1e-6)
+
+
 def test_emb_explorer_rows_are_made_unit_and_keep_ranks_names_and_columns(tmp_path: Path) -> None:
     write_emb_explorer(
         tmp_path / "v.parquet",

@@ -28,6 +28,28 @@ def test_no_step_is_tried_that_would_have_to_be_taken_back(curvature: float) -> 
     assert max(tried) <= begun.item()
 
 
+def test_a_step_that_leads_up_is_taken_back() -> None:
+    def evaluate(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        # Beside so much the first step promises little, and goes a hundred times too far.
+        return 50 * points.double().square().sum(dim=1) + 1e5, 100 * points
+
+    begun = torch.ones(1, 1), *evaluate(torch.ones(1, 1))
+    found = minimise(evaluate, begun, torch.ones(1, 1), Stop(1e-9, max_iter=1, noise=1e-9))
+    assert found.n_iter == 1
+    assert found.values.item() < begun[1].item()
+    # What is known from elsewhere, here of a curvature 100,000 times too large, ends nothing.
+    known = [Pair.of(torch.ones(1, 1), torch.full((1, 1), 1e7))]
+    stop = Stop(1e-6, max_iter=20, noise=1e-12)
+    again = minimise(evaluate, begun, torch.ones(1, 1), stop, known)
+    assert again.values.item() == pytest.approx(1e5, abs=1e-3)
+
+
+def test_a_curvature_that_is_not_positive_is_not_remembered() -> None:
+    steps = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    changes = torch.tensor([[4.0, 1.0], [-4.0, 1.0], [1.0, 1.0]])
+    assert Pair.of(steps, changes).inverse.tolist() == [0.25, 0, 0]
+
+
 def test_what_was_learnt_of_the_curvature_saves_steps_from_elsewhere() -> None:
     curvatures = torch.logspace(0, 2, 6)
 

@@ -76,6 +76,16 @@ def test_sizes_modes_copies_and_holes_are_those_of_the_table(store: EmbeddingSto
     assert found.to_dict()["sizes_px"]["height"] == [10, 10, 10, 10, 50]
 
 
+def test_regions_of_one_picture_are_no_copies_of_it(
+    make_store: Callable[..., EmbeddingStore],
+    encoder: Any,  # noqa: ANN401
+) -> None:
+    frame = pd.DataFrame({"root": "/photos", "path": ["0.jpg", "0.jpg", "1.jpg"], "sha256": "a",
+                          "image_region": ["0,0,.5,.5", ".5,.5,.5,.5", ""]})  # fmt: skip
+    regions = make_store(encoder).append(frame, np.eye(3, 16))
+    assert describe_images(regions).n_copies == 1
+
+
 def test_near_duplicates_are_counted_where_they_are_known(store: EmbeddingStore) -> None:
     assert describe_images(store).n_near is None
     write_selection(store, "filters/duplicates", np.arange(6), np.arange(6) % 3 == 0)

@@ -124,6 +124,7 @@ def test_options_choose_detections_and_shape_their_boxes(home: Path) -> None:
         {"file": "p/0.jpg", "detections": [_detect(0.15), _detect(0.8, category="2")]}
     )
     assert len(_list(home, content, min_confidence=0.1)) == 2
+    assert len(_list(home, content, min_confidence=0.15)) == 2
     for asked in ("person", "human", "Human"):
         listing = _list(home, content, categories=(asked,))
         assert listing.frame["detection_category"].tolist() == ["human"]

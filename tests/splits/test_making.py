@@ -9,6 +9,7 @@ import pytest
 
 from bioprobe.errors import SelectionError
 from bioprobe.splits import make_split
+from bioprobe.splits.groups import share_out
 from bioprobe.splits.making import assign_parts
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
@@ -113,6 +114,13 @@ def test_an_imported_split_is_taken_as_it_is_and_what_leaks_is_counted(
         part_names={"train": "train", "dev": "test"},
     )  # fmt: skip
     assert (len(renamed.rows("test")), len(renamed.rows("validation"))) == (2, 0)
+
+
+def test_a_share_that_comes_out_even_is_given_whatever_was_rounded_before() -> None:
+    # 0.29 of 100 is 29, which float64 has a little below; three classes of three lag behind.
+    found = share_out(np.array([3, 3, 3, 100]), np.array([0.29, 0.355, 0.355]),
+                      np.ones((4, 3), dtype=bool))  # fmt: skip
+    assert found.tolist() == [*[[1, 1, 1]] * 3, [29, 36, 35]]
 
 
 def test_kfold_trains_on_all_and_holds_each_out_once(store: EmbeddingStore) -> None:

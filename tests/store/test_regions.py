@@ -131,7 +131,7 @@ def test_a_table_of_boxes_is_read_and_its_options_take_effect(
     regions, said = read(categories=("Animal",))
     assert (regions, "another --category" in said) == (["", LEFT], True)
     assert read(min_confidence=0.5, pad=0.1, square=True)[0] == ["", f"{LEFT}+0.1s"]
-    assert "0,0,1,1" in read(min_confidence=0.05)[0]
+    assert "0,0,1,1" in read(min_confidence=0.1)[0]
     store = bp.embed(
         table, model="sketch", store=folder.parent / "s", category="animal", pad=0.25, square=True
     )

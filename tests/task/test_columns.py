@@ -45,6 +45,11 @@ def test_a_number_is_centred_and_scaled_by_what_teaches() -> None:
     assert np.mean(found[:3] ** 2) == pytest.approx((0.5 * 2.0) ** 2)
 
 
+def test_what_is_not_known_of_a_number_has_no_part_in_its_mean() -> None:
+    found = encode(make_images(elevation=["100", "300", "", ""]), "elevation")
+    np.testing.assert_allclose(found[:, 0] / found[1, 0], [-1, 1, 0, 0], atol=1e-6)
+
+
 def test_the_end_of_a_year_is_near_its_beginning() -> None:
     found = encode(
         make_images(date=["2023-12-31", "2024-01-01", "2024-07-01", "2024-04-01"]), "date"
@@ -52,6 +57,9 @@ def test_the_end_of_a_year_is_near_its_beginning() -> None:
     apart = np.linalg.norm(found[0] - found, axis=1)
     assert apart[1] < apart[3] < apart[2]
     assert found.shape == (4, 2)
+    # Chords of a circle of 365.25 days: 364 days apart, 182 and 273.
+    chords = np.sin(np.pi * np.array([364, 182, 273]) / 365.25)
+    np.testing.assert_allclose(apart[1:] / apart[2], chords / chords[1], rtol=1e-5)
 
 
 def test_a_time_of_day_goes_round_and_a_date_has_none() -> None:

@@ -67,7 +67,7 @@ def weigh(prior: Prior, view: View, classes: Classes = SPECIES) -> list[list[flo
         f"taxon,weight\n{LEO},1\n{LYNX},0.25\n",
         f"species;frequency\n{LEO};0,8\n{LYNX};0,2\n",
         f"scientificName\tcount\n{LEO}\t40\n{LYNX}\t10\n",
-        "name,percent\nlion,80%\nLYNX,20%\n",
+        "name,percent\nlion,80%\nLYNX,0.2\n",
         f"species,numberOfOccurrences,taxonomicStatus\n{LEO},40,ACCEPTED\n{LYNX},10,ACCEPTED\n"
         f"{LUPUS},90,SYNONYM\n",
         f"taxon,n,season\n{LEO},40,wet\n{LYNX},4,wet\n{LYNX},6,dry\n",
