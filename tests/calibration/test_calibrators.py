@@ -61,6 +61,14 @@ def test_rows_that_came_together_are_no_two_halves(draw: Draw) -> None:
     assert "too few images" in fit_judged("temperature", logits, truth, 0 * halves)[1]
 
 
+def test_a_calibration_is_judged_on_images_that_it_was_not_fitted_on(draw: Draw) -> None:
+    # Of 40 images that are calibrated as they are, curves learn what is chance.
+    logits, truth = draw(40)
+    kept, why = fit_judged("isotonic", logits, truth, np.arange(40))
+    assert "would make the log-loss of images that it was not fitted on" in why
+    assert np.allclose(kept.calibrate(logits), to_probabilities(logits), atol=1e-6)
+
+
 def test_the_simplest_within_a_standard_error_is_chosen() -> None:
     # Of two losses of -.1 and 1 the mean is .45, and its standard error 1.1 / 2.
     assert _choose_simplest(np.array([[-0.1, 1.0], [0.0, 0.0]])) == 0
@@ -165,7 +173,11 @@ def test_isotonic_curves_are_scikit_learns() -> None:
         for c in (0, 1)
     ]
     expected = curves[0] / (curves[0] + curves[1])
-    assert np.allclose(fitted.calibrate(to_logits(probabilities))[:, 0], expected, atol=2e-3)
+    found = fitted.calibrate(to_logits(probabilities))[:, 0]
+    assert np.allclose(found, expected, atol=2e-3)
+    # What was never seen is rare, and not impossible.
+    assert found.min() == pytest.approx(expected.min(), rel=1e-2)
+    assert expected.min() < 2 / 802
     # The chance of class 0 is its square: the curve lies below the diagonal.
     assert np.abs(expected - own**2).mean() < 0.1
 
