@@ -118,8 +118,8 @@ def estimate_prevalence(
     """Estimate the shares of classes among images by what is answered to them, under label shift.
 
     The answers are calibrated on the labelled images, by one scale and a shift for each class, and
-    their shares there taken out by :func:`adjust_shares`. Both the labelled images (by units) and
-    the others are resampled for the interval, which is that of
+    their shares there taken out by :func:`adjust_shares`. Both the labelled images and the others
+    are resampled, by units, for the interval, which is that of
     :func:`bioprobe.intervals.find_interval`; by benchmarks/estimates.py it holds the truth 88 to 92
     times in 100 rather than 95, though the assumption be true.
 
@@ -132,7 +132,7 @@ def estimate_prevalence(
     truths : ndarray of int64, shape (n_images,)
         Class of each image, where it has a label.
     units : ndarray of object, shape (n_images,)
-        What labelled images come together in, ``""`` for one alone.
+        What images come together in, ``""`` for one alone.
     images : ndarray of int64, shape (n_asked,)
         Positions of the images that are asked of.
     classes : ndarray of int64, shape (n_classes,)
@@ -173,9 +173,12 @@ def estimate_prevalence(
     )  # fmt: skip
     others = np.log(np.maximum(answer(images)[:, known], _LEAST))
     draws: list[Doubles] = []
+    asked_units = _number_units(units[images])
     for number, (scaled, prior) in enumerate(fits):
         # The first is of all images.
-        chosen = others if not number else others[random.integers(len(others), size=len(others))]
+        chosen = others
+        if number:
+            chosen = np.repeat(others, _resample(asked_units, random), axis=0)
         # What is 0 stays 0, so none begins there.
         start = draws[0] + 1e-4 if draws else None
         draws.append(adjust_shares(_apply(chosen, scaled), prior, start))
@@ -183,9 +186,7 @@ def estimate_prevalence(
     spread[:, known] = draws
     point, resampled = spread[0, classes], spread[1:, classes]
     # A rare class has few that could be resampled: percentiles of it are far too narrow.
-    its = units[labelled]
-    n_labelled = len(set(its[its != ""])) + int((its == "").sum())
-    n_units = min(n_labelled, len(images))
+    n_units = min(len(np.unique(of)) for of in (_number_units(units[labelled]), asked_units))
     ends = [
         find_interval(Draws(float(value), values, n_units))
         for value, values in zip(point, resampled.T, strict=True)
@@ -210,16 +211,27 @@ def _fit_all(
 ) -> list[tuple[Doubles, Doubles]]:
     """Calibrate on all labelled images, and on resamples of their units."""
     n, n_classes = logs.shape
-    alone = np.array([f"\0{at}" for at in range(n)], dtype=object)
-    names = np.where(units == "", alone, units).astype(str)
-    numbers = np.unique(names, return_inverse=True)[1]
-    n_units = int(numbers.max()) + 1
+    numbers = _number_units(units)
     first = _fit(logs, truths, np.ones(n), np.zeros(n_classes + 1))
     fits = [first]
     for _ in range(n_resamples):
-        counts = np.bincount(random.integers(n_units, size=n_units), minlength=n_units)
-        fits.append(_fit(logs, truths, counts[numbers].astype(np.float64), first[0]))
+        weights = _resample(numbers, random).astype(np.float64)
+        fits.append(_fit(logs, truths, weights, first[0]))
     return fits
+
+
+def _number_units(units: Names) -> Places:
+    """Return the number of each image's unit, from 0; one without a name is alone."""
+    alone = np.array([f"\0{at:012d}" for at in range(len(units))], dtype=object)
+    names = np.where(units == "", alone, units).astype(str)
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def _resample(numbers: Places, random: np.random.Generator) -> Places:
+    """Return how often each image is there when as many units are drawn as there are."""
+    n_units = int(numbers.max(initial=-1)) + 1
+    counts = np.bincount(random.integers(n_units, size=n_units), minlength=n_units)
+    return counts[numbers].astype(np.int64)
 
 
 def _fit(

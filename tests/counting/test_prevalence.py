@@ -92,6 +92,25 @@ def test_copies_of_labelled_images_tell_no_more_than_one() -> None:
     assert spreads[0] > 2 * spreads[1]
 
 
+def test_images_that_are_counted_come_together_too() -> None:
+    # Forty images, of which ten and ten are one sequence: four draws, not forty.
+    truths = np.r_[np.repeat([0, 1], 200), np.arange(40) < 10].astype(np.int64)
+    answers = np.where(truths[:, np.newaxis] == [0, 1], 1 - 1e-9, 1e-9)
+    alone = np.full(440, "", dtype=object)
+    together = alone.copy()
+    together[400:] = [f"s{at // 10}" for at in range(40)]
+    widths = []
+    for units in (alone, together):
+        found = estimate_prevalence(
+            lambda at: answers[at], labelled=np.arange(400), truths=truths, units=units,
+            images=np.arange(400, 440), classes=np.array([0, 1]), n_resamples=100,
+        )  # fmt: skip
+        assert found.estimate[1] == pytest.approx(0.25, abs=0.005)
+        widths.append(found.high[1] - found.low[1])
+    # By 1/√n of the draws it would be √10.
+    assert widths[1] > 2 * widths[0]
+
+
 def test_one_class_calibrates_nothing() -> None:
     with pytest.raises(SelectionError, match="two classes or more, got 1"):
         estimate_prevalence(

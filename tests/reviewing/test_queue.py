@@ -426,9 +426,16 @@ def test_of_more_labels_than_can_be_waited_for_a_draw_teaches() -> None:
     assert 60 <= len(chosen) <= 64
     assert (np.diff(chosen) > 0).all()
     assert counts[5] == 2
-    # Less of the common class than by lot, more than by class alone.
-    assert 60 / 5 < counts[0] < 60 * every[0] / N
+    # Less of the common class than by lot, more than by class alone: a third of what is left.
+    assert (60 - 2) / 3 + 4 < counts[0] < 60 * every[0] / N
     assert np.isin(np.arange(10, 15), chosen).sum() in (0, 5)
+    pool.groups = np.arange(N) // 4
+    for most in (57, 58, 59, 60):
+        of_groups = np.bincount(choose_teaching(pool, 0, most) // 4)
+        assert set(of_groups.tolist()) <= {0, 4}
+        assert of_groups.sum() == 60
+    pool.groups = None
+    chosen = choose_teaching(pool, 0, 60)
     # A label less changes little of it, and what people said last is in it.
     pool.labels[chosen[0]] = -1
     again = choose_teaching(pool, 0, 60)
