@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe.counting.ppi import PPI, Sample, Shares, estimate_shares, find_needed
-from bioprobe.counting.prevalence import Adjusted, estimate_prevalence
+from bioprobe.counting.prevalence import Adjusted, estimate_prevalence, number_units
 from bioprobe.errors import SelectionError
 from bioprobe.result import WARNING, Note, Notes, Result, name_some
 from bioprobe.types import Doubles, Floats, Mask, Names, Places
@@ -411,16 +411,13 @@ def sample_images(asked: Collection, images: Places, drawn: Places, classes: Pla
     n = max(len(images), 1)
     means = totals / n
     variances = np.maximum(squares - n * means**2, 0) / max(n - 1, 1)
-    units = asked.units[drawn]
-    alone = np.array([f"\0{at}" for at in range(len(drawn))], dtype=object)
-    names = np.where(units == "", alone, units).astype(str)
     return Sample(
         (asked.truths[drawn][:, :, np.newaxis] == classes).any(axis=1).astype(np.float64),
         asked.densify(drawn, classes),
         means,
         variances,
         len(images),
-        np.unique(names, return_inverse=True)[1].astype(np.int64),
+        number_units(asked.units[drawn]),
         asked.weights[drawn],
         np.unique(asked.strata[drawn].astype(str), return_inverse=True)[1].astype(np.int64),
     )

@@ -173,7 +173,7 @@ def estimate_prevalence(
     )  # fmt: skip
     others = np.log(np.maximum(answer(images)[:, known], _LEAST))
     draws: list[Doubles] = []
-    asked_units = _number_units(units[images])
+    asked_units = number_units(units[images])
     for number, (scaled, prior) in enumerate(fits):
         # The first is of all images.
         chosen = others
@@ -186,7 +186,7 @@ def estimate_prevalence(
     spread[:, known] = draws
     point, resampled = spread[0, classes], spread[1:, classes]
     # A rare class has few that could be resampled: percentiles of it are far too narrow.
-    n_units = min(len(np.unique(of)) for of in (_number_units(units[labelled]), asked_units))
+    n_units = min(len(np.unique(of)) for of in (number_units(units[labelled]), asked_units))
     ends = [
         find_interval(Draws(float(value), values, n_units))
         for value, values in zip(point, resampled.T, strict=True)
@@ -211,7 +211,7 @@ def _fit_all(
 ) -> list[tuple[Doubles, Doubles]]:
     """Calibrate on all labelled images, and on resamples of their units."""
     n, n_classes = logs.shape
-    numbers = _number_units(units)
+    numbers = number_units(units)
     first = _fit(logs, truths, np.ones(n), np.zeros(n_classes + 1))
     fits = [first]
     for _ in range(n_resamples):
@@ -220,9 +220,15 @@ def _fit_all(
     return fits
 
 
-def _number_units(units: Names) -> Places:
-    """Return the number of each image's unit, from 0; one without a name is alone."""
-    alone = np.array([f"\0{at:012d}" for at in range(len(units))], dtype=object)
+def number_units(units: Names) -> Places:
+    """Return the number of each image's unit, from 0; one whose name is ``""`` is alone.
+
+    Examples
+    --------
+    >>> number_units(np.array(["s", "", "s", ""], dtype=object)).tolist()
+    [2, 0, 2, 1]
+    """
+    alone = np.array([f"\0{at}" for at in range(len(units))], dtype=object)
     names = np.where(units == "", alone, units).astype(str)
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
