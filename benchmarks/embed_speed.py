@@ -293,7 +293,7 @@ def _list_text_rows(model: Path, flops: float, *, is_quick: bool) -> list[Row]:
 
     from bioprobe.encoders import load_encoder
 
-    n_texts = 64 if is_quick else 512
+    n_texts = 32 if is_quick else 512
     encoder = load_encoder(f"local-dir:{model}")
     network, _, _ = open_clip.create_model_and_transforms(f"local-dir:{model}")
     tokenize = open_clip.get_tokenizer(f"local-dir:{model}")
