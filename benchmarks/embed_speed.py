@@ -230,7 +230,8 @@ def compare(folder: Path, n_images: int, n_rounds: int) -> None:
 
 def list_rows(*, is_quick: bool) -> list[Row]:
     """Measure the ways that a person has, in turn in this process, and texts too."""
-    n_images, n_rounds = (8, 2) if is_quick else (64, 5)
+    # No fewer than a batch: what runs whole batches would not be seen.
+    n_images, n_rounds = (16, 2) if is_quick else (64, 5)
     folder = Path(tempfile.gettempdir(), "bioprobe-bench")
     write_pictures(folder / "photos", n_images)
     write_model(folder / "model")
@@ -292,7 +293,7 @@ def _list_text_rows(model: Path, flops: float, *, is_quick: bool) -> list[Row]:
 
     from bioprobe.encoders import load_encoder
 
-    n_texts = 64 if is_quick else 512
+    n_texts = 32 if is_quick else 512
     encoder = load_encoder(f"local-dir:{model}")
     network, _, _ = open_clip.create_model_and_transforms(f"local-dir:{model}")
     tokenize = open_clip.get_tokenizer(f"local-dir:{model}")

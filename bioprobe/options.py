@@ -838,10 +838,10 @@ Backend = Annotated[
     str,
     Option(
         "What runs whole batches: torch, as the model's own library does; traced, packed for the "
-        "processor; onnx, openvino or zentorch, where installed; compile, which takes minutes; "
-        "auto, the one that is measured to be fastest here, with the same vectors (cosine at least "
-        ".9999).",
-        choices=("auto", "torch", "traced", "onnx", "openvino", "zentorch", "compile"),
+        "processor; numpy, by its products, a thread for some of the rows each; onnx, openvino or "
+        "zentorch, where installed; compile, which takes minutes; auto, the one that is measured "
+        "to be fastest here, with the same vectors (cosine at least .9999).",
+        choices=("auto", "torch", "traced", "numpy", "onnx", "openvino", "zentorch", "compile"),
     ),
 ]
 Precision = Annotated[

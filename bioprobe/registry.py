@@ -148,6 +148,7 @@ BACKENDS = Registry(
     "backend",
     {
         "traced": "bioprobe.encoders.families.backends:TRACED",
+        "numpy": "bioprobe.encoders.families.backends:NUMPY",
         "onnx": "bioprobe.encoders.families.backends:ONNX",
         "openvino": "bioprobe.encoders.families.backends:OPENVINO",
         "zentorch": "bioprobe.encoders.families.backends:ZENTORCH",

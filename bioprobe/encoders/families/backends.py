@@ -18,6 +18,8 @@ from typing import Any, Protocol, TypeAlias
 
 import torch
 
+from bioprobe.encoders.families.numpy_products import run_in_threads
+
 #: From the inputs of a part, of a whole batch, to its embeddings.
 Run: TypeAlias = Callable[..., torch.Tensor]
 
@@ -114,6 +116,20 @@ class Traced:
         with _quietly():
             run: Run = torch.jit.optimize_for_inference(_trace(part))
         return run
+
+
+class Numpy:
+    """PyTorch with numpy's products of matrices, each thread with rows of its own."""
+
+    is_quick = True
+
+    def find_obstacle(self, part: Part) -> str:
+        """Return why it cannot run this here."""
+        return _find_unlike(part)
+
+    def prepare(self, part: Part) -> Run:
+        """Take the tower as it is: there is nothing to prepare, and no copy of its weights."""
+        return lambda *inputs: run_in_threads(part.tower, inputs, part.n_threads)
 
 
 class Onnx:
@@ -242,6 +258,7 @@ class Compiled:
 
 
 TRACED = Traced()
+NUMPY = Numpy()
 ONNX = Onnx()
 OPENVINO = OpenVino()
 COMPILE = Compiled("inductor")
