@@ -87,6 +87,16 @@ class Dial:
     ef_search: int = 0
     n_candidates: int = 0
 
+    @property
+    def search(self) -> tuple[int, int]:
+        """What an index is asked; shortlists of one search are each the first of a longer one."""
+        return self.n_probes, self.ef_search
+
+    def is_within(self, other: Dial) -> bool:
+        """Tell whether another looks at all that this one does."""
+        shorter = self.n_candidates <= other.n_candidates
+        return shorter and self.n_probes <= other.n_probes and self.ef_search <= other.ef_search
+
     def widen(self, factor: float) -> Dial:
         """Return a dial that looks at so many times as much, for more answers or fewer rows."""
         return Dial(
@@ -124,7 +134,7 @@ def list_structures(kind: str, n_rows: int, dim: int) -> list[Structure]:
             )
             raise SourceError(msg)
         # Two parts of a vector share a byte.
-        sizes = sorted({_find_divisor(dim // 2, dim // part) for part in (16, 8)})
+        sizes = sorted({_find_divisor(dim // 2, dim // part) for part in (16, 8, 4)})
         return [Structure(kind, n_lists=n_lists, n_bytes=size) for size in sizes]
     if kind == "hnsw":
         return [Structure(kind, n_links=n_links) for n_links in (16, 32, 64)]
