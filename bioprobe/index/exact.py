@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,10 @@ import numpy.typing as npt
 from bioprobe.cores import map_alone
 from bioprobe.devices import find_gpu
 from bioprobe.engines import Engine
+from bioprobe.errors import StoreError
 from bioprobe.index.on_device import find_nearest
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.shard import map_vectors, multiply_few, widen
+from bioprobe.store.shard import map_vectors, multiply_few, reading_shard, widen
 from bioprobe.types import Mask, Rows, Vectors
 
 # Rows that are compared at once: at 512 numbers each, 64 MB.
@@ -33,6 +36,9 @@ _COMPARED_FRACTION = 0.2
 _MAX_HELD_BYTES = 1 << 28
 # Each mapped shard holds a file open, and what was read of it in memory.
 _MAX_OPEN_SHARDS, _MAX_OPEN_BYTES = 128, 1 << 28
+# Of a shard fewer rows than these are read one by one, from a file that stays open: what is mapped
+# is brought in with what lies around it, and has to be let go.
+_PICKED_FRACTION, _CAN_PICK = 0.1, hasattr(os, "pread")
 
 
 class StoredVectors:
@@ -56,6 +62,7 @@ class StoredVectors:
         largest = max([record.n_images for record in self._records], default=0) * row_bytes
         n_open = _MAX_OPEN_BYTES // max(1, largest)
         self._map = functools.lru_cache(min(max(1, n_open), _MAX_OPEN_SHARDS))(self._map_shard)
+        self._open = functools.lru_cache(_MAX_OPEN_SHARDS)(self._open_shard)
         self._held: Vectors | None = None
         self._is_half = np.dtype(store.manifest.dtype) == np.float16
 
@@ -85,8 +92,14 @@ class StoredVectors:
         for shard in np.unique(shards):
             here = np.flatnonzero(shards == shard)
             start = self._ends[shard] - self._records[shard].n_images
-            out[here] = widen(self._map(int(shard))[rows[here] - start])
+            out[here] = widen(self._pick(int(shard), rows[here] - start))
         return out
+
+    def _pick(self, shard: int, places: Rows) -> npt.NDArray[Any]:
+        """Return vectors of one shard as they are stored."""
+        if len(places) > _PICKED_FRACTION * self._records[shard].n_images or not _CAN_PICK:
+            return self._map(shard)[places]
+        return self._open(shard).read(places)
 
     def hold(self) -> None:
         """Read all into memory, in single precision, unless they are too large for it.
@@ -176,6 +189,36 @@ class StoredVectors:
     def _map_shard(self, shard: int) -> npt.NDArray[Any]:
         # A plain array that looks at the same bytes: slices of a memmap are slow to make.
         return np.asarray(map_vectors(self._folder, self._records[shard], self.dim))
+
+    def _open_shard(self, shard: int) -> _ShardFile:
+        mapped = map_vectors(self._folder, self._records[shard], self.dim)
+        assert isinstance(mapped, np.memmap)
+        path = Path(str(mapped.filename))
+        with reading_shard(path):
+            number = os.open(path, os.O_RDONLY)
+        return _ShardFile(path, number, mapped.offset, self.dim, mapped.dtype)
+
+
+class _ShardFile:
+    """The vectors of a shard in a file that stays open, of which nothing is mapped."""
+
+    def __init__(self, path: Path, number: int, first: int, dim: int, dtype: np.dtype[Any]) -> None:
+        self._path, self._number, self._first = path, number, first
+        self._dim, self._dtype = dim, dtype
+
+    def __del__(self) -> None:
+        os.close(self._number)
+
+    def read(self, places: Rows) -> npt.NDArray[Any]:
+        """Return some vectors as they are stored, in any order."""
+        n_bytes = self._dim * self._dtype.itemsize
+        begins = (self._first + n_bytes * places).tolist()
+        with reading_shard(self._path):
+            found = b"".join([os.pread(self._number, n_bytes, begin) for begin in begins])
+        if len(found) != n_bytes * len(places):
+            msg = f"{self._path} is shorter than it was; run: bioprobe store verify --repair"
+            raise StoreError(msg)
+        return np.frombuffer(found, self._dtype).reshape(len(places), self._dim)
 
 
 _Find = Callable[["StoredVectors", Vectors, int, Mask], Iterable[tuple[Rows, Vectors]]]

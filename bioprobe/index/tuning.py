@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ from bioprobe.index.kinds import (
 from bioprobe.index.neighbor_index import ApproximateIndex, NeighborIndex, build_from
 from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import Mask, Rows, Vectors
 
 if TYPE_CHECKING:
     import faiss
@@ -50,6 +51,8 @@ _LEAST_IMAGES = 10
 # The recall on the half that chooses must pass what is asked for by so many standard errors.
 _MARGIN_ERRORS = 2.5
 _N_RESAMPLES = 1000
+# As near as the k-th may be so many more, and all are known by what exact search finds.
+_MORE = 16
 _N_SINGLE, _N_REPEATS = 30, 3
 
 
@@ -385,6 +388,9 @@ class _Dialled:
     error: float
     index: ApproximateIndex
 
+    def passes(self, wanted: float) -> bool:
+        return self.recall - self.error >= wanted
+
 
 @dataclasses.dataclass(frozen=True)
 class _Point:
@@ -392,6 +398,110 @@ class _Point:
 
     tried: Tried
     index: ApproximateIndex | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Truth:
+    """Queries, with what exact search finds of them: the k nearest, and some more."""
+
+    vectors: StoredVectors
+    queries: Vectors
+    k: int
+    rows: Rows
+    similarities: Vectors
+
+    def find_near(self, candidates: Rows) -> Mask:
+        """Tell which candidates are among the nearest.
+
+        As near as the k-th is as good as it: of images that are the same, any may be found.
+        """
+        near = self.similarities >= self.similarities[:, self.k - 1 : self.k]
+        is_near = np.zeros(candidates.shape, dtype=bool)
+        for query, among in enumerate(near):
+            is_near[query] = np.isin(candidates[query], self.rows[query, among])
+        # There may be more that are as near as the last.
+        tied = np.flatnonzero(near.all(axis=1))
+        if len(tied):
+            asked = self.queries[tied], candidates[tied], candidates.shape[1]
+            rows, similarities = rank_candidates(self.vectors, *asked)
+            reached = similarities >= self.similarities[tied, -1:]
+            for at, found, among in zip(tied, rows, reached, strict=True):
+                is_near[at] = np.isin(candidates[at], found[among])
+        return is_near
+
+
+class _Dials:
+    """The dials of an index, the quickest first, of which few are asked for their recall."""
+
+    def __init__(
+        self, index: faiss.IndexIDMap, note: IndexNote, truth: _Truth, current: Mask
+    ) -> None:
+        self.index, self._note, self._truth, self._current = index, note, truth, current
+        self._dials = list_dials(note.structure, truth.k, index.ntotal)
+        self._shares: dict[Dial, npt.NDArray[np.float64]] = {}
+
+    def __len__(self) -> int:
+        return len(self._dials)
+
+    def turn(self, place: int) -> ApproximateIndex:
+        """Return the index at a dial."""
+        return ApproximateIndex(
+            self.index, dataclasses.replace(self._note, dial=self._dials[place])
+        )
+
+    def find_quickest(self, wanted: float) -> int | None:
+        """Return the place of the first dial that passes, None where none does.
+
+        Whoever looks at more finds more, but for chance and for codes so short that what is farther
+        crowds the nearest out. So no dial is asked that looks at no more than one that fails, and
+        none that is slower than one that passes. The most thorough, which takes as long as all
+        others together, is asked only where those before it fail.
+        """
+        first, left = len(self), list(range(len(self)))
+        while left:
+            # The middle of what is left of one shortlist, for all of them at once.
+            lengths = Counter(self._dials[one].n_candidates for one in left)
+            ((length, _),) = lengths.most_common(1)
+            of_length = [one for one in left if self._dials[one].n_candidates == length]
+            search = self._dials[of_length[len(of_length) // 2]].search
+            alike = [one for one in left if self._dials[one].search == search]
+            self._search([self._dials[one] for one in alike])
+            passed = [one for one in alike if self.look(one).passes(wanted)]
+            failed = [self._dials[one] for one in alike if one not in passed]
+            first = min([first, *passed])
+            left = [
+                one
+                for one in left
+                if one < first and not any(self._dials[one].is_within(other) for other in failed)
+            ]
+        return first if first < len(self) else None
+
+    def look(self, place: int) -> _Dialled:
+        """Return the recall at a dial."""
+        dial = self._dials[place]
+        if dial not in self._shares:
+            self._search([dial])
+        shares = self._shares[dial]
+        # Where all were found, one more might not have been.
+        error = max(shares.std() / np.sqrt(len(shares)), 1 / (len(shares) * self._truth.k))
+        return _Dialled(float(shares.mean()), _MARGIN_ERRORS * float(error), self.turn(place))
+
+    def _search(self, dials: Sequence[Dial]) -> None:
+        """Find the share of the k nearest that each query finds at dials of the same search."""
+        k = self._truth.k
+        tried = [
+            ApproximateIndex(self.index, dataclasses.replace(self._note, dial=one))
+            for one in sorted(dials, key=lambda one: one.n_candidates)
+        ]
+        candidates = tried[-1].find(self._truth.queries, k, self._current)
+        n_near = np.cumsum(self._truth.find_near(candidates), axis=1)
+        n_any = np.cumsum(candidates >= 0, axis=1)
+        kept = self._current[tried[-1].ids]
+        for one in tried:
+            last = min(one.set_dial(k, kept).n_candidates, candidates.shape[1]) - 1
+            shares = np.minimum(n_near[:, last], k) / k
+            # Where they are fewer than k, a search compares all rows.
+            self._shares[one.note.dial] = np.where(n_any[:, last] < k, 1.0, shares)
 
 
 class _Trial:
@@ -411,76 +521,76 @@ class _Trial:
 
     def choose(self, structures: list[Structure], queries: Rows, wanted: float) -> ApproximateIndex:
         """Return the first index whose recall passes, at its quickest dial; else the best."""
+        truth = self._ask_exactly(queries)
         best: list[_Dialled] = []
         for structure in structures:
-            points, passes = self._tune(structure, queries, wanted)
-            if passes:
-                return points[-1].index
-            # Only the best is kept in memory; of equal ones, the most thorough.
-            best = [max([*reversed(points), *best], key=lambda one: one.recall)]
+            dials = self._build(structure, truth, wanted)
+            place = dials.find_quickest(wanted)
+            if place is not None:
+                return dials.turn(place)
+            # Only the best is kept in memory; of equal ones, the larger.
+            best = [max([dials.look(len(dials) - 1), *best], key=lambda one: one.recall)]
         return best[0].index
 
     def choose_within(
         self, structures: Iterator[Structure], queries: Rows, limits: Limits
     ) -> list[_Point]:
         """Try structures until one keeps the limits; only the closest keep their index."""
+        truth = self._ask_exactly(queries)
         points: list[_Point] = []
         for structure in structures:
-            points += self._try(structure, queries, limits)
+            points += self._try(structure, truth, limits)
             closest = _find_closest(points, limits)
             points = [one if one is closest else _Point(one.tried) for one in points]
             if closest is not None and not closest.tried.miss(limits):
                 break
         return points
 
-    def _try(self, structure: Structure, queries: Rows, limits: Limits) -> list[_Point]:
+    def _try(self, structure: Structure, truth: _Truth, limits: Limits) -> list[_Point]:
         is_exact = structure.kind == FLAT
         n_rows, dim = len(self._vectors), self._vectors.dim
         size = self._stored_bytes if is_exact else estimate_bytes(structure, n_rows, dim)
         if limits.max_bytes is not None and size > limits.max_bytes:
             return [_Point(Tried(structure, size))]
         if is_exact:
-            return [_Point(Tried(structure, size, 1.0, self._time_one(None, queries)))]
-        points, passes = self._tune(structure, queries, limits.recall)
-        place = len(points) - 1 if passes else int(np.argmax([one.recall for one in points]))
-        index = points[place].index.index
+            return [_Point(Tried(structure, size, 1.0, self._time_one(None, truth)))]
+        dials = self._build(structure, truth, limits.recall)
+        passing = dials.find_quickest(limits.recall)
+        place = len(dials) - 1 if passing is None else passing
         # The held-out images come in at last.
-        size = int(np.ceil(measure_bytes(index) * n_rows / index.ntotal))
+        size = int(np.ceil(measure_bytes(dials.index) * n_rows / dials.index.ntotal))
 
-        def time_at(place: int) -> _Point:
-            at = points[place]
-            took_ms = self._time_one(at.index, queries)
+        def point_at(place: int, took_ms: float) -> _Point:
+            at = dials.look(place)
             return _Point(Tried(structure, size, at.recall, took_ms, at.error), at.index)
 
-        found = [time_at(place)]
+        found = [point_at(place, self._time_one(dials.turn(place), truth))]
         if "time" not in found[0].tried.miss(limits):
             return found
         # The most thorough dial that is quick enough: they stand by the work that they make.
-        quickest, slowest = 0, place
-        hastened: list[_Point] = []
+        quickest, slowest, hastened = 0, place, None
         while quickest < slowest:
             middle = (quickest + slowest) // 2
-            one = time_at(middle)
-            if "time" in one.tried.miss(limits):
+            took_ms = self._time_one(dials.turn(middle), truth)
+            if limits.max_query_ms is not None and took_ms > limits.max_query_ms:
                 slowest = middle
             else:
-                hastened, quickest = [one], middle + 1
-        return found + hastened
+                hastened, quickest = (middle, took_ms), middle + 1
+        return found if hastened is None else [*found, point_at(*hastened)]
 
-    def _time_one(self, approximate: ApproximateIndex | None, queries: Rows) -> float:
+    def _time_one(self, approximate: ApproximateIndex | None, truth: _Truth) -> float:
         """Return the milliseconds of a query that is asked alone."""
-        asked = self._vectors.take(queries[:_N_SINGLE])
         index = self._exact
         if approximate is not None:
             index = NeighborIndex(self._vectors, self._rows, approximate)
-        return 1000 / _time_singly(index, asked, self._k)
+        return 1000 / _time_singly(index, truth.queries[:_N_SINGLE], self._k)
 
-    def _tune(
-        self, structure: Structure, queries: Rows, wanted: float
-    ) -> tuple[list[_Dialled], bool]:
-        """Return the recall of each dial up to the first that passes, and whether one does."""
+    def _ask_exactly(self, queries: Rows) -> _Truth:
         asked = self._vectors.take(queries)
-        farthest = self._exact.search(asked, self._k)[1][:, -1:]
+        found = self._exact.search(asked, self._k + _MORE)
+        return _Truth(self._vectors, asked, self._k, *found)
+
+    def _build(self, structure: Structure, truth: _Truth, wanted: float) -> _Dials:
         note = IndexNote(
             structure, Dial(), self._k, 0.0, (0.0, 0.0), wanted, 0, len(self._vectors), self._seed
         )
@@ -488,54 +598,9 @@ class _Trial:
         index = build_from(self._vectors, note, self._included, lists)
         if structure.n_lists:
             self._lists[structure.n_lists] = find_lists(index)
-        dials = list_dials(structure, self._k, index.ntotal)
-        found: dict[Dial, npt.NDArray[np.float64]] = {}
-        points: list[_Dialled] = []
-        for dial in dials:
-            if dial not in found:
-                work = dial.n_probes, dial.ef_search
-                alike = [one for one in dials if (one.n_probes, one.ef_search) == work]
-                found |= self._recall_each(index, note, alike, asked, farthest)
-            shares = found[dial]
-            # Where all were found, one more might not have been.
-            error = max(shares.std() / np.sqrt(len(shares)), 1 / (len(shares) * self._k))
-            tried = ApproximateIndex(index, dataclasses.replace(note, dial=dial))
-            points.append(_Dialled(float(shares.mean()), _MARGIN_ERRORS * float(error), tried))
-            if points[-1].recall - points[-1].error >= wanted:
-                return points, True
-        return points, False
-
-    def _recall_each(
-        self,
-        index: faiss.IndexIDMap,
-        note: IndexNote,
-        dials: Sequence[Dial],
-        asked: Vectors,
-        farthest: Vectors,
-    ) -> dict[Dial, npt.NDArray[np.float64]]:
-        """Return the share of the k nearest that is found at dials that differ in n_candidates.
-
-        The candidates of one are the first of another that takes more: one search is enough.
-        """
-        by_length = sorted(dials, key=lambda one: one.n_candidates)
-        tried = [ApproximateIndex(index, dataclasses.replace(note, dial=one)) for one in by_length]
         current = np.zeros(len(self._vectors), dtype=bool)
         current[self._rows] = True
-        candidates = tried[-1].find(asked, self._k, current)
-        rows, similarities = rank_candidates(self._vectors, asked, candidates, candidates.shape[1])
-        # As near as the k-th is as good as it: of images that are the same, any may be found.
-        is_near = np.zeros(candidates.shape, dtype=bool)
-        for at, near in enumerate(similarities >= farthest):
-            is_near[at] = np.isin(candidates[at], rows[at, near])
-        n_near, n_any = np.cumsum(is_near, axis=1), np.cumsum(candidates >= 0, axis=1)
-        kept = current[tried[-1].ids]
-        found = {}
-        for dial, one in zip(by_length, tried, strict=True):
-            last = min(one.set_dial(self._k, kept).n_candidates, candidates.shape[1]) - 1
-            shares = np.minimum(n_near[:, last], self._k) / self._k
-            # Where they are fewer than k, a search compares all rows.
-            found[dial] = np.where(n_any[:, last] < self._k, 1.0, shares)
-        return found
+        return _Dials(index, note, truth, current)
 
     def measure(self, approximate: ApproximateIndex, queries: Rows) -> npt.NDArray[np.float64]:
         """Return the share of the k nearest that is found, for each query."""

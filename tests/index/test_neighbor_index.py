@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
-from bioprobe.errors import MismatchError
-from bioprobe.index import NeighborIndex
+from bioprobe.errors import MismatchError, StoreError
+from bioprobe.index import NeighborIndex, exact
+from bioprobe.index.exact import StoredVectors
 from bioprobe.store import EmbeddingStore
 
 Vectors = npt.NDArray[np.float32]
@@ -49,6 +50,28 @@ def _search_plainly(
     similarities = queries.astype(np.float64) @ store.read_vectors(allowed).astype(np.float64).T
     order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
     return allowed[order], np.take_along_axis(similarities, order, axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("can_pick", [True, False])
+def test_a_few_rows_are_read_alone_in_any_order(
+    make: Callable[..., EmbeddingStore],
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: str,
+    *,
+    can_pick: bool,
+) -> None:
+    store = make(40, 200, 30, dtype=dtype)
+    monkeypatch.setattr(exact, "_CAN_PICK", can_pick)
+    vectors, whole = StoredVectors(store), store.read_vectors()
+    for rows in ([269], [0, 239, 41, 239, 3], list(range(60, 200)), []):
+        assert (vectors.take(np.array(rows, dtype=np.int64)) == whole[rows]).all()
+    if can_pick:
+        # Its file is cut while it is open.
+        with (store.folder / "shards" / "00001" / "vectors.npy").open("r+b") as file:
+            file.truncate(200)
+        with pytest.raises(StoreError, match=r"00001.vectors\.npy is shorter than it was; run"):
+            vectors.take(np.array([150]))
 
 
 def test_neighbours_stand_from_near_to_far(make: Callable[..., EmbeddingStore]) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -302,30 +301,57 @@ def test_of_a_million_vectors_a_quarter_teaches_the_lists() -> None:
 def test_fast_codes_are_for_vectors_of_an_even_length() -> None:
     with pytest.raises(SourceError, match="even length, got 1000 of length 7"):
         list_structures("ivfpqfs", 1000, 7)
-    assert [one.n_bytes for one in list_structures("ivfpqfs", 100_000, 512)] == [32, 64]
+    assert [one.n_bytes for one in list_structures("ivfpqfs", 100_000, 512)] == [32, 64, 128]
+
+
+def _dial(store: EmbeddingStore, kind: str, k: int) -> tuning._Dials:
+    """Build an index without the held-out images, with what is asked of its dials."""
+    vectors, (asked, others) = StoredVectors(store), tuning._hold_out(store, 0)
+    trial = tuning._Trial(store, vectors, np.concatenate([asked, others]), k, 0)
+    of = list_structures(kind, len(store), vectors.dim)[-1]
+    return trial._build(of, trial._ask_exactly(asked), 0.9)
 
 
 @pytest.mark.parametrize("kind", ["ivfpq", "ivfpqfs", "ivfrabitq", "sq8"])
 def test_one_search_tells_what_each_shortlist_finds(clustered: EmbeddingStore, kind: str) -> None:
-    vectors, (asked_rows, others) = StoredVectors(clustered), tuning._hold_out(clustered, 0)
-    held_out = np.concatenate([asked_rows, others])
-    included = ~np.isin(np.arange(len(clustered)), held_out)
-    (structure, *_) = list_structures(kind, len(clustered), 16)
-    dials = list_dials(structure, 5, int(included.sum()))
-    note = IndexNote(structure, Dial(), 5, 0.0, (0.0, 0.0), 0.9, 0, len(clustered), 0)
-    index = neighbor_index.build_from(vectors, note, included)
-    rows, asked = np.flatnonzero(included), vectors.take(asked_rows)
-    farthest = NeighborIndex(vectors, rows).search(asked, 5)[1][:, -1:]
-    trial = tuning._Trial(clustered, vectors, held_out, 5, 0)
-    alike = [one for one in dials if one.n_probes == dials[0].n_probes]
-    alike = [one for one in alike if one.ef_search == dials[0].ef_search]
-    found = trial._recall_each(index, note, alike, asked, farthest)
-    assert list(found) == sorted(alike, key=lambda one: one.n_candidates)
-    for dial, shares in found.items():
-        one = ApproximateIndex(index, dataclasses.replace(note, dial=dial))
-        similarities = NeighborIndex(vectors, rows, one).search(asked, 5)[1]
-        plainly = (similarities >= farthest).mean(axis=1)
+    dials = _dial(clustered, kind, 5)
+    alike = [at for at, one in enumerate(dials._dials) if one.search == dials._dials[0].search]
+    dials._search([dials._dials[at] for at in alike])
+    assert len(dials._shares) == len(alike) > 3
+    truth, rows = dials._truth, np.flatnonzero(dials._current)
+    for at in alike:
+        index = NeighborIndex(truth.vectors, rows, dials.turn(at))
+        similarities = index.search(truth.queries, 5)[1]
+        plainly = (similarities >= truth.similarities[:, 4:5]).mean(axis=1)
+        shares = dials._shares[dials._dials[at]]
         # Fast codes of so short vectors are the same for many, of which any may be the last.
         is_coarse = kind == "ivfpqfs"
-        assert is_coarse or np.mean(shares != plainly) <= 0.02, dial
+        assert is_coarse or np.mean(shares != plainly) <= 0.02, at
         assert shares.mean() == pytest.approx(plainly.mean(), abs=0.05 if is_coarse else 0.005)
+
+
+@pytest.mark.parametrize("kind", ["ivf", "ivfpqfs", "ivfrabitq", "hnsw"])
+def test_few_searches_find_the_dial_that_asking_each_would(
+    clustered: EmbeddingStore, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = _dial(clustered, kind, 10)
+    for search in {one.search for one in every._dials}:
+        every._search([one for one in every._dials if one.search == search])
+    searches: list[int] = []
+    search_alike = tuning._Dials._search
+
+    def count(dials: tuning._Dials, alike: list[Dial]) -> None:
+        searches.append(len(alike))
+        search_alike(dials, alike)
+
+    monkeypatch.setattr(tuning._Dials, "_search", count)
+    found = []
+    for wanted in (0.5, 0.8, 0.9, 0.97, 1.0):
+        few = tuning._Dials(every.index, every._note, every._truth, every._current)
+        passing = (at for at in range(len(every)) if every.look(at).passes(wanted))
+        found.append(few.find_quickest(wanted))
+        assert found[-1] == next(passing, None), wanted
+        assert len(searches) <= 8
+        searches.clear()
+    assert found[-1] is None
+    assert found[0] is not None
