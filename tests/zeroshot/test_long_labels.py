@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import bioprobe as bp
 from bioprobe.errors import LongTextError
+from bioprobe.sketch import draw_animal, read_species
+from bioprobe.taxonomy import RANKS
 
 LONG = "Longidae " + "x" * 100_000
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> bp.Store:
-    from bioprobe.sketch import write_pictures
-
     folder = tmp_path_factory.mktemp("long")
-    write_pictures(folder / "photos", 1, 1, 2)
-    table = pd.read_csv(folder / "photos" / "pictures.csv", dtype=str)
-    table.loc[:1, "family"] = LONG
-    table.loc[:1, [name for name in ("genus", "species") if name in table]] = ""
-    table["site"] = ["A", "B"] * (len(table) // 2) + ["A"] * (len(table) % 2)
-    table.loc[0, "site"] = LONG
-    table.to_csv(folder / "photos" / "pictures.csv", index=False)
+    (folder / "photos").mkdir()
+    rows = []
+    for number, species in enumerate(read_species()[:6]):
+        name = f"{number}.png"
+        draw_animal(species, np.random.default_rng(number)).save(folder / "photos" / name)
+        family = LONG if number < 2 else species.lineage[RANKS.index("family")]
+        rows.append({"path": name, "family": family, "site": "AB"[number % 2]})
+    rows[0]["site"] = LONG
+    pd.DataFrame(rows).to_csv(folder / "photos" / "pictures.csv", index=False)
     return bp.embed(folder / "photos" / "pictures.csv", store=folder / "store", model="sketch")
 
 

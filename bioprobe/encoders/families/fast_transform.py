@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
-from torchvision import transforms
+
+from bioprobe.encoders.families.compiler import imported_when_used
+
+with imported_when_used():
+    from torchvision import transforms
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,22 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import open_clip
 import torch
-from open_clip import hf_model
-from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
-from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
-from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
-from open_clip.transformer import (
-    QuickGELU,
-    ResidualAttentionBlock,
-    TextTransformer,
-    VisionTransformer,
-)
 
 from bioprobe.access import is_file
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import explain_no_tokenizer, hash_description
+from bioprobe.encoders.families.compiler import imported_when_used
 from bioprobe.encoders.families.fast_transform import build_transform
 from bioprobe.encoders.families.precision import runs_in_torch
 from bioprobe.encoders.families.runtime import Runtime
@@ -57,6 +47,19 @@ from bioprobe.encoders.hub import (
 )
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import read_json
+
+with imported_when_used():
+    import open_clip
+    from open_clip import hf_model
+    from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
+    from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
+    from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
+    from open_clip.transformer import (
+        QuickGELU,
+        ResidualAttentionBlock,
+        TextTransformer,
+        VisionTransformer,
+    )
 
 _Tokenizer: TypeAlias = open_clip.SimpleTokenizer | HFTokenizer
 # From tokens (n_texts, n_tokens).

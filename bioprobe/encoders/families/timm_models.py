@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import timm
 import torch
 
 from bioprobe.encoders.catalog import ModelSource
+from bioprobe.encoders.families.compiler import imported_when_used
 from bioprobe.encoders.families.fast_transform import build_transform
 from bioprobe.encoders.families.precision import runs_in_torch
 from bioprobe.encoders.families.runtime import Runtime
@@ -23,6 +23,9 @@ from bioprobe.encoders.families.torch_encoder import (
 )
 from bioprobe.encoders.hub import TIMM, get_snapshot, read_settings
 from bioprobe.errors import ModelUnavailableError
+
+with imported_when_used():
+    import timm
 
 
 @runs_in_torch
