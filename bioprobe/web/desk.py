@@ -14,6 +14,7 @@ from fastapi import Request
 
 from bioprobe.errors import BioprobeError
 from bioprobe.face.store import open as open_store
+from bioprobe.page.words import say_time
 from bioprobe.web.batching import Batcher
 from bioprobe.web.jobs import Jobs
 from bioprobe.web.problems import (
@@ -128,7 +129,7 @@ class Desk:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters["plainly"] = write_plainly
+        self._templates.filters |= {"plainly": write_plainly, "said": say_time}
         self.links = links
 
     @property
