@@ -405,7 +405,7 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
     for pair in best.pairs[:_SHOWN_PAIRS]:
         above = f", both in {pair['ancestor']}" if pair["ancestor"] else ", nothing in common"
         said.append(
-            f"  {pair['truth']} taken for {pair['answer']}: {pair['n_images']} images"
+            f"  {pair['truth']} taken for {pair['answer']}: {count(pair['n_images'], 'image')}"
             f"{above if found.classes.rank else ''}"
         )
     said.append(f"kept in the store as {found.name}")
