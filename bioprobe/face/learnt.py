@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.face.opened import name_counts
-from bioprobe.result import WARNING, Note, name_some
+from bioprobe.result import WARNING, Note, count, name_some
 
 if TYPE_CHECKING:
     from bioprobe.evaluation import Evaluation
