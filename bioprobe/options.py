@@ -15,6 +15,7 @@ import functools
 import inspect
 import math
 import numbers
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import (
@@ -29,7 +30,7 @@ from typing import (
 )
 
 from bioprobe.devices import products_on
-from bioprobe.errors import MisuseError
+from bioprobe.errors import BioprobeError, MisuseError
 
 RANK_NAMES = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 #: What is done with people where pictures are written.
@@ -263,6 +264,21 @@ def write_flag(name: str) -> str:
     return "--" + name.strip("_").replace("_", "-")
 
 
+# A whole command stays one, wherever it is read.
+_FLAG = re.compile(r"bioprobe [^;,()\"]*|(?<![\w-])--([a-z][a-z0-9-]*)")
+
+
+def write_plainly(text: str) -> str:
+    """Return what is said in words of the shell as Python, bodies and pages name it.
+
+    Examples
+    --------
+    >>> write_plainly("give --max-memory or --seed; see: bioprobe embed --help")
+    'give max_memory or seed; see: bioprobe embed --help'
+    """
+    return _FLAG.sub(lambda one: one[1].replace("-", "_") if one[1] else one[0], text)
+
+
 def name_option(name: str, options: Mapping[str, Option]) -> str:
     """Return an option as a person gives it: by its first flag, or as an argument in capitals.
 
@@ -438,16 +454,34 @@ def question(ask: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(ask)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         given = signature.bind(*args, **kwargs).arguments
-        _check_options(ask, given)
         # Of a store, as it was opened.
         device = getattr(given.get("self"), "_device", None) or given.get("device")
-        with products_on(device) if device else contextlib.nullcontext():
-            return ask(*args, **(shared | kwargs))
+        try:
+            _check_options(ask, given)
+            with products_on(device) if device else contextlib.nullcontext():
+                return ask(*args, **(shared | kwargs))
+        except BioprobeError as error:
+            _name_parameters(error, ask)
+            raise
 
     plain = [one.replace(annotation=_leave_out_option(one.annotation))
              for one in signature.parameters.values()]  # fmt: skip
     checked.__signature__ = signature.replace(parameters=plain)  # type: ignore[attr-defined]
     return checked
+
+
+_IN_PYTHON = "In Python: "
+
+
+def _name_parameters(error: BioprobeError, ask: Callable[..., Any]) -> None:
+    """Say below an error which parameters the flags are that it names."""
+    if any(one.startswith(_IN_PYTHON) for one in getattr(error, "__notes__", ())):
+        return
+    flags = {flag: name for name, (_, one) in read_options(ask).items() for flag in one.flags}
+    named = [write_flag(one) for one in dict.fromkeys(_FLAG.findall(str(error))) if one]
+    if named:
+        said = (f"{flag} is {flags.get(flag, write_plainly(flag))}" for flag in named)
+        error.add_note(_IN_PYTHON + ", ".join(said))
 
 
 def _leave_out_option(annotation: Any) -> Any:  # noqa: ANN401 - any annotation

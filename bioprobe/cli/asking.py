@@ -480,7 +480,7 @@ def estimate(
     """
     if html is None or not hasattr(found, "write_page"):
         return ""
-    return f"wrote {found.write_page(html):,} classes to {html}"
+    return write_page(found, html)
 
 
 @command(app, "face.exporting:Exports.export_answers", name="export", shows=False)

@@ -32,6 +32,7 @@ from bioprobe.cli.show import (
     is_shown,
     is_text,
     write_frame,
+    write_page,
     write_paths,
 )
 from bioprobe.errors import MisuseError
@@ -631,7 +632,7 @@ def _write_page(answer: Any, output: str, *, quiet: bool) -> None:  # noqa: ANN4
     if not hasattr(answer, "write_page"):
         msg = f"this answer is no page of pictures, got {output}; end it in .csv, .json or .parquet"
         raise MisuseError(msg)
-    say(f"wrote {answer.write_page(output):,} pictures to {output}", quiet=quiet)
+    say(write_page(answer, Path(output)), quiet=quiet)
 
 
 def tell(notes: Sequence[Any], *, quiet: bool) -> None:

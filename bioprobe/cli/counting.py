@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.cli.build import command, tell, write_answer
 from bioprobe.cli.groups import Commands
+from bioprobe.cli.show import write_page
 from bioprobe.errors import MisuseError
 from bioprobe.options import PLAIN, Option, Unless
 
@@ -49,7 +50,7 @@ def records(found: Records, *, html: CountPage = None) -> str:
 
     Example: bioprobe records --deployments deployments.csv --output records.csv
     """
-    return f"wrote a page of {found.write_page(html):,} records to {html}" if html else ""
+    return write_page(found, html)
 
 
 @command(app, "face.counting:Counts.activity", encodes=True)
@@ -58,7 +59,7 @@ def activity(found: Activity, *, html: CountPage = None) -> str:
 
     Example: bioprobe activity --taxon "Lynx lynx,Capreolus capreolus" --html activity.html
     """
-    return f"wrote a page of {found.write_page(html):,} taxa to {html}" if html else ""
+    return write_page(found, html)
 
 
 @command(app, "face.counting:Counts.richness", encodes=True)
@@ -67,7 +68,7 @@ def richness(found: Richness, *, html: CountPage = None) -> str:
 
     Example: bioprobe richness --html richness.html
     """
-    return f"wrote a page of {found.write_page(html):,} taxa to {html}" if html else ""
+    return write_page(found, html)
 
 
 @command(app, "face.counting:Counts.trend", encodes=True)
@@ -76,4 +77,4 @@ def trend(found: Trends, *, html: CountPage = None) -> str:
 
     Example: bioprobe trend --deployments deployments.csv --html trends.html
     """
-    return f"wrote a page of {found.write_page(html):,} taxa to {html}" if html else ""
+    return write_page(found, html)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import math
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -151,8 +152,21 @@ def review(
             "next.csv, fill in value and verdict, then --answers next.csv"
         )
         raise MisuseError(msg)
-    say(ask_all(session, input))
+    say(ask_all(session, read_terminal))
     raise typer.Exit
+
+
+def read_terminal(prompt: str) -> str:
+    """Read a line; input() would wait for ever where the end came while nothing was read yet."""
+    try:
+        import fcntl
+        import termios
+    except ImportError:
+        return input(prompt)
+    is_ready = bool(select.select([sys.stdin], [], [], 0)[0])
+    if is_ready and not any(fcntl.ioctl(sys.stdin, termios.FIONREAD, bytes(4))):
+        raise EOFError
+    return input(prompt)
 
 
 def _is_find(session: Review | Find) -> TypeIs[Find]:

@@ -163,10 +163,11 @@ def write_page(
     html: Path | None,
     *how: object,
 ) -> str:
-    """Write an answer as a page of pictures where one is asked for, and say so."""
+    """Write an answer as a page where one is asked for, and say so."""
     if html is None:
         return ""
-    return f"wrote {count(answer.write_page(html, *how), 'picture')} to {html}"
+    shown = count(answer.write_page(html, *how), *getattr(answer, "shows", ("picture",)))
+    return f"wrote a page of {shown} to {html}"
 
 
 def write_paths(paths: Sequence[str], output: str, *, null: bool) -> None:

@@ -190,11 +190,12 @@ def _choose(taxon: str, table: pd.DataFrame) -> pd.DataFrame:
     by_site = worked.groupby("site")
     tells = (by_site["year"].nunique() >= 2) & (by_site["n_records"].sum() > 0)
     used = worked[worked["site"].isin(tells.index[tells])]
-    n_sites, n_years = int(tells.sum()), used["year"].nunique()
+    n_sites, n_years = int(tells.sum()), worked["year"].nunique()
     n_records = int(used["n_records"].sum())
     for what, got, fewest in (
         ("years", n_years, FEWEST_YEARS),
         ("sites with records and cameras in two years or more", n_sites, FEWEST_SITES),
+        ("years at such sites", used["year"].nunique(), FEWEST_YEARS),
         ("records at such sites", n_records, FEWEST_RECORDS),
     ):
         if got < fewest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bioprobe.images.regions import REGION, Region
 from bioprobe.taxonomy import RANKS
@@ -154,6 +154,9 @@ class Pictures:
 class Paged:
     """Base of an answer with a page of its own."""
 
+    #: What :meth:`write_page` counts: one, and many where that is not one and ``s``.
+    shows: ClassVar[tuple[str, ...]] = ("picture",)
+
     def write_page(self, path: str | Path) -> int:
         """Write the answer as one self-contained HTML page.
 
@@ -165,7 +168,7 @@ class Paged:
         Returns
         -------
         int
-            What the page shows: pictures, classes, records or taxa.
+            What the page shows, of what ``shows`` says.
 
         Raises
         ------

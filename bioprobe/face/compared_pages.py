@@ -77,6 +77,7 @@ class Estimates(estimates.Estimates, Paged):
     """Shares, counts and rates with intervals, with their page; see the base for the fields."""
 
     __module__ = "bioprobe"
+    shows = ("class", "classes")
 
     def _write(self, path: Path) -> int:
         from bioprobe.report.estimates import write_estimates

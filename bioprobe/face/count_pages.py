@@ -40,6 +40,8 @@ _CURVE_POINTS = 40
 class Sheets(Paged):
     """Base of a count with a page, which may also be a part of the report."""
 
+    shows = ("taxon", "taxa")
+
     def describe(self) -> Sheet:
         """Return what its page shows."""
         raise NotImplementedError
@@ -62,6 +64,7 @@ class Records(records.RecordTable, Sheets):
         How exactly other tools are told the places of stations where a sensitive taxon was seen.
     """
 
+    shows = ("record",)
     form: str = PLAIN
     model: str = ""
     grid: Grid = dataclasses.field(default_factory=Grid)
@@ -248,7 +251,7 @@ class Activity(Result, Sheets):
         text = (
             "The share of all activity that falls in an hour at each time, and where it would lie "
             "for 95 of 100 collections of as many records. The dashed line is an animal that is "
-            "always as active."
+            "equally active at all hours."
         )
         header = (("taxon", False), ("records", True), ("peak", False), ("busiest hour", True),
                   ("concentration of the kernel", True))  # fmt: skip
@@ -370,7 +373,7 @@ class Richness(Result, Sheets):
         facts = [
             ("seen", f"{found.observed:,}", f"taxa, in {found.n_records:,} records"),
             ("Chao1", f"{found.estimate:.1f}", f"95% interval {found.low:.1f} to {found.high:.1f}"),
-            ("completeness", f"{found.completeness:.0%}", "of the taxa there are"),
+            ("completeness", f"{found.completeness:.0%}", "of the taxa there are, at most"),
             ("seen once", f"{found.once:,}", f"taxa; {found.twice:,} twice"),
         ]
         text = (

@@ -849,7 +849,7 @@ def _describe_what(
     n_units = len(set(units.tolist()) - {""}) + int((units == "").sum())
     unit = "" if n_units == n else f" in {n_units:,} units ({sample.unit}), which were drawn whole"
     notes: list[Note | str] = [
-        f"{n:,} labelled images of {sample.source}{unit} mend what {source} answers; "
+        f"{n:,} labelled images of {sample.source}{unit} mend the counts of {source}; "
         f"intervals of 95% by {how.estimator}, of {whose}"
     ]
     if by is not None and by.casefold().startswith(_SITES):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.face.opened import name_counts
-from bioprobe.result import WARNING, Note, name_some
+from bioprobe.result import WARNING, Note, count, name_some
 
 if TYPE_CHECKING:
     from bioprobe.evaluation import Evaluation
@@ -405,7 +405,7 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
     for pair in best.pairs[:_SHOWN_PAIRS]:
         above = f", both in {pair['ancestor']}" if pair["ancestor"] else ", nothing in common"
         said.append(
-            f"  {pair['truth']} taken for {pair['answer']}: {pair['n_images']} images"
+            f"  {pair['truth']} taken for {pair['answer']}: {count(pair['n_images'], 'image')}"
             f"{above if found.classes.rank else ''}"
         )
     said.append(f"kept in the store as {found.name}")

@@ -22,7 +22,7 @@ from bioprobe.errors import MismatchError, SourceError, StoreError
 from bioprobe.files import check_target, read_json, write_text
 from bioprobe.options import BOTH, Option, list_given
 from bioprobe.progress import Progress, Step
-from bioprobe.result import PROBLEM, Note
+from bioprobe.result import PROBLEM, Note, name_some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,7 @@ def open_pictures(
         reasons = "; ".join(map(str, listed.notes))
         msg = f"none of {len(listed.unread):,} pictures can be read: {reasons}"
         raise SourceError(msg)
-    origin, notes = " ".join(map(str, named)), list[Note]()
+    origin, notes = name_some(named), list[Note]()
     are_folders = all(recognise_source(one, options) == "folder" for one in named)
     if keep and like is not None and are_folders:
         why_not = _explain_cache(Path(like), model)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from bioprobe.errors import MismatchError, SelectionError
 from bioprobe.face.opened import Opened, TextFinder
 from bioprobe.options import Option, question
-from bioprobe.result import Table
+from bioprobe.result import Table, name_some
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -100,7 +100,7 @@ class Shows(Opened):
             raise MismatchError(msg)
         held = HeldPictures(self._view.store, paths, normalise_rows(vectors))
         none = pd.DataFrame(columns=["root", "path", "reason", "source"], dtype=object)
-        view = View(held, held.rows, origin=", ".join(paths[:3]) or "none", unread=none)
+        view = View(held, held.rows, origin=name_some(paths) or "none", unread=none)
         return type(self)(
             view, model=self._model, device=self._device, notes=self._notes,
             texts=self._find_texts,

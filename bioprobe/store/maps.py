@@ -176,13 +176,13 @@ def _join(store: EmbeddingStore, path: Path, name: str) -> KeptMap:
     frame, provenance = _read(path)
     asked = store.images.select(list(_IDENTITY)).astype(object)
     n_same = min(len(frame), len(asked))
-    if all(np.array_equal(frame[one][:n_same], asked[one][:n_same]) for one in _IDENTITY):
-        # As it was written, with what came since behind it: nothing need be looked up.
-        found = np.where(np.arange(len(asked)) < n_same, np.arange(len(asked)), -1)
-    else:
-        found = pd.MultiIndex.from_frame(frame[list(_IDENTITY)]).get_indexer(
-            pd.MultiIndex.from_frame(asked)
-        )
+    found = np.arange(len(asked))
+    if not all(np.array_equal(frame[one][:n_same], asked[one][:n_same]) for one in _IDENTITY):
+        n_same = 0
+    # As it was written, only what came since is looked up: other pictures, or the same replaced.
+    if n_same < len(asked):
+        known = pd.MultiIndex.from_frame(frame[list(_IDENTITY)])
+        found[n_same:] = known.get_indexer(pd.MultiIndex.from_frame(asked[n_same:]))
     points = np.full((len(asked), 2), np.nan, dtype=np.float32)
     fitted = np.zeros(len(asked), dtype=bool)
     is_known = found >= 0

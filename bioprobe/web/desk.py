@@ -14,15 +14,11 @@ from fastapi import Request
 
 from bioprobe.errors import BioprobeError
 from bioprobe.face.store import open as open_store
+from bioprobe.options import write_plainly
+from bioprobe.page.words import say_time
 from bioprobe.web.batching import Batcher
 from bioprobe.web.jobs import Jobs
-from bioprobe.web.problems import (
-    Refusal,
-    describe_error,
-    find_status,
-    refuse_writing,
-    write_plainly,
-)
+from bioprobe.web.problems import Refusal, describe_error, find_status, refuse_writing
 from bioprobe.web.reviews import Reviews
 from bioprobe.web.uploads import Uploads
 
@@ -128,7 +124,7 @@ class Desk:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters["plainly"] = write_plainly
+        self._templates.filters |= {"plainly": write_plainly, "said": say_time}
         self.links = links
 
     @property

@@ -32,6 +32,7 @@ from bioprobe.errors import (
     UnreadableError,
 )
 from bioprobe.files import has_no_room, is_full
+from bioprobe.options import write_plainly
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -71,7 +72,6 @@ _TITLES = {
 }
 # Letters of a value that is quoted.
 _SHOWN = 60
-_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
 _log = logging.getLogger("bioprobe.web")
 
 
@@ -151,17 +151,6 @@ def describe_error(error: BioprobeError, path: str) -> dict[str, Any]:
         return _describe_full(str(error), path)
     detail = write_plainly(str(error))
     return _describe(find_status(error), name, _TITLES.get(name, name), detail, path)
-
-
-def write_plainly(text: str) -> str:
-    """Return what is said in words of the shell as bodies and pages name it.
-
-    Examples
-    --------
-    >>> write_plainly("give --max-memory or --seed")
-    'give max_memory or seed'
-    """
-    return _FLAG.sub(lambda found: found[1].replace("-", "_"), text)
 
 
 def describe_fault(error: Exception, path: str) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_answers_are_compared_with_the_labels_of_a_store(store: Path, capsys: Ca
     said = capsys.readouterr().err
     assert "different 3" in said
     assert "--mask review/answers" in said
-    assert "wrote 3 pictures to page.html" in said
+    assert "wrote a page of 3 pictures to page.html" in said
     queue = pd.read_csv("queue.csv")
     assert queue["first_score"].tolist() == [0.99, 0.9, 0.9]
     about = json.loads(Path("queue.csv.provenance.json").read_text())

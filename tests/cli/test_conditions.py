@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import pytest
 
 import bioprobe
 from bioprobe.cli.app import get_program, run
 from bioprobe.cli.build import Declared
+from bioprobe.errors import MisuseError
 from bioprobe.face.probe import Probe
 from bioprobe.options import (
     Condition,
     Ending,
+    Option,
     Unless,
     With,
     WithAny,
     Without,
     name_option,
+    question,
     read_options,
     write_flag,
 )
@@ -222,3 +226,29 @@ def test_in_python_every_question_with_such_an_option_refuses_it_too() -> None:
         if not hasattr(ask, "__wrapped__")
     }
     assert not unchecked
+
+
+def test_flags_that_messages_name_are_options_of_a_command() -> None:
+    made = {"--help", "--x", "--y", "--force-reinstall"}  # click's, and other tools'
+    groups = [get_program()]
+    for group in groups:
+        groups += [one for one in group.commands.values() if hasattr(one, "commands")]
+        for command in (group, *group.commands.values()):
+            for one in command.params:
+                made.update(one.opts, one.secondary_opts)
+    flag = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*(?<!-)(?![\w-])")
+    files = [*Path(bioprobe.__file__).parent.rglob("*.py")]
+    named = {(one, path.name) for path in files for one in flag.findall(path.read_text("utf-8"))}
+    assert not {(one, name) for one, name in named if one not in made}
+
+
+@question
+def _refuse(*, form: Annotated[str, Option("", ("--as",))] = "") -> None:
+    msg = f"--as is not {form} with --max-memory; see: bioprobe store index --kind hnsw"
+    raise MisuseError(msg)
+
+
+def test_in_python_an_error_says_which_parameters_the_flags_are() -> None:
+    with pytest.raises(MisuseError) as caught:
+        _refuse(form="x")
+    assert caught.value.__notes__ == ["In Python: --as is form, --max-memory is max_memory"]

@@ -89,7 +89,7 @@ def test_a_page_shows_the_answers(capsys: pytest.CaptureFixture[str]) -> None:
     page = Path("deep/page.html").read_text(encoding="utf-8")
     assert page.count("<img ") == 5
     assert page.count("similarity 0.") == 4
-    assert "wrote 4 pictures to deep/page.html" in capsys.readouterr().err
+    assert "wrote a page of 4 pictures to deep/page.html" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("store")

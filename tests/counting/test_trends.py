@@ -108,7 +108,7 @@ def test_dispersion_and_years_that_all_sites_share_are_told() -> None:
         (lambda t: t[t["year"] < 2020], "from 2 years; 3 or more"),
         (lambda t: t[t["site"].isin(["s0", "s1", "s2"])], "from 3 sites with records"),
         (lambda t: t.assign(n_records=(t["year"] == 2018).astype(int)), "from 6 records"),
-        (lambda t: t.assign(n_records=0), "from 0 years"),
+        (lambda t: t.assign(n_records=0), "from 0 sites with records"),
     ],
 )
 def test_too_little_is_refused_in_words(change: object, said: str) -> None:

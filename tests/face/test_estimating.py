@@ -373,7 +373,7 @@ def test_the_page_shows_figures_table_and_what_is_to_be_said(
     assert found.write_page(tmp_path / "page.html") == 1
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert text.count("data:image/svg+xml") == 2
-    assert "mend what the column guess answers" in text
+    assert "mend the counts of the column guess" in text
     assert "more to label" in text
     lines = found.to_lines()
     assert lines.columns.tolist() == ["site", "truth", "count", "raw", "sure", "share", "n_more"]

@@ -99,6 +99,15 @@ def test_what_came_later_is_placed_and_all_else_stays(folder: Path) -> None:
     assert not np.array_equal(refitted.points[:60], before.points)
 
 
+def test_pictures_whose_table_was_changed_keep_their_places(folder: Path) -> None:
+    before, store = bp.open(folder).map(), EmbeddingStore.open(folder)
+    frame = store.images.frame.iloc[:9].assign(kind="horse")
+    store.append(frame, store.read_vectors(np.arange(9)), retired=range(9))
+    found = bp.open(folder).map()
+    assert found.to_frame()["kind"].tolist()[-9:] == ["horse"] * 9
+    np.testing.assert_array_equal(found.points, np.roll(before.points, -9, axis=0))
+
+
 def test_settings_of_a_map_are_not_changed_unsaid(folder: Path) -> None:
     store = bp.open(folder)
     with pytest.raises(MisuseError, match=r"--neighbors 8, got 9; .* --refit"):

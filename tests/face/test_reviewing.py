@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -314,3 +317,19 @@ def test_the_surest_of_a_class_and_what_is_like_a_picture_are_shown(store: Store
     similarities = store.X @ store.X[20]
     similarities[[*range(8), *surest.rows]] = -1
     assert like.rows == np.argsort(-similarities, kind="stable")[:3].tolist()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")
+def test_a_terminal_whose_input_ended_before_it_was_read_ends_the_review() -> None:
+    ours, its = os.openpty()
+    os.write(ours, b"yes\n\x04")
+    code = "import readline; from bioprobe.cli.review import read_terminal as read; "
+    code += "print(read('> ')); read('> ')"
+    # Of a terminal that is no longer read by lines the end is a character like others.
+    asked = subprocess.run(
+        [sys.executable, "-c", code], stdin=its, stdout=its, stderr=subprocess.PIPE,
+        timeout=60, check=False, text=True,
+    )  # fmt: skip
+    os.close(its)
+    os.close(ours)
+    assert asked.stderr.strip().endswith("EOFError")

@@ -58,7 +58,7 @@ def rank_by_doubt(desk: Desk, n: int) -> Ranked:
 
 def _explain(desk: Desk, place: int, n_like: int) -> str:
     pool = desk.pool
-    stands = f"stands for {n_like:,} in doubt" if n_like > 1 else "is like no other in doubt"
+    stands = f"it stands for {n_like:,} in doubt" if n_like > 1 else "no other in doubt is like it"
     first, second = pool.best[place].tolist()
     if second < 0:
         return stands

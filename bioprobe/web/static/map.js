@@ -70,7 +70,7 @@ class Plot {
 
   measure() {
     const { width, height } = points.getBoundingClientRect();
-    this.size = { width, height, unit: 0.48 * Math.min(width, height) };
+    this.size = { width, height, unit: 0.46 * Math.min(width, height) };
   }
 
   toScreen(x, y) {
