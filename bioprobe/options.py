@@ -848,9 +848,9 @@ Precision = Annotated[
     str | None,
     Option(
         "fp32, bf16 or fp16: what the weights are cast to. auto is bf16 where that is measured to "
-        "be faster and to give the same vectors, else fp32. int8: the model as it was quantised "
-        "here (see: bioprobe models quantise), into a store of its own. Of embed by default as "
-        "the store was begun, a new one auto.",
-        choices=("auto", "fp32", "bf16", "fp16", "int8"),
+        "be faster and to give the same vectors, else fp32. int8 and fp8: the model as it was "
+        "quantised here (see: bioprobe models quantise), into a store of its own. Of embed by "
+        "default as the store was begun, a new one auto.",
+        choices=("auto", "fp32", "bf16", "fp16", "int8", "fp8"),
     ),
 ]

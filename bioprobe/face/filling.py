@@ -722,10 +722,10 @@ def _name_model(
 ) -> str | None:
     """Return the name of a model by how it is to run; None is that of the store."""
     from bioprobe.embedding import choose_encoder
-    from bioprobe.encoders.int8 import INT8
+    from bioprobe.encoders.quantised import QUANTISED
     from bioprobe.encoders.views import add_views
 
-    if views is None and precision != INT8:
+    if views is None and precision not in QUANTISED:
         return model
     named = choose_encoder(folder, model=model, precision=precision).model
     return named if views is None else add_views(named, views)

@@ -24,6 +24,7 @@ import torch
 from bioprobe.cache import find_cache
 from bioprobe.encoders.encoder import hash_description
 from bioprobe.encoders.families.backends import Backend, Part, Run, Tower
+from bioprobe.encoders.quantised import FP8
 from bioprobe.encoders.trials import TORCH, Choice, Trial
 from bioprobe.errors import BioprobeError, StoreError
 from bioprobe.files import read_json, remove_folder, write_text
@@ -33,8 +34,9 @@ from bioprobe.registry import BACKENDS
 LOGGER = logging.getLogger("bioprobe.loading")
 
 AUTO = "auto"
-#: The least cosine similarity of any picture or text with its vector by PyTorch.
-LEAST_COSINE = 0.9999
+#: The least cosine similarity of any picture or text with its vector by PyTorch, and of one in fp8:
+#: what differs in the last bit is rounded another way there, which is noise as large as its own.
+LEAST_COSINE, LEAST_COSINE_FP8 = 0.9999, 0.998
 # What is hardly faster is not worth a second copy of the weights.
 _LEAST_GAIN = 1.05
 _N_ROUNDS = 3
@@ -264,8 +266,9 @@ class BatchRunner:
             return Trial(backend=name, refused=_tell(error)), None
         prepare_s = time.monotonic() - started_s
         trial = Trial(backend=name, cosine=cosine, prepare_s=prepare_s)
-        if not cosine >= LEAST_COSINE:
-            refused = f"least cosine to torch {cosine:.6f}, wanted {LEAST_COSINE}"
+        least = LEAST_COSINE_FP8 if self._model.get("precision") == FP8 else LEAST_COSINE
+        if not cosine >= least:
+            refused = f"least cosine to torch {cosine:.6f}, wanted {least}"
             return dataclasses.replace(trial, refused=refused), None
         return trial, run
 

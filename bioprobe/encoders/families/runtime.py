@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from bioprobe.devices import choose_device
+from bioprobe.encoders.quantised import FP8
 from bioprobe.errors import BioprobeError
 from bioprobe.registry import BACKENDS
 
@@ -25,7 +26,8 @@ class Runtime:
     device : torch.device
         Device that holds the weights.
     precision : str
-        ``fp32``, ``bf16`` or ``fp16``: the type the weights are cast to.
+        ``fp32``, ``bf16`` or ``fp16``: the type the weights are cast to; or ``fp8``, of some of
+        them (:mod:`bioprobe.encoders.families.fp8`).
     batch_size : int
         Images or texts in one forward pass.
     decoding : str
@@ -43,7 +45,9 @@ class Runtime:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the weights and the pixels."""
+        """Type of the weights and the pixels; of fp8 that of what is not."""
+        if self.precision == FP8:
+            return torch.float32 if self.device.type == "cpu" else torch.bfloat16
         return _DTYPES[self.precision]
 
     def place(self, module: torch.nn.Module) -> torch.nn.Module:
