@@ -2,9 +2,9 @@
 
 ``bash benchmarks/gpu.sh`` runs it within eight minutes. For ViT-B/16 and ViT-L/14 with random
 weights: the model alone in half precision, as it is, compiled with ``max-autotune``, by TensorRT
-where ``torch_tensorrt`` is installed, and compiled with its MLPs in fp8; the least cosine of its
-vectors to those of the processor in full precision; and ``embed`` from pictures of 224 pixels
-beside the fastest of these but fp8. Before these: nearest neighbours, the kNN probe, zero-shot and
+where ``torch_tensorrt`` is installed, and with its MLPs in fp8 as ``models quantise`` makes them,
+as it is and compiled; the least cosine of its vectors to those of the processor in full precision;
+and ``embed`` from pictures of 224 pixels beside the fastest of these but fp8. Before these: nearest neighbours, the kNN probe, zero-shot and
 the linear sweep, each asked of the processor and of the GPU in turn, with the share of answers that
 are equal and the largest difference. What the time is too short for is left out and said, a part
 that fails is told at the end, and the table of all others is written.
@@ -15,7 +15,6 @@ Run ``python -m benchmarks.gpu --tiny`` to see every step on a processor.
 from __future__ import annotations
 
 import argparse
-import copy
 import importlib.util
 import json
 import statistics
@@ -49,8 +48,8 @@ _K = 5
 # Passes over the rows in a sweep, about.
 _N_PASSES = 100
 
-# The least compute capability that multiplies fp8, and how such rows are called.
-_KNOWS_FP8, _FP8 = (8, 9), "fp8 MLPs, max-autotune"
+# What has other vectors is no measure of those that have the same.
+_FP8 = "fp8 MLPs"
 
 _TINY = "tiny"
 # Of open_clip's own kind, with what is slow made small.
@@ -138,6 +137,8 @@ def measure_model(
     import open_clip
 
     from bioprobe.encoders import load_encoder
+    from bioprobe.encoders.families.fp8 import find_obstacle, make_fp8
+    from bioprobe.encoders.families.quantising import check_quantisable
 
     files = write_small(folder / "small", sizes.n_pictures)
     write_model(folder / architecture, architecture)
@@ -157,8 +158,12 @@ def measure_model(
     }
     if device.type == "cuda" and importlib.util.find_spec("torch_tensorrt"):
         ways["TensorRT"] = torch.compile(network.encode_image, backend="torch_tensorrt")
-    if device.type == "cpu" or torch.cuda.get_device_capability(device) >= _KNOWS_FP8:
-        ways[_FP8] = torch.compile(use_fp8(copy.deepcopy(network)).encode_image, **tuned)
+    if obstacle := find_obstacle(device):
+        print(f"no fp8: {obstacle}", flush=True)
+    else:
+        short = make_fp8(check_quantisable(load_encoder(name, device=str(device))))
+        own = partial(_run_tower, short.image_runner.tower, short.runtime.dtype)
+        ways |= {f"{_FP8}, eager": own, f"{_FP8}, max-autotune": torch.compile(own, **tuned)}
     rows, speeds = [], {}
     for way, forward in ways.items():
         vectors, took_s = time_forward(forward, pixels, sizes.n_rounds)
@@ -171,62 +176,22 @@ def measure_model(
             f"fp32 {float(cosines.min()):.6f}", {way: took_s}, own=way, n_done=batch,
             unit="images/s",
         )  # fmt: skip
-    # What has other vectors is no measure of those that have the same.
-    best = max(speed for way, speed in speeds.items() if way != _FP8)
-    rows += _measure_embed(name, architecture, files, device, best)
+    best = max(speed for way, speed in speeds.items() if not way.startswith(_FP8))
+    rows += _measure_embed(name, architecture, batch, files, device, best)
     return rows
 
 
-class Fp8Linear(torch.nn.Module):
-    """A linear layer whose products are in fp8 (e4m3), each row of both sides by its own scale.
-
-    Parameters
-    ----------
-    layer : torch.nn.Linear
-        Of any floating dtype.
-    """
-
-    def __init__(self, layer: torch.nn.Linear) -> None:
-        super().__init__()
-        weight, scale = _shorten(layer.weight.detach())
-        self.register_buffer("weight", weight)
-        self.register_buffer("scale", scale)
-        self.bias = layer.bias
-
-    def forward(self, given: torch.Tensor) -> torch.Tensor:
-        """Multiply rows of shape (…, n_in) to (…, n_out)."""
-        rows, scale = _shorten(given.reshape(-1, given.shape[-1]))
-        found = torch._scaled_mm(
-            rows, self.weight.T, scale_a=scale, scale_b=self.scale.T, out_dtype=torch.bfloat16
-        )
-        found = found.to(given.dtype).view(*given.shape[:-1], -1)
-        return found if self.bias is None else found + self.bias
-
-
-def _shorten(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return rows in fp8, and the factors (n_rows, 1) that make them what they were."""
-    kind = torch.float8_e4m3fn
-    largest = rows.abs().amax(dim=1, keepdim=True).float().clamp_min(1e-12)
-    scale = largest / torch.finfo(kind).max
-    return (rows.float() / scale).to(kind), scale
-
-
-def use_fp8(network: torch.nn.Module) -> torch.nn.Module:
-    """Put the MLPs of a transformer's blocks, two thirds of its products, in fp8; in place.
-
-    Those of attention stay: ``torch.nn.MultiheadAttention`` reads the weights of its layers.
-    """
-    for block in network.modules():
-        if isinstance(block, torch.nn.MultiheadAttention):
-            continue
-        for name, layer in list(block.named_children()):
-            if type(layer) is torch.nn.Linear:
-                setattr(block, name, Fp8Linear(layer))
-    return network
+def _run_tower(tower: Forward, kind: torch.dtype, pixels: torch.Tensor) -> torch.Tensor:
+    return tower(pixels.to(kind))
 
 
 def _measure_embed(
-    name: str, architecture: str, files: Sequence[Path], device: torch.device, best: float
+    name: str,
+    architecture: str,
+    batch: int,
+    files: Sequence[Path],
+    device: torch.device,
+    best: float,
 ) -> list[Row]:
     """Measure ``embed`` from files, with what it takes by default on a device."""
     from bioprobe.embedding import embed_images
@@ -236,8 +201,9 @@ def _measure_embed(
 
     precision = "fp16" if device.type == "cuda" else "auto"
     encoder = load_encoder(
-        name, device=str(device), precision=precision, decoding="fast", backend="auto"
-    )
+        name, device=str(device), precision=precision, decoding="fast", backend="auto",
+        batch_size=batch,
+    )  # fmt: skip
     listed = find_images(list(files))
 
     def run() -> None:

@@ -838,10 +838,11 @@ Backend = Annotated[
     str,
     Option(
         "What runs whole batches: torch, as the model's own library does; traced, packed for the "
-        "processor; onnx, openvino or zentorch, where installed; compile, which takes minutes; "
+        "processor; onnx, openvino, zentorch or, on a GPU, tensorrt, where installed; compile, "
+        "which takes minutes; "
         "auto, the one that is measured to be fastest here, with the same vectors (cosine at least "
         ".9999).",
-        choices=("auto", "torch", "traced", "onnx", "openvino", "zentorch", "compile"),
+        choices=("auto", "torch", "traced", "onnx", "openvino", "zentorch", "tensorrt", "compile"),
     ),
 ]
 Precision = Annotated[

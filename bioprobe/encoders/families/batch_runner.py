@@ -45,7 +45,7 @@ _N_ROUNDS = 3
 _MEASURED_AFTER_S = 20.0
 # No further backend is begun after this.
 _LONGEST_S = 120.0
-_LIBRARIES = ("bioprobe", "torch", "onnxruntime", "openvino", "zentorch")
+_LIBRARIES = ("bioprobe", "torch", "onnxruntime", "openvino", "zentorch", "torch_tensorrt")
 
 
 def describe_machine(device: torch.device, n_threads: int) -> dict[str, str]:
@@ -82,7 +82,8 @@ class BatchRunner:
     what : str
         ``images`` or ``texts``, for messages.
     n_tried : int
-        Rows that the speed of many is told by; few, so that the trial is one of seconds.
+        Rows that the speed of many is told by; few, so that the trial is one of seconds. On a GPU
+        it is a whole batch, as few rows do not fill it.
     """
 
     def __init__(
@@ -275,10 +276,11 @@ class BatchRunner:
     def _make_part(self, inputs: tuple[torch.Tensor, ...]) -> Part:
         shapes = [list(one.shape[1:]) for one in inputs]
         said = {"machine": self._machine, "model": self._model, "shapes": shapes}
+        n_tried = self._n_tried if inputs[0].device.type == "cpu" else self._batch_size
         key = hash_description({**said, "part": self._what, "batch_size": self._batch_size})
         return Part(
             tower=self.tower,
-            example=tuple(one[: self._n_tried] for one in inputs),
+            example=tuple(one[:n_tried] for one in inputs),
             n_threads=torch.get_num_threads(),
             folder=find_cache("backends") / key[:32],
         )
