@@ -310,8 +310,8 @@ def embed(
         By default as the store was begun, a new one ``auto`` and ``fast``.
     backend : str
         What runs whole batches: ``torch``, ``traced``, ``onnx``, ``openvino``, ``zentorch``,
-        ``tensorrt``, ``compile`` or ``auto``. It may be another in every run, as vectors agree; what
-        ran is said.
+        ``tensorrt``, ``compile`` or ``auto``. It may be another in every run, as vectors agree;
+        what ran is said.
     views : int, optional
         Times that each picture is seen, whole, mirrored and cropped: 2, 4 or 10. Vectors of several
         views are never mixed with those of one; texts are the same.

@@ -102,7 +102,7 @@ class BatchRunner:
         self._model = dict(model)
         self._what = what
         self._n_tried = n_tried
-        self._lock = threading.Lock()
+        self._lock, self._counting = threading.Lock(), threading.Lock()
         self._run: Run | None = None
         self._is_settled = asked == TORCH
         # What PyTorch has taken so far, and what it may take before something is tried.
@@ -117,9 +117,9 @@ class BatchRunner:
         is_whole = len(inputs[0]) == self._batch_size
         if is_whole and self._run is not None:
             found = self._by_choice(self._run, inputs)
-            self.n_rows[self.backend] += len(found)
+            self.count(self.backend, len(found))
             return found
-        self.n_rows[TORCH] += len(inputs[0])
+        self.count(TORCH, len(inputs[0]))
         # Who comes while another thread measures goes on as before.
         if not is_whole or self._is_settled or not self._lock.acquire(blocking=False):
             return self._exactly(*inputs)
@@ -130,6 +130,11 @@ class BatchRunner:
         finally:
             self._lock.release()
         return exact
+
+    def count(self, backend: str, n_rows: int) -> None:
+        """Note how many rows a backend has computed; threads may do so at once."""
+        with self._counting:
+            self.n_rows[backend] += n_rows
 
     def settle(self, *inputs: torch.Tensor) -> Choice:
         """Choose now, on a whole batch, however little was computed before."""

@@ -42,6 +42,9 @@ class Fp8Linear(torch.nn.Module):
     Micikevicius et al. 2022, *FP8 Formats for Deep Learning*.
     """
 
+    weight: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, layer: torch.nn.Linear) -> None:
         super().__init__()
         weight, scale = _shorten(layer.weight.detach())

@@ -87,6 +87,17 @@ def test_so_does_what_is_compiled(open_clip_dir: Path, pictures: list[Image.Imag
     assert other.count_rows()["compile"] == BATCH
 
 
+@pytest.mark.parametrize("fixture", [*NAMES, "open_clip_resnet_dir"])
+def test_the_layout_that_gpus_want_changes_no_vector(
+    request: pytest.FixtureRequest, fixture: str, pictures: list[Image.Image]
+) -> None:
+    name = NAMES.get(fixture, "local-dir:{}")
+    encoder = load(request.getfixturevalue(fixture), "torch", name)
+    truth = encoder.encode_image(pictures)
+    encoder.module.to(memory_format=torch.channels_last)
+    np.testing.assert_allclose(encoder.encode_image(pictures), truth, atol=1e-5)
+
+
 def test_tensorrt_is_for_gpus_where_it_is_installed(
     open_clip_dir: Path, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
