@@ -872,19 +872,29 @@ Backend = Annotated[
     str,
     Option(
         "What runs whole batches: torch, as the model's own library does; traced, packed for the "
-        "processor; numpy, by its products, a thread for some of the rows each; onnx, openvino or "
-        "zentorch, where installed; compile, which takes minutes; auto, the one that is measured "
-        "to be fastest here, with the same vectors (cosine at least .9999).",
-        choices=("auto", "torch", "traced", "numpy", "onnx", "openvino", "zentorch", "compile"),
+        "processor; numpy, by its products, a thread for some of the rows each; onnx, openvino, "
+        "zentorch or, on a GPU, tensorrt, where installed; compile, which takes minutes; auto, the "
+        "one that is measured to be fastest here, with the same vectors (cosine at least .9999).",
+        choices=(
+            "auto",
+            "torch",
+            "traced",
+            "numpy",
+            "onnx",
+            "openvino",
+            "zentorch",
+            "tensorrt",
+            "compile",
+        ),
     ),
 ]
 Precision = Annotated[
     str | None,
     Option(
         "fp32, bf16 or fp16: what the weights are cast to. auto is bf16 where that is measured to "
-        "be faster and to give the same vectors, else fp32. int8: the model as it was quantised "
-        "here (see: bioprobe models quantise), into a store of its own. Of embed by default as "
-        "the store was begun, a new one auto.",
-        choices=("auto", "fp32", "bf16", "fp16", "int8"),
+        "be faster and to give the same vectors, else fp32. int8 and fp8: the model as it was "
+        "quantised here (see: bioprobe models quantise), into a store of its own. Of embed by "
+        "default as the store was begun, a new one auto.",
+        choices=("auto", "fp32", "bf16", "fp16", "int8", "fp8"),
     ),
 ]

@@ -152,6 +152,7 @@ BACKENDS = Registry(
         "onnx": "bioprobe.encoders.families.backends:ONNX",
         "openvino": "bioprobe.encoders.families.backends:OPENVINO",
         "zentorch": "bioprobe.encoders.families.backends:ZENTORCH",
+        "tensorrt": "bioprobe.encoders.families.backends:TENSORRT",
         "compile": "bioprobe.encoders.families.backends:COMPILE",
     },
 )

@@ -95,7 +95,7 @@ def check(found: EncoderCheck) -> None:
 
 @command(app, "face.models:quantise", shows=False, says="Quantising {model} …")
 def quantise(found: Quantised) -> None:
-    """Make the int8 form of a model on pictures of yours, and tell what that does to answers.
+    """Quantise a model to 8 bits on pictures of yours, and tell what that does to answers.
 
     Example: bioprobe models quantise local-dir:model photos/ --level family --folder-rank species
     """

@@ -9,7 +9,12 @@ from pathlib import Path
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.catalog import DEFAULT_MODEL, parse_name
 from bioprobe.encoders.encoder import Encoder, count_rows
-from bioprobe.encoders.int8 import INT8, add_int8, check_precision
+from bioprobe.encoders.quantised import (
+    QUANTISED,
+    add_quantised,
+    check_precision,
+    find_quantised,
+)
 from bioprobe.store import EmbeddingStore
 
 
@@ -81,7 +86,7 @@ def choose_encoder(
     Raises
     ------
     BioprobeError
-        If a model in int8 is asked for in another precision.
+        If a quantised model is asked for in another precision.
     """
     asked = precision
     if folder is not None and EmbeddingStore.exists(folder):
@@ -92,10 +97,12 @@ def choose_encoder(
         if stored.backend not in {"onnx", "imported"}:
             precision = precision or stored.precision
     named = model or DEFAULT_MODEL
-    if precision == INT8:
-        named = add_int8(named)
     if asked is not None:
         check_precision(named, asked)
+    if stated := find_quantised(named):
+        precision = stated
+    elif precision in QUANTISED:
+        named = add_quantised(named, precision)
     return EncoderChoice(named, precision or "auto", decoding or "fast")
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,17 +17,22 @@ import numpy.typing as npt
 from bioprobe.embedding.embedder import embed_images
 from bioprobe.embedding.shard_buffer import Outcome
 from bioprobe.encoders.encoder import Encoder, Fingerprint
-from bioprobe.encoders.families.int8_encoder import (
+from bioprobe.encoders.families.fp8 import copy_images
+from bioprobe.encoders.families.quantised_encoder import (
     ABOUT_NAME,
     GRAPH_NAME,
     LEAST_COSINE,
-    Int8Encoder,
+    Fp8Encoder,
+    QuantisedEncoder,
     find_folder,
+    open_int8,
 )
 from bioprobe.encoders.families.quantising import check_quantisable, quantise
+from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.encoders.loading import silence_libraries
+from bioprobe.encoders.quantised import FP8, INT8
 from bioprobe.errors import BioprobeError, ImageReadError, SourceError
-from bioprobe.files import replacing, write_text
+from bioprobe.files import read_json, replacing, write_text
 from bioprobe.images import ImageTable
 from bioprobe.images.reading import decode_region
 from bioprobe.result import Notes, Record
@@ -51,13 +56,15 @@ class Quantised(Record):
     encoder : Fingerprint
         Which it is.
     n_calibrated, n_checked : int
-        Pictures that calibrated, and others that were encoded by both.
+        Pictures that calibrated, none for fp8, and others that were encoded by both.
     least_cosine, mean_cosine : float
         Of a picture's vector with that in fp32.
     same_neighbour_fraction : float
         Of the checked pictures, those whose nearest neighbour among them is the same.
     gain : float
-        Its speed by that of PyTorch in fp32, both on one batch in turn.
+        Its speed by that of PyTorch, both on one batch in turn.
+    beside : str
+        The precision of that: fp32, on a GPU bf16, the faster of what is not quantised there.
     folder : Path
         Where it lies.
     notes : tuple of Note
@@ -72,8 +79,15 @@ class Quantised(Record):
     mean_cosine: float
     same_neighbour_fraction: float
     gain: float
+    beside: str
     folder: Path
     notes: Notes = ()
+
+    @property
+    def judged(self) -> str:
+        """Which pictures were compared, in words."""
+        said = f"{self.n_checked:,} pictures"
+        return f"{said} that did not calibrate" if self.n_calibrated else said
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a JSON-ready mapping."""
@@ -88,12 +102,18 @@ class Trial:
     stores: tuple[EmbeddingStore, EmbeddingStore]
     encoders: tuple[Encoder, Encoder]
 
+    @property
+    def precision(self) -> str:
+        """In which it was quantised."""
+        return self.found.encoder.precision
+
 
 def quantise_model(
     encoder: Encoder,
     table: ImageTable,
     scratch: Path,
     *,
+    precision: str = INT8,
     n_calibrated: int = 64,
     n_checked: int = 256,
     advance: Callable[[Outcome], None] | None = None,
@@ -105,11 +125,14 @@ def quantise_model(
     Parameters
     ----------
     encoder : Encoder
-        In fp32, on the processor.
+        In fp32; for int8 on the processor.
     table : ImageTable
         Pictures of the kind that it is for.
     scratch : Path
         An empty folder for two stores.
+    precision : str
+        Of :data:`bioprobe.encoders.quantised.QUANTISED`; fp8 needs no pictures that calibrate, and
+        is measured anew where it was before.
     n_calibrated, n_checked : int
         Most pictures that calibrate, and that are encoded by both.
     advance : callable, optional
@@ -118,20 +141,20 @@ def quantise_model(
     Raises
     ------
     BioprobeError
-        If it was quantised before, cannot be, or a picture's vector comes out too far from that in
-        fp32.
+        If it was quantised to int8 before, cannot be, or a picture's vector comes out too far from
+        that in fp32.
     SourceError
         If too few pictures can be read.
     """
     exact = check_quantisable(encoder)
-    folder = find_folder(exact.fingerprint)
+    folder, is_fp8 = find_folder(exact.fingerprint, precision), precision == FP8
     if (folder / GRAPH_NAME).exists():
         msg = (
             f"{exact.name} has an int8 form, in {folder}; to make another remove that folder, but "
             "stores of the one that is there cannot be added to then"
         )
         raise BioprobeError(msg)
-    calibrating, checking = _choose(len(table), n_calibrated, n_checked)
+    calibrating, checking = _choose(len(table), 1 if is_fp8 else n_calibrated, n_checked)
     read = [_read(exact, table, int(row)) for row in calibrating]
     pixels = [one for one in read if not isinstance(one, str)]
     if not pixels or not len(checking):
@@ -142,46 +165,64 @@ def quantise_model(
             + (f" (the first cannot be read: {reasons[0]})" if reasons else "")
         )
         raise SourceError(msg)
-    graph = scratch / GRAPH_NAME
-    with silence_libraries():
-        quantise(exact, np.stack(pixels), graph)
-    rough = Int8Encoder(exact, graph)
+    rough = Fp8Encoder(exact) if is_fp8 else _make_int8(exact, pixels, scratch / GRAPH_NAME)
     checked = dataclasses.replace(table, frame=table.frame.iloc[checking].reset_index(drop=True))
     stores = (
         _embed(checked, exact, scratch / "exact", advance),
-        _embed(checked, rough, scratch / "int8", advance),
+        _embed(checked, rough, scratch / "quantised", advance),
     )
     truth, near = (one.read_vectors() for one in stores)
     cosines = (truth * near).sum(axis=1)
+    is_gpu = exact.device != "cpu"
+    beside = copy_images(exact, "bf16") if is_gpu else exact
+    n_timed = exact.batch_size if is_gpu else _N_TIMED
     found = Quantised(
         model=rough.name,
         encoder=rough.fingerprint,
-        n_calibrated=len(pixels),
+        n_calibrated=0 if is_fp8 else len(pixels),
         n_checked=len(truth),
         least_cosine=float(cosines.min()),
         mean_cosine=float(cosines.mean()),
         same_neighbour_fraction=float((_find_nearest(truth) == _find_nearest(near)).mean()),
-        gain=_time(exact, rough, np.stack(pixels[:_N_TIMED])),
+        gain=_time(beside, rough, np.resize(pixels, (n_timed, *pixels[0].shape))),
+        beside=beside.fingerprint.precision,
         folder=folder,
     )
+    if is_fp8:
+        (folder / ABOUT_NAME).unlink(missing_ok=True)
     _refuse_far(found, exact.name)
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / GRAPH_NAME) as temporary:
-        shutil.copyfile(graph, temporary)
+    if not is_fp8:
+        with replacing(folder / GRAPH_NAME) as temporary:
+            shutil.copyfile(scratch / GRAPH_NAME, temporary)
     about = {**found.to_dict(), "time": datetime.now(UTC).isoformat(timespec="seconds")}
     write_text(folder / ABOUT_NAME, json.dumps(about, indent=2))
     return Trial(found, stores, (exact, rough))
 
 
+def note_answers(found: Quantised, said: Sequence[str]) -> None:
+    """Keep what quantising did to answers beside what it did to vectors."""
+    file = found.folder / ABOUT_NAME
+    write_text(file, json.dumps(read_json(file, dict) | {"answers": list(said)}, indent=2))
+
+
+def _make_int8(exact: TorchEncoder, pixels: Sequence[Pixels], graph: Path) -> QuantisedEncoder:
+    with silence_libraries():
+        quantise(exact, np.stack(pixels), graph)
+    return open_int8(exact, graph)
+
+
 def _refuse_far(found: Quantised, name: str) -> None:
     if found.least_cosine >= LEAST_COSINE:
         return
+    precision = found.encoder.precision
     msg = (
-        f"{name} is not kept in int8: of {found.n_checked:,} pictures that did not calibrate, the "
+        f"{name} is not kept in {precision}: of {found.judged}, the "
         f"least cosine to fp32 is {found.least_cosine:.4f} (mean {found.mean_cosine:.4f}), wanted "
         f"{LEAST_COSINE}; {found.same_neighbour_fraction:.1%} keep their nearest neighbour, and it "
-        f"runs at {found.gain:.2f} x the speed of torch. Calibrate on more pictures "
-        "(--calibrate), or use the model as it is with --backend auto"
+        f"runs at {found.gain:.2f} x the speed of torch in {found.beside}. "
+        + ("Calibrate on more pictures (--calibrate), or use" if precision == INT8 else "Use")
+        + " the model as it is with --backend auto"
     )
     raise BioprobeError(msg)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
+import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -217,6 +220,29 @@ class Waiting:
     replaces: int | None
 
 
+# Batches under way beside an accelerator: it computes one while the next is sent there.
+_MOST_SENT = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """Pictures on their way through the encoder.
+
+    Parameters
+    ----------
+    contents : list of str
+        What they are.
+    new : set of str
+        Those whose vectors are wanted; of the others it is what is kept beside them.
+    take : callable
+        Returns what came of them, or raises what went wrong.
+    """
+
+    contents: list[str]
+    new: set[str]
+    take: Callable[[], tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[Any]]]]
+
+
 class ShardBuffer:
     """Collect rows, encode their pixels in batches, and append them to the store as shards.
 
@@ -243,6 +269,7 @@ class ShardBuffer:
             content: row for row, content in enumerate(store.images.contents.tolist()) if content
         }
         self._lacking = self._find_lacking()
+        self._sent = collections.deque[_Batch]()
         self._writers: dict[str, KeptWriter] = {}
         self._kept: dict[str, dict[str, npt.NDArray[Any]]] = {kind: {} for kind in self._kinds}
         #: Rows whose vector is all zeros or not finite: no store takes them.
@@ -276,6 +303,7 @@ class ShardBuffer:
     def knows(self, content: str) -> bool:
         """Tell whether the vector of a content is in the store or on its way."""
         waiting = content in self._pixels or content in self._vectors
+        waiting |= any(content in batch.new for batch in self._sent)
         return waiting or content in self.row_of_content
 
     def add(
@@ -335,13 +363,20 @@ class ShardBuffer:
         StoreError
             If the disk refuses. What waited is let go: a second call does not try it again.
         """
-        self._encode()
+        failed: Exception | None = None
+        try:
+            self._encode()
+            self._collect()
+        except Exception as error:  # noqa: BLE001 - raised below: what is left is kept first
+            failed = error
         try:
             self._append()
         except Exception:
             self._begin_shard()
             raise
         self._begin_shard()
+        if failed is not None:
+            raise failed
 
     def _append(self) -> None:
         self._read_known()
@@ -367,36 +402,62 @@ class ShardBuffer:
                 self.row_of_content.setdefault(_name_content(waiting.row), row)
 
     def _encode(self) -> None:
+        """Encode what waits, beside an accelerator in threads, while the next are taken."""
         waiting = self._pixels | self._fills
         if not waiting:
             return
-        try:
-            pixels = np.stack(list(waiting.values()))
-            vectors, kept = self._encode_pixels(pixels)
-        except Exception:
-            # The rest of the shard can still be kept; these would only fail again.
-            self._rows[:] = [w for w in self._rows if _name_content(w.row) not in self._pixels]
-            self._pixels.clear()
-            self._fills.clear()
-            raise
-        contents = list(waiting)
+        work = functools.partial(self._encode_pixels, list(waiting.values()))
+        is_apart = self._encoder.get().device != "cpu"
+        take = self._pool.submit(work).result if is_apart else work
+        self._sent.append(_Batch(list(waiting), set(self._pixels), take))
+        self._pixels.clear()
+        self._fills.clear()
+        self._collect(n_left=_MOST_SENT if is_apart else 0)
+
+    def _collect(self, *, n_left: int = 0) -> None:
+        """Take the vectors of batches, the oldest first, until so many are left under way."""
+        failed: Exception | None = None
+        while len(self._sent) > (0 if failed else n_left):
+            # There until its vectors are: who interrupts this may ask again.
+            batch = self._sent[0]
+            try:
+                vectors, kept = batch.take()
+            except Exception as error:  # noqa: BLE001 - raised below
+                # The rest of the shard can still be kept; these would only fail again.
+                self._rows[:] = [w for w in self._rows if _name_content(w.row) not in batch.new]
+                failed = failed or error
+            else:
+                self._keep(batch, vectors, kept)
+            self._sent.popleft()
+        if failed is not None:
+            raise failed
+
+    def _keep(
+        self,
+        batch: _Batch,
+        vectors: npt.NDArray[np.float32],
+        kept: Mapping[str, npt.NDArray[Any]],
+    ) -> None:
         # The vectors of known ones stay as they are.
         self._vectors.update(
             (content, vector)
-            for content, vector in zip(contents, vectors, strict=True)
-            if content in self._pixels
+            for content, vector in zip(batch.contents, vectors, strict=True)
+            if content in batch.new
         )
         for kind, values in kept.items():
-            self._kept[kind].update(zip(contents, values, strict=True))
-        self._pixels.clear()
-        self._fills.clear()
+            self._kept[kind].update(zip(batch.contents, values, strict=True))
         if sum(one.nbytes for kept in self._kept.values() for one in kept.values()) >= PART_BYTES:
             self._write_kept()
 
+    @functools.cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_MOST_SENT, thread_name_prefix="bioprobe-encode")
+
     def _encode_pixels(
-        self, pixels: npt.NDArray[np.float32]
+        self, pictures: Sequence[npt.NDArray[np.float32]]
     ) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[Any]]]:
         """Return vectors, and what is kept in the dtype in which it is."""
+        pixels = np.stack(pictures)
         encoder = self._encoder.get()
         if not self._kinds:
             return encoder.encode_pixels(pixels), {}

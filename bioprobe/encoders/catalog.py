@@ -10,7 +10,7 @@ from typing import Literal
 from urllib.parse import parse_qsl
 
 from bioprobe.access import is_folder
-from bioprobe.encoders.int8 import add_int8, split_int8
+from bioprobe.encoders.quantised import add_quantised, split_quantised
 from bioprobe.encoders.views import add_views, split_views
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import sketch_weights_dir
@@ -212,8 +212,8 @@ class ModelSource:
         What followed ``?`` in the name (``onnx:`` only).
     n_views : int
         How many times each picture is seen: what followed ``+views`` in the name, else 1.
-    is_int8 : bool
-        Whether pictures are computed in 8-bit integers: ``+int8`` in the name.
+    quantised : str
+        ``int8`` or ``fp8`` where pictures are computed in that: ``+int8``, ``+fp8`` in the name.
     """
 
     name: str
@@ -224,7 +224,7 @@ class ModelSource:
     revision: str = ""
     options: dict[str, str] = dataclasses.field(default_factory=dict)
     n_views: int = 1
-    is_int8: bool = False
+    quantised: str = ""
 
 
 def parse_name(name: str) -> ModelSource:
@@ -237,7 +237,8 @@ def parse_name(name: str) -> ModelSource:
         ``arch/pretrained-tag``, ``arch/checkpoint.pt``, ``transformers:org/name-or-dir``,
         ``timm:name``, ``timm:hf-hub:org/name``, ``timm:local-dir:path``,
         ``onnx:file.onnx[?options]``, or ``family:name`` of a family that another package adds. Any
-        of them may end in ``+int8``, and in ``+views2``, ``+views4`` or ``+views10`` after that.
+        of them may end in ``+int8`` or ``+fp8``, and in ``+views2``, ``+views4`` or ``+views10``
+        after that.
 
     Raises
     ------
@@ -254,10 +255,11 @@ def parse_name(name: str) -> ModelSource:
     if n_views > 1:
         source = parse_name(base)
         return dataclasses.replace(source, name=add_views(source.name, n_views), n_views=n_views)
-    base, is_int8 = split_int8(name)
-    if is_int8:
+    base, precision = split_quantised(name)
+    if precision:
         source = parse_name(base)
-        return dataclasses.replace(source, name=add_int8(source.name), is_int8=True)
+        named = add_quantised(source.name, precision)
+        return dataclasses.replace(source, name=named, quantised=precision)
     if name == "sketch":
         return ModelSource(
             name=name, backend="open_clip", kind="folder", target=str(sketch_weights_dir())

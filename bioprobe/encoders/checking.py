@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,20 @@ def check_encoder(encoder: Encoder) -> EncoderCheck:
         images_per_s=len(pictures) / (time.perf_counter() - started),
         backend=encoder.fingerprint.backend if choice is None else choice.backend,
         trials=() if choice is None else choice.trials,
+    ).say(_tell_measured(encoder))
+
+
+def _tell_measured(encoder: Encoder) -> list[str]:
+    """Say of a quantised encoder what was measured of it, on pictures and answers."""
+    about: Mapping[str, Any] = getattr(encoder, "about", {})
+    if not about:
+        return []
+    said = (
+        f"of {about['n_checked']:,} pictures when it was quantised: least cosine to fp32 "
+        f"{about['least_cosine']:.4f}, mean {about['mean_cosine']:.4f}; "
+        f"{about['same_neighbour_fraction']:.1%} keep their nearest neighbour"
     )
+    return [said, *about.get("answers", ())]
 
 
 def draw_picture() -> Image.Image:

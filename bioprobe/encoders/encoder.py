@@ -46,7 +46,7 @@ class Fingerprint:
         SHA-256 of what else decides the vector of a text: its tokenizer and the settings of its
         tower. ``""`` in older fingerprints, and of an encoder that cannot read text.
     precision : str
-        ``fp32``, ``bf16``, ``fp16`` or ``int8``.
+        ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``fp8``.
     decoding : str
         ``exact``, or ``fast`` where large JPEGs are decoded at a fraction of their size and only
         the crop is resampled.
@@ -82,7 +82,7 @@ class Fingerprint:
     @property
     def has_exact_texts(self) -> bool:
         """Whether texts are computed in fp32, as every store has them."""
-        return self.precision in {"fp32", "int8"}
+        return self.precision in {"fp32", "int8", "fp8"}
 
     def is_compatible(self, other: Fingerprint) -> bool:
         """Tell whether vectors of both encoders may be compared with each other."""

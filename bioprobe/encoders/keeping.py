@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.encoders.encoder import Encoder
-from bioprobe.encoders.int8 import split_int8
+from bioprobe.encoders.quantised import split_quantised
 from bioprobe.encoders.views import split_views
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.types import Arrays, Vectors
@@ -110,8 +110,8 @@ def _explain(encoder: Encoder, kinds: Sequence[str]) -> str:
             f"{encoder.name} gives the mean of {n_views} views of a picture, which has no {named} "
             f"of its own; keep it in a store of --model {plain}, without --views"
         )
-    plain, is_int8 = split_int8(plain)
-    if is_int8:
+    plain, precision = split_quantised(plain)
+    if precision:
         return (
             f"{encoder.name} gives nothing but the vector of a picture, no {named}; keep it in a "
             f"store of --model {plain}"

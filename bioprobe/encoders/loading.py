@@ -14,7 +14,7 @@ from bioprobe.access import list_names
 from bioprobe.encoders.catalog import parse_name
 from bioprobe.encoders.encoder import Encoder, LoadOptions, hash_description
 from bioprobe.encoders.hub import LAYOUTS, find_cached, get_snapshot, read_folder
-from bioprobe.encoders.int8 import INT8, check_precision, split_int8
+from bioprobe.encoders.quantised import INT8, QUANTISED, check_precision, split_quantised
 from bioprobe.encoders.views import ViewsEncoder, split_views
 from bioprobe.errors import BioprobeError, ModelUnavailableError
 from bioprobe.registry import ENCODERS
@@ -90,8 +90,9 @@ def load_encoder(
     precision : str
         ``fp32``, ``bf16`` or ``fp16``: the type the weights are cast to. ``auto`` is bf16 where
         that is measured to be faster here and to give the same vectors (mean cosine ≥ .9999),
-        else fp32. ``int8`` is the model ``NAME+int8``, quantised before: another encoder, see
-        :mod:`bioprobe.encoders.families.int8_encoder`. Vectors are float32 in any case.
+        else fp32. ``int8`` and ``fp8`` are the models ``NAME+int8`` and ``NAME+fp8``, quantised
+        before: other encoders, see :mod:`bioprobe.encoders.families.quantised_encoder`. Vectors are
+        float32 in any case.
     batch_size : int or None
         Images or texts in one forward pass; None chooses by device.
     decoding : str
@@ -126,16 +127,19 @@ def load_encoder(
             batch_size=batch_size, decoding=decoding, backend=backend,
         )  # fmt: skip
         return ViewsEncoder(seeing, source.n_views)
-    if precision == INT8 or source.is_int8:
-        from bioprobe.encoders.families.int8_encoder import open_int8
+    form = source.quantised or (precision if precision in QUANTISED else "")
+    if form:
+        from bioprobe.encoders.families.quantised_encoder import open_quantised
 
         if precision != "fp32":
             check_precision(source.name, precision)
+        if form == INT8 and device == "auto":
+            device = "cpu"
         exact = load_encoder(
-            split_int8(source.name)[0], device="cpu" if device == "auto" else device,
-            batch_size=batch_size, decoding=decoding, backend=backend,
+            split_quantised(source.name)[0], device=device, batch_size=batch_size,
+            decoding=decoding, backend=backend,
         )  # fmt: skip
-        return open_int8(exact)
+        return open_quantised(exact, form)
     options = LoadOptions(
         device=device, precision=precision, batch_size=batch_size, decoding=decoding,
         backend=backend,
@@ -162,7 +166,8 @@ def stamp_model(name: str) -> str:
     str
         SHA-256 over the name, the files of the model's folder by size and time of their last
         change, and the versions of the libraries that load them; ``""`` where that cannot be told,
-        as of a model that is not here, that its library finds by itself, or that is in int8.
+        as of a model that is not here, that its library finds by itself, or that is
+        quantised.
     """
     import importlib.metadata
 
@@ -171,7 +176,7 @@ def stamp_model(name: str) -> str:
     except ModelUnavailableError:
         return ""
     layout = LAYOUTS.get(source.backend)
-    if layout is None or source.is_int8 or source.kind not in {"folder", "hub"}:
+    if layout is None or source.quantised or source.kind not in {"folder", "hub"}:
         return ""
     if source.kind == "folder":
         snapshot = read_folder(Path(source.target), layout)

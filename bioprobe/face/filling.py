@@ -310,7 +310,8 @@ def embed(
         By default as the store was begun, a new one ``auto`` and ``fast``.
     backend : str
         What runs whole batches: ``torch``, ``traced``, ``numpy``, ``onnx``, ``openvino``,
-        ``zentorch``, ``compile`` or ``auto``. It may be another in every run, as vectors agree; what ran is said.
+        ``zentorch``, ``tensorrt``, ``compile`` or ``auto``. It may be another in every run, as
+        vectors agree; what ran is said.
     views : int, optional
         Times that each picture is seen, whole, mirrored and cropped: 2, 4 or 10. Vectors of several
         views are never mixed with those of one; texts are the same.
@@ -722,10 +723,10 @@ def _name_model(
 ) -> str | None:
     """Return the name of a model by how it is to run; None is that of the store."""
     from bioprobe.embedding import choose_encoder
-    from bioprobe.encoders.int8 import INT8
+    from bioprobe.encoders.quantised import QUANTISED
     from bioprobe.encoders.views import add_views
 
-    if views is None and precision != INT8:
+    if views is None and precision not in QUANTISED:
         return model
     named = choose_encoder(folder, model=model, precision=precision).model
     return named if views is None else add_views(named, views)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from bioprobe.encoders.quantised import INT8, QUANTISED
+from bioprobe.errors import BioprobeError
 from bioprobe.face.lists import read_rank_columns
 from bioprobe.options import (
     Backend,
@@ -165,7 +167,7 @@ def quantise(
         str | None,
         Option(
             "Rank, or column of a table, whose labels tell how often zero-shot and a probe are "
-            "right, in fp32 and in int8.",
+            "right, in fp32 and quantised.",
             ("--level", "--rank", "-l"),
         ),
     ] = None,
@@ -176,17 +178,28 @@ def quantise(
         ),
     ] = None,
     rank_column: Annotated[RankColumns, With("level")] = None,
-    calibrate: Annotated[int, Option("Most pictures that calibrate.", least=1)] = 64,
+    precision: Annotated[
+        str,
+        Option(
+            "int8, of the whole image tower, on processors; or fp8, of its MLPs, on NVIDIA's GPUs "
+            "of compute capability 8.9 or more, and slowly, as a trial, on processors.",
+            choices=QUANTISED,
+        ),
+    ] = "int8",
+    device: Device = "auto",
+    calibrate: Annotated[
+        int, Option("Most pictures that calibrate.", least=1, when=(With("precision", ("int8",)),))
+    ] = 64,
     check: Annotated[
         int, Option("Most pictures that do not calibrate, and are compared.", least=2)
     ] = 256,
     progress: Progress | None = None,
 ) -> Quantised:
-    """Make the int8 form of a model, on pictures of yours, and tell what that does to answers.
+    """Quantise a model to 8 bits, on pictures of yours, and tell what that does to answers.
 
-    It is kept in the cache, as ``MODEL+int8``, which ``--precision int8`` names too: another
-    encoder, whose vectors go into stores of their own. Nothing is kept where a picture that did not
-    calibrate has a cosine under .998 to its vector in fp32.
+    It is kept in the cache, as ``MODEL+int8`` or ``MODEL+fp8``, which ``--precision`` names too:
+    another encoder, whose vectors go into stores of their own. Nothing is kept where a picture that
+    did not calibrate has a cosine under .998 to its vector in fp32.
 
     Parameters
     ----------
@@ -203,6 +216,10 @@ def quantise(
         Rank of which the name of a picture's folder is the label.
     rank_column : mapping of str to str, or sequence of str, optional
         Rank to column of a table.
+    precision : str
+        ``int8``, or ``fp8``, for which nothing calibrates.
+    device : str
+        Where it runs: of int8 a processor.
     calibrate, check : int
         Most pictures that calibrate, and further ones that are encoded by both.
     progress : callable, optional
@@ -211,13 +228,14 @@ def quantise(
     Raises
     ------
     BioprobeError
-        If it was quantised before, cannot be, or comes out too far from fp32.
+        If it was quantised to int8 before, cannot be on that device, or comes out too far from
+        fp32.
     MissingExtraError
         If ONNX Runtime is not installed.
     """
     import tempfile
 
-    from bioprobe.embedding.quantising import quantise_model
+    from bioprobe.embedding.quantising import note_answers, quantise_model
     from bioprobe.encoders import load_encoder
     from bioprobe.face.pictures import count_outcomes
     from bioprobe.options import list_given
@@ -230,21 +248,27 @@ def quantise(
         folder_rank=None if folder_rank is None else Rank.parse(folder_rank),
     )
     table = find_images([Path(one) for one in list_given(sources)], options)
-    encoder = load_encoder(model, device="cpu", decoding="fast")
+    if precision == INT8:
+        if device not in {"auto", "cpu"}:
+            msg = f"int8 runs on processors only, got --device {device}; leave the option out"
+            raise BioprobeError(msg)
+        device = "cpu"
+    encoder = load_encoder(model, device=device, decoding="fast")
     with tempfile.TemporaryDirectory(prefix="bioprobe-") as scratch:
         trial = quantise_model(
-            encoder, table, Path(scratch), n_calibrated=calibrate, n_checked=check,
+            encoder, table, Path(scratch), precision=precision, n_calibrated=calibrate,
+            n_checked=check,
             advance=progress and count_outcomes(progress, 2 * min(len(table), check)),
         )  # fmt: skip
-        said = [] if level is None else _compare(trial, level)
-    found = trial.found
+        found, said = trial.found, [] if level is None else _compare(trial, level)
+    note_answers(found, said)
     return found.say(
         [
-            f"{found.n_checked:,} pictures that did not calibrate: least cosine to fp32 "
+            f"{found.judged}: least cosine to fp32 "
             f"{found.least_cosine:.4f}, mean {found.mean_cosine:.4f}; "
             f"{found.same_neighbour_fraction:.1%} keep their nearest neighbour",
-            f"{found.gain:.2f} x the speed of torch in fp32; what is fastest without int8 says: "
-            f"bioprobe models check {encoder.name}",
+            f"{found.gain:.2f} x the speed of torch in {found.beside}; what is fastest otherwise "
+            f"says: bioprobe models check {encoder.name}",
             *said,
             f"Embed with it into a store of its own: bioprobe embed … --model {found.model}",
         ]
@@ -268,7 +292,7 @@ def _compare(trial: Trial, level: str) -> Sequence[str]:
     found = rough.evaluate(level, methods=methods, beside=exact.folder)
     return [
         f"{one['method']} at {level}, {one['n_images']:,} pictures: right "
-        f"{one['other_accuracy']:.3f} in fp32, {one['accuracy']:.3f} in int8 "
+        f"{one['other_accuracy']:.3f} in fp32, {one['accuracy']:.3f} in {trial.precision} "
         f"({one['difference']:+.3f}, 95% interval {one['low']:+.3f} to {one['high']:+.3f})"
         for one in found.provenance["options"]["beside"]["gains"]
     ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from bioprobe.embedding import Outcome, embed_images, shard_buffer
 from bioprobe.errors import StoreError
@@ -43,6 +46,60 @@ def test_pixels_that_the_encoder_failed_on_are_not_given_to_it_again(
     kept = EmbeddingStore.open(store.folder)
     assert kept.images.file_names == ["000.png", "001.png", "002.png"]
     assert verify_store(kept) == []
+
+
+class Accelerated(PlainEncoder):
+    """Claim to run beside the processor, and wait until two batches are under way."""
+
+    device = "cuda"
+    batch_size = 3
+    bad: Pixels | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = threading.Barrier(2, timeout=20)
+
+    def encode_pixels(self, pixels: Pixels) -> Pixels:
+        if len(pixels) == self.batch_size:
+            self.both.wait()
+        if self.bad is not None and any(np.array_equal(one, self.bad) for one in pixels):
+            raise MemoryError
+        return super().encode_pixels(pixels)
+
+
+def test_an_accelerator_is_sent_a_batch_while_it_computes_another(
+    make_store: Callable[..., EmbeddingStore], write_pictures: Callable[..., Path]
+) -> None:
+    # Four whole batches, two by two, of which a picture stands in two, and one more picture.
+    folder, encoder = write_pictures(13), Accelerated()
+    shutil.copy(folder / "002.png", folder / "002b.png")
+    store = make_store(encoder)
+    summary = embed_images(find_images([folder]), encoder, store)
+    assert (summary.n_embedded, summary.n_reused) == (13, 1)
+    done = EmbeddingStore.open(store.folder)
+    pictures = [Image.open(folder / name) for name in done.images.file_names]
+    truth = PlainEncoder().encode_pixels(np.stack(list(map(encoder.preprocess, pictures))))
+    np.testing.assert_allclose(done.read_vectors(), truth, atol=1e-6)
+
+
+def test_a_batch_that_fails_beside_others_loses_none_of_them(
+    make_store: Callable[..., EmbeddingStore], write_pictures: Callable[..., Path]
+) -> None:
+    folder, encoder = write_pictures(14), Accelerated()
+    encoder.bad = encoder.preprocess(Image.open(folder / "004.png"))
+    store = make_store(encoder)
+    with pytest.raises(MemoryError):
+        embed_images(find_images([folder]), encoder, store)
+    kept = EmbeddingStore.open(store.folder)
+    names = {int(name[:3]) for name in kept.images.file_names}
+    assert {0, 1, 2} <= names
+    assert not names & {3, 4, 5}
+    assert len(names) % encoder.batch_size == 0
+    assert verify_store(kept) == []
+    encoder.bad = None
+    encoder.both = threading.Barrier(1)
+    assert embed_images(find_images([folder]), encoder, store).n_kept == len(names)
+    assert len(EmbeddingStore.open(store.folder).rows) == 14
 
 
 def test_after_ctrl_c_in_the_encoder_what_was_read_is_encoded(

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,20 +45,26 @@ def test_the_device_is_the_best_one_present(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert choose_runtime("auto", "fp32", None, "exact").device.type == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_runtime("auto", "fp32", None, "exact").device.type == "cuda"
+    assert choose_runtime("auto", "fp32", 8, "exact").device.type == "cuda"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert choose_runtime("cuda:1", "fp32", None, "exact").device.index == 1
+    assert choose_runtime("cuda:1", "fp32", 8, "exact").device.index == 1
     with pytest.raises(BioprobeError, match='"cuda:2" is not on this machine'):
         choose_runtime("cuda:2", "fp32", None, "exact")
     assert choose_runtime("cpu", "fp32", None, "exact").device.type == "cpu"
 
 
-def test_batches_are_smaller_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_smaller_on_a_cpu_and_larger_on_a_large_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = types.SimpleNamespace(total_memory=24e9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: memory)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert choose_runtime("cpu", "fp32", None, "exact").batch_size == 16
     assert choose_runtime("cuda", "fp32", None, "exact").batch_size == 64
     assert choose_runtime("cuda", "fp32", 5, "exact").batch_size == 5
+    memory.total_memory = 141e9
+    assert choose_runtime("cuda", "fp32", None, "exact").batch_size == 256
 
 
 @pytest.mark.parametrize(
@@ -65,7 +72,7 @@ def test_batches_are_smaller_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"device": "abacus"}, 'device "abacus" is not on this machine; choose auto or cpu'),
         ({"device": "cpu:banana"}, 'device "cpu:banana"'),
-        ({"precision": "fp8"}, "choose one of fp32, bf16, fp16"),
+        ({"precision": "fp4"}, "choose one of fp32, bf16, fp16"),
         ({"batch_size": 0}, "batch size is 0; it must be 1 or more"),
     ],
 )

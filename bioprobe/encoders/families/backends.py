@@ -229,33 +229,43 @@ class OpenVino:
 class Compiled:
     """``torch.compile``, which takes minutes and, on a processor, a C++ compiler.
 
+    On a GPU PyTorch's own tries all kernels of its products, and makes no CUDA graphs: these hold
+    for the thread that recorded them, and encoders are asked by several.
+
     Parameters
     ----------
     engine : str
         Of ``torch._dynamo.list_backends``.
     package : str
         What registers it, ``""`` for PyTorch's own.
+    device_type : str
+        The kind of device that the package is for.
     """
 
     engine: str
     package: str = ""
+    device_type: str = "cpu"
     is_quick: bool = False
 
     def find_obstacle(self, part: Part) -> str:
         """Return why it cannot run this here."""
         if not self.package:
             return ""
-        if part.device.type != "cpu":
-            return "it is for processors only"
+        if part.device.type != self.device_type:
+            return f"it is for {_KINDS[self.device_type]} only"
         return _find_absent(self.package)
 
     def prepare(self, part: Part) -> Run:
         """Compile, at the first run."""
         if self.package:
             importlib.import_module(self.package)
-        run: Run = torch.compile(part.tower, backend=self.engine, dynamic=False)
+        tunes = not self.package and part.device.type == "cuda"
+        mode = "max-autotune-no-cudagraphs" if tunes else None
+        run: Run = torch.compile(part.tower, backend=self.engine, dynamic=False, mode=mode)
         return run
 
+
+_KINDS = {"cpu": "processors", "cuda": "NVIDIA's GPUs"}
 
 TRACED = Traced()
 NUMPY = Numpy()
@@ -263,6 +273,8 @@ ONNX = Onnx()
 OPENVINO = OpenVino()
 COMPILE = Compiled("inductor")
 ZENTORCH = Compiled("zentorch", "zentorch", is_quick=True)
+# It takes minutes, and what is measured on a GPU is worth them: millions of pictures.
+TENSORRT = Compiled("torch_tensorrt", "torch_tensorrt", "cuda", is_quick=True)
 
 
 def _trace(part: Part) -> Any:  # noqa: ANN401 -- torch.jit says no types

@@ -24,6 +24,7 @@ import torch
 from bioprobe.cache import find_cache
 from bioprobe.encoders.encoder import hash_description
 from bioprobe.encoders.families.backends import Backend, Part, Run, Tower
+from bioprobe.encoders.quantised import FP8
 from bioprobe.encoders.trials import TORCH, Choice, Trial
 from bioprobe.errors import BioprobeError, StoreError
 from bioprobe.files import read_json, remove_folder, write_text
@@ -33,8 +34,9 @@ from bioprobe.registry import BACKENDS
 LOGGER = logging.getLogger("bioprobe.loading")
 
 AUTO = "auto"
-#: The least cosine similarity of any picture or text with its vector by PyTorch.
-LEAST_COSINE = 0.9999
+#: The least cosine similarity of any picture or text with its vector by PyTorch, and of one in fp8:
+#: what differs in the last bit is rounded another way there, which is noise as large as its own.
+LEAST_COSINE, LEAST_COSINE_FP8 = 0.9999, 0.998
 # What is hardly faster is not worth a second copy of the weights.
 _LEAST_GAIN = 1.05
 _N_ROUNDS = 3
@@ -43,7 +45,7 @@ _N_ROUNDS = 3
 _MEASURED_AFTER_S = 20.0
 # No further backend is begun after this.
 _LONGEST_S = 120.0
-_LIBRARIES = ("bioprobe", "torch", "onnxruntime", "openvino", "zentorch")
+_LIBRARIES = ("bioprobe", "torch", "onnxruntime", "openvino", "zentorch", "torch_tensorrt")
 
 
 def describe_machine(device: torch.device, n_threads: int) -> dict[str, str]:
@@ -80,7 +82,8 @@ class BatchRunner:
     what : str
         ``images`` or ``texts``, for messages.
     n_tried : int
-        Rows that the speed of many is told by; few, so that the trial is one of seconds.
+        Rows that the speed of many is told by; few, so that the trial is one of seconds. On a GPU
+        it is a whole batch, as few rows do not fill it.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class BatchRunner:
         self._model = dict(model)
         self._what = what
         self._n_tried = n_tried
-        self._lock = threading.Lock()
+        self._lock, self._counting = threading.Lock(), threading.Lock()
         self._run: Run | None = None
         self._is_settled = asked == TORCH
         # What PyTorch has taken so far, and what it may take before something is tried.
@@ -114,9 +117,9 @@ class BatchRunner:
         is_whole = len(inputs[0]) == self._batch_size
         if is_whole and self._run is not None:
             found = self._by_choice(self._run, inputs)
-            self.n_rows[self.backend] += len(found)
+            self.count(self.backend, len(found))
             return found
-        self.n_rows[TORCH] += len(inputs[0])
+        self.count(TORCH, len(inputs[0]))
         # Who comes while another thread measures goes on as before.
         if not is_whole or self._is_settled or not self._lock.acquire(blocking=False):
             return self._exactly(*inputs)
@@ -127,6 +130,11 @@ class BatchRunner:
         finally:
             self._lock.release()
         return exact
+
+    def count(self, backend: str, n_rows: int) -> None:
+        """Note how many rows a backend has computed; threads may do so at once."""
+        with self._counting:
+            self.n_rows[backend] += n_rows
 
     def settle(self, *inputs: torch.Tensor) -> Choice:
         """Choose now, on a whole batch, however little was computed before."""
@@ -264,18 +272,20 @@ class BatchRunner:
             return Trial(backend=name, refused=_tell(error)), None
         prepare_s = time.monotonic() - started_s
         trial = Trial(backend=name, cosine=cosine, prepare_s=prepare_s)
-        if not cosine >= LEAST_COSINE:
-            refused = f"least cosine to torch {cosine:.6f}, wanted {LEAST_COSINE}"
+        least = LEAST_COSINE_FP8 if self._model.get("precision") == FP8 else LEAST_COSINE
+        if not cosine >= least:
+            refused = f"least cosine to torch {cosine:.6f}, wanted {least}"
             return dataclasses.replace(trial, refused=refused), None
         return trial, run
 
     def _make_part(self, inputs: tuple[torch.Tensor, ...]) -> Part:
         shapes = [list(one.shape[1:]) for one in inputs]
         said = {"machine": self._machine, "model": self._model, "shapes": shapes}
+        n_tried = self._n_tried if inputs[0].device.type == "cpu" else self._batch_size
         key = hash_description({**said, "part": self._what, "batch_size": self._batch_size})
         return Part(
             tower=self.tower,
-            example=tuple(one[: self._n_tried] for one in inputs),
+            example=tuple(one[:n_tried] for one in inputs),
             n_threads=torch.get_num_threads(),
             folder=find_cache("backends") / key[:32],
         )

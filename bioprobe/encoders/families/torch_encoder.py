@@ -373,8 +373,8 @@ class TorchEncoder:
         }
         for part in _split(len(pixels), self.runtime.batch_size):
             with torch.inference_mode():
-                batch = torch.tensor(pixels[part]).to(self.runtime.device, self.runtime.dtype)
-                self.image_runner.n_rows[TORCH] += len(batch)
+                batch = self.runtime.send(pixels[part])
+                self.image_runner.count(TORCH, len(batch))
                 embeddings, seen = self._inner.run(batch, kinds)
                 vectors.append(self._finish(embeddings))
                 for kind, values in seen.items():
@@ -455,8 +455,7 @@ class TorchEncoder:
 
     def _embed_pixels(self, pixels: Pixels) -> Vectors:
         with torch.inference_mode():
-            batch = torch.tensor(pixels).to(self.runtime.device, self.runtime.dtype)
-            return self._finish(self.image_runner(batch))
+            return self._finish(self.image_runner(self.runtime.send(pixels)))
 
     def _embed_tokens(self, tower: TextTower, tokens: Tokens) -> Vectors:
         run = self._find_text_runner(tower, tokens)

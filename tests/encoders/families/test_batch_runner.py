@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import sys
 import time
+import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from PIL import Image
 import bioprobe as bp
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.families import batch_runner, runtime
-from bioprobe.encoders.families.backends import Part, Run
+from bioprobe.encoders.families.backends import COMPILE, TENSORRT, Part, Run
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.errors import BioprobeError
 from bioprobe.registry import BACKENDS
@@ -30,10 +32,12 @@ NAMES = {
 }
 # Of those that need a package: the package.
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "zentorch": "zentorch"}
+# By choice only, or for no processor.
+ELSEWHERE = {"compile", "tensorrt"}
 INSTALLED = [
     name
     for name in BACKENDS.places
-    if name != "compile" and (name not in PACKAGES or importlib.util.find_spec(PACKAGES[name]))
+    if name not in ELSEWHERE and (name not in PACKAGES or importlib.util.find_spec(PACKAGES[name]))
 ]
 BATCH = 3
 
@@ -81,6 +85,31 @@ def test_so_does_what_is_compiled(open_clip_dir: Path, pictures: list[Image.Imag
     cosines = (other.encode_image(pictures) * exact.encode_image(pictures)).sum(axis=1)
     assert cosines.min() >= batch_runner.LEAST_COSINE
     assert other.count_rows()["compile"] == BATCH
+
+
+@pytest.mark.parametrize("fixture", [*NAMES, "open_clip_resnet_dir"])
+def test_the_layout_that_gpus_want_changes_no_vector(
+    request: pytest.FixtureRequest, fixture: str, pictures: list[Image.Image]
+) -> None:
+    name = NAMES.get(fixture, "local-dir:{}")
+    encoder = load(request.getfixturevalue(fixture), "torch", name)
+    truth = encoder.encode_image(pictures)
+    encoder.module.to(memory_format=torch.channels_last)
+    np.testing.assert_allclose(encoder.encode_image(pictures), truth, atol=1e-5)
+
+
+def test_tensorrt_is_for_gpus_where_it_is_installed(
+    open_clip_dir: Path, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BioprobeError, match="it is for NVIDIA's GPUs only; use --backend auto"):
+        load(open_clip_dir, "tensorrt").encode_image(pictures)
+    part = types.SimpleNamespace(device=torch.device("cuda"), tower="tower")
+    assert TENSORRT.find_obstacle(part) == "torch_tensorrt not installed"  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", types.ModuleType("torch_tensorrt"))
+    monkeypatch.setattr(torch, "compile", lambda tower, **how: (tower, how["backend"], how["mode"]))
+    assert TENSORRT.prepare(part) == ("tower", "torch_tensorrt", None)  # type: ignore[arg-type]
+    tuned = ("tower", "inductor", "max-autotune-no-cudagraphs")
+    assert COMPILE.prepare(part) == tuned  # type: ignore[arg-type]
 
 
 class Fake:

@@ -42,6 +42,20 @@ def test_bf16_is_chosen_where_it_is_faster_and_the_same(
     assert next(encoder.module.parameters()).dtype is torch.bfloat16
 
 
+def test_on_a_gpu_it_is_measured_on_as_many_pictures_as_fill_it(
+    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, shapes = _load(open_clip_dir, "fp32"), []
+    for device in ("cuda", "cpu"):
+        monkeypatch.setattr(TorchEncoder, "device", device)
+        monkeypatch.setattr(encoder, "encode_pixels", lambda pixels: shapes.append(len(pixels)))
+        monkeypatch.setattr(precision, "_may_be_fast", lambda _device: True)
+        with pytest.raises(TypeError):
+            precision.settle_precision(encoder)
+    # One less than a whole batch, which may be another backend's; each is run twice, in both.
+    assert shapes == [15] * 4 + [4] * 4
+
+
 def test_a_slower_bf16_leaves_the_weights_as_they_were(
     open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +84,7 @@ def test_a_processor_without_bf16_is_not_even_tried(
 
 
 def test_probes_have_the_shape_and_range_of_pixels() -> None:
-    probes = precision._draw_probes((3, 30, 20))
+    probes = precision._draw_probes((3, 30, 20), 4)
     assert probes.shape == (4, 3, 30, 20)
     assert 0.5 < np.abs(probes).mean() < 2
 
