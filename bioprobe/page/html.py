@@ -41,7 +41,8 @@ def render_page(template: str, content: dict[str, Any]) -> str:
     """
     import jinja2
 
-    from bioprobe.page.words import Words, name_anchor, say_time
+    from bioprobe.page.words import Words, name_anchor
+    from bioprobe.provenance import say_time
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bioprobe.page", "templates"),
