@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from typing import TYPE_CHECKING
 
 from bioprobe.errors import MisuseError
+from bioprobe.result import say_time
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -152,18 +152,6 @@ def name_anchor(word: str) -> str:
     'word-top-5'
     """
     return "word-" + re.sub(r"\W+", "-", word.lower()).strip("-")
-
-
-def say_time(time: str) -> str:
-    """Return an ISO 8601 time as people write it, by the clock of this machine.
-
-    Examples
-    --------
-    >>> say_time("2026-11-29T21:13:05")
-    '29 Nov 2026 21:13'
-    """
-    there = datetime.datetime.fromisoformat(time).astimezone()
-    return f"{there.day} {there:%b %Y %H:%M}"
 
 
 def sign(source: Provenance) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from bioprobe.files import write_text
 from bioprobe.page.html import render_page
-from bioprobe.page.words import say_time
+from bioprobe.result import say_time
 from bioprobe.provenance import Provenance
 from bioprobe.quality.description import describe_images
 from bioprobe.report.advice import find_usable

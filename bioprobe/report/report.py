@@ -11,7 +11,7 @@ from bioprobe.evaluation.keeping import EVALUATIONS_NAME, list_evaluations
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.files import write_text
 from bioprobe.page.html import render_page
-from bioprobe.page.words import say_time
+from bioprobe.result import say_time
 from bioprobe.provenance import Provenance
 from bioprobe.quality.description import describe_images
 from bioprobe.report.advice import find_next_steps
