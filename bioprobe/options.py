@@ -477,10 +477,13 @@ def _name_parameters(error: BioprobeError, ask: Callable[..., Any]) -> None:
     """Say below an error which parameters the flags are that it names."""
     if any(one.startswith(_IN_PYTHON) for one in getattr(error, "__notes__", ())):
         return
-    flags = {flag: name for name, (_, one) in read_options(ask).items() for flag in one.flags}
-    named = [write_flag(one) for one in dict.fromkeys(_FLAG.findall(str(error))) if one]
-    if named:
-        said = (f"{flag} is {flags.get(flag, write_plainly(flag))}" for flag in named)
+    names = {flag: name for name, (_, one) in read_options(ask).items() for flag in one.flags}
+    said = []
+    for word in filter(None, dict.fromkeys(_FLAG.findall(str(error)))):
+        flag, plain = write_flag(word), word.replace("-", "_")
+        name = names.get(flag, plain)
+        said.append(name if name == plain else f"{name} ({flag})")
+    if said:
         error.add_note(_IN_PYTHON + ", ".join(said))
 
 

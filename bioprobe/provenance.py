@@ -64,15 +64,3 @@ class Provenance:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a JSON-ready mapping."""
         return dataclasses.asdict(self)
-
-
-def say_time(time: str) -> str:
-    """Return an ISO 8601 time as people write it, by the clock of this machine.
-
-    Examples
-    --------
-    >>> say_time("2026-11-29T21:13:05")
-    '29 Nov 2026 21:13'
-    """
-    there = datetime.datetime.fromisoformat(time).astimezone()
-    return f"{there.day} {there:%b %Y %H:%M}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import html
 from collections.abc import Iterable, Mapping
@@ -67,6 +68,18 @@ def name_some(names: Iterable[object], most: int = 3) -> str:
     listed = list(dict.fromkeys(map(str, names)))
     shown = ", ".join(listed[:most])
     return f"{shown} and {len(listed) - most:,} more" if len(listed) > most else shown
+
+
+def say_time(time: str) -> str:
+    """Return an ISO 8601 time as people write it, by the clock of this machine.
+
+    Examples
+    --------
+    >>> say_time("2026-11-29T21:13:05")
+    '29 Nov 2026 21:13'
+    """
+    there = datetime.datetime.fromisoformat(time).astimezone()
+    return f"{there.day} {there:%b %Y %H:%M}"
 
 
 class Result:

@@ -14,7 +14,7 @@ from bioprobe.images.location import ImageLocation, read_file
 from bioprobe.images.people import obscure
 from bioprobe.images.reading import decode_image, ignore_pillow_warnings, read_facts
 from bioprobe.images.regions import Region, find_draft_side
-from bioprobe.result import count
+from bioprobe.result import count, say_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,6 @@ def render_page(template: str, content: dict[str, Any]) -> str:
     import jinja2
 
     from bioprobe.page.words import Words, name_anchor
-    from bioprobe.provenance import say_time
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bioprobe.page", "templates"),

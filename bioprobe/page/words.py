@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bioprobe.errors import MisuseError
-from bioprobe.provenance import say_time
+from bioprobe.result import say_time
 
 if TYPE_CHECKING:
     from markupsafe import Markup

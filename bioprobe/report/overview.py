@@ -10,7 +10,7 @@ import numpy as np
 
 from bioprobe.files import write_text
 from bioprobe.page.html import render_page
-from bioprobe.provenance import Provenance, say_time
+from bioprobe.provenance import Provenance
 from bioprobe.quality.description import describe_images
 from bioprobe.report.advice import find_usable
 from bioprobe.report.brief import describe_usable, join
@@ -22,6 +22,7 @@ from bioprobe.report.naming import Naming
 from bioprobe.report.plots import plot_class_sizes
 from bioprobe.report.section import Section, arrange, describe_provenance
 from bioprobe.report.status import describe_stored
+from bioprobe.result import say_time
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon
 from bioprobe.types import Names, Rows

@@ -11,7 +11,7 @@ from bioprobe.evaluation.keeping import EVALUATIONS_NAME, list_evaluations
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.files import write_text
 from bioprobe.page.html import render_page
-from bioprobe.provenance import Provenance, say_time
+from bioprobe.provenance import Provenance
 from bioprobe.quality.description import describe_images
 from bioprobe.report.advice import find_next_steps
 from bioprobe.report.brief import (
@@ -36,6 +36,7 @@ from bioprobe.report.naming import Naming
 from bioprobe.report.positive import describe_positive
 from bioprobe.report.section import Section, arrange, describe_provenance
 from bioprobe.report.status import describe_stored
+from bioprobe.result import say_time
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon
 

@@ -15,7 +15,7 @@ from fastapi import Request
 from bioprobe.errors import BioprobeError
 from bioprobe.face.store import open as open_store
 from bioprobe.options import write_plainly
-from bioprobe.provenance import say_time
+from bioprobe.result import say_time
 from bioprobe.web.batching import Batcher
 from bioprobe.web.jobs import Jobs
 from bioprobe.web.problems import Refusal, describe_error, find_status, refuse_writing
