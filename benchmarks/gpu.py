@@ -155,7 +155,8 @@ def measure_model(
     network, _, _ = open_clip.create_model_and_transforms(name)
     network = network.eval().to(device, kind)
     pixels = some[torch.arange(batch) % len(some)].to(device, kind)
-    tuned: dict[str, Any] = {"mode": "max-autotune"} if device.type == "cuda" else {"backend": "eager"}
+    is_gpu = device.type == "cuda"
+    tuned: dict[str, Any] = {"mode": "max-autotune"} if is_gpu else {"backend": "eager"}
     ways: dict[str, Forward] = {
         "eager": network.encode_image,
         "max-autotune": torch.compile(network.encode_image, **tuned),
@@ -168,7 +169,7 @@ def measure_model(
         short = make_fp8(check_quantisable(load_encoder(name, device=str(device))))
         tower, own = short.image_runner.tower, short.runtime.dtype
         # Kernels are not tuned: the time is short.
-        compiled = torch.compile(tower, **({} if device.type == "cuda" else tuned))
+        compiled = torch.compile(tower, **({} if is_gpu else tuned))
         ways |= {
             f"{_FP8}, eager": lambda given: tower(given.to(own)),
             f"{_FP8}, compiled": lambda given: compiled(given.to(own)),
@@ -324,7 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ("answers", lambda: compare_answers(sizes, device)),
             *[
                 (one, lambda one=one, batch=batch: measure_model(
-                    one, batch, sizes, Path(folder), device))  # type: ignore[misc]
+                    one, batch, sizes, Path(folder), device))
                 for one, batch in sizes.batches.items()
             ],
         ]  # fmt: skip
