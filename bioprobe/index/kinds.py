@@ -44,8 +44,7 @@ _LEAST_FAST_SCAN = 64
 # a graph where its links begin and how many levels they have. A link is so long.
 _ROW_BYTES, _GRAPH_ROW_BYTES, _LINK_BYTES = 8, 12, 4
 # To read the vector of a candidate here or there, and to compare it, takes as long as so many codes
-# that stand in order: 300 of a quarter of
-# a byte a number, 1,400 of a sixteenth.
+# that stand in order: 300 of a quarter of a byte a number, 1,400 of a sixteenth.
 _CODES_A_CANDIDATE = 400
 # Two factors beside the bits of RaBitQ.
 _FACTOR_BYTES = 8

@@ -449,8 +449,8 @@ class _Dials:
             self.index, dataclasses.replace(self._note, dial=self._dials[place])
         )
 
-    def find_quickest(self, wanted: float) -> int | None:
-        """Return the place of the first dial that passes, None where none does.
+    def find_quickest(self, wanted: float) -> tuple[int, bool]:
+        """Return the place of the first dial that passes, else of the best, and whether it does.
 
         Whoever looks at more finds more, but for chance and for codes so short that what is farther
         crowds the nearest out. So no dial is asked that looks at no more than one that fails, and
@@ -474,7 +474,11 @@ class _Dials:
                 for one in left
                 if one < first and not any(self._dials[one].is_within(other) for other in failed)
             ]
-        return first if first < len(self) else None
+        if first < len(self):
+            return first, True
+        asked = [place for place, one in enumerate(self._dials) if one in self._shares]
+        # Of equal ones, the most thorough.
+        return max(reversed(asked), key=lambda one: self.look(one).recall), False
 
     def look(self, place: int) -> _Dialled:
         """Return the recall at a dial."""
@@ -525,11 +529,11 @@ class _Trial:
         best: list[_Dialled] = []
         for structure in structures:
             dials = self._build(structure, truth, wanted)
-            place = dials.find_quickest(wanted)
-            if place is not None:
+            place, passes = dials.find_quickest(wanted)
+            if passes:
                 return dials.turn(place)
             # Only the best is kept in memory; of equal ones, the larger.
-            best = [max([dials.look(len(dials) - 1), *best], key=lambda one: one.recall)]
+            best = [max([dials.look(place), *best], key=lambda one: one.recall)]
         return best[0].index
 
     def choose_within(
@@ -555,8 +559,7 @@ class _Trial:
         if is_exact:
             return [_Point(Tried(structure, size, 1.0, self._time_one(None, truth)))]
         dials = self._build(structure, truth, limits.recall)
-        passing = dials.find_quickest(limits.recall)
-        place = len(dials) - 1 if passing is None else passing
+        place, _ = dials.find_quickest(limits.recall)
         # The held-out images come in at last.
         size = int(np.ceil(measure_bytes(dials.index) * n_rows / dials.index.ntotal))
 

@@ -345,13 +345,10 @@ def test_few_searches_find_the_dial_that_asking_each_would(
         search_alike(dials, alike)
 
     monkeypatch.setattr(tuning._Dials, "_search", count)
-    found = []
     for wanted in (0.5, 0.8, 0.9, 0.97, 1.0):
         few = tuning._Dials(every.index, every._note, every._truth, every._current)
         passing = (at for at in range(len(every)) if every.look(at).passes(wanted))
-        found.append(few.find_quickest(wanted))
-        assert found[-1] == next(passing, None), wanted
+        place, passes = few.find_quickest(wanted)
+        assert (place, passes) == (next(passing, len(every) - 1), wanted < 1), wanted
         assert len(searches) <= 8
         searches.clear()
-    assert found[-1] is None
-    assert found[0] is not None
