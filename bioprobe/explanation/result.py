@@ -169,7 +169,7 @@ class Explanations(Result):
         shown = ("file_name", "toward", "against", "logit", "answer", "score", "half_share",
                  "in_boxes", "reason")  # fmt: skip
         lines = frame[[name for name in shown if name in frame.columns]]
-        return lines.loc[:, [name for name in lines if (lines[name].fillna("") != "").any()]]
+        return lines[[name for name in lines if (lines[name].fillna("") != "").any()]]
 
     def _describe(self, one: Explanation) -> dict[str, Any]:
         answer, score = one.answers[0] if one.answers else ("", float("nan"))

@@ -358,7 +358,7 @@ class Listing(ImageTable):
         names = list(LABEL_COLUMNS)
         differs = (self.frame[names] != labels[names]).any(axis=1)
         differs &= self.frame[LABELS_FROM] == ""
-        places = self.frame.loc[differs, list(LOCATION_COLUMNS)].itertuples(index=False, name=None)
+        places = self.frame[list(LOCATION_COLUMNS)][differs].itertuples(index=False, name=None)
         files = [join(root, path) for root, path in places]
         says = {file: self.says.get(file, Said()) | Said(lineage=True) for file in files}
         frame = self.frame.assign(**labels)

@@ -322,7 +322,7 @@ def describe_source(source: Path, options: SourceOptions, *, n_shown: int) -> So
         f"ranks: {_count(ranks) or 'none'}",
         *([f"content: {_count(contents)}"] if contents else []),
     ]
-    first = frame.loc[:, columns or ["path"]].head(n_shown)
+    first = frame.head(n_shown)[columns or ["path"]]
     if REGION in shown:
         first.insert(1, REGION, frame[REGION].head(n_shown))
     failures = pd.DataFrame(lost, columns=["path", "reason"], dtype=object)

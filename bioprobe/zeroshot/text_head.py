@@ -669,7 +669,7 @@ def ask_rows(
 def _index_lineages(taxa: pd.DataFrame, rank: Rank) -> dict[str, list[tuple[Lineage, Rows]]]:
     """Return, for each name at a rank, the lineages down to it with their rows."""
     ranks = list(RANKS[: rank.depth + 1])
-    named = taxa.loc[taxa[rank.value] != "", ranks]
+    named = taxa[ranks][taxa[rank.value] != ""]
     index: dict[str, list[tuple[Lineage, Rows]]] = {}
     groups = named.groupby(ranks, sort=False).indices if len(named) else {}
     positions = named.index.to_numpy()

@@ -83,7 +83,7 @@ def test_agreement_and_kappa_are_those_of_scikit_learn() -> None:
 
     first = [CAT, CAT, LYNX, DOGS, DOGS, CAT, LYNX, DOGS]
     second = [CAT, LYNX, LYNX, DOGS, CAT, CAT, LYNX, DOGS]
-    found = _compare(_table(first), _table(second)).agreement.set_index("level").loc["species"]
+    found = _compare(_table(first), _table(second)).agreement.set_index("level").xs("species")
     assert (found["n_pictures"], found["n_agree"]) == (8, 6)
     assert found["kappa"] == pytest.approx(cohen_kappa_score(first, second))
     assert found["kappa_low"] < found["kappa"] < found["kappa_high"]
@@ -104,7 +104,7 @@ def test_regions_of_one_picture_tell_as_much_as_one() -> None:
 def test_what_neither_answers_is_no_disagreement() -> None:
     found = _compare(_table([CAT, LYNX, ""]), _table([CAT, "", ""]))
     assert found.counts == {"same": 1, "first only": 1, "neither": 1}
-    overall = found.agreement.set_index("level").loc["answer"]
+    overall = found.agreement.set_index("level").xs("answer")
     assert [overall[name] for name in ("n_pictures", "n_agree", "agreement")] == [2, 1, 0.5]
 
 
@@ -130,7 +130,7 @@ def test_moves_have_the_commonest_first_and_count_what_is_above_apart() -> None:
     shown = moves[["first", "second", "n_pictures", "common"]]
     assert shown.iloc[0].tolist() == [CAT, LYNX, 2, "Felidae"]
     assert moves["relation"].value_counts().to_dict() == {"different": 2, "second above": 1}
-    overall = found.agreement.set_index("level").loc["answer"]
+    overall = found.agreement.set_index("level").xs("answer")
     assert (overall["n_pictures"], overall["n_agree"]) == (4, 1)
 
 

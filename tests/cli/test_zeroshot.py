@@ -66,10 +66,10 @@ def test_within_answers_what_may_occur_and_owns_up_to_the_rest(capsys: Capture) 
     # What may not occur is answered as the first taxon above it that may.
     assert (first["rolled_up_to"] != "").eq(is_changed).all()
     assert (first["family"] == "").eq(is_changed).all()
-    assert set(first.loc[is_changed, "rolled_up_to"]) <= {"Mammalia", "Chordata", "Animalia"}
-    assert (first.loc[is_changed, "score"] >= best.loc[is_changed, "score"] - 1e-5).all()
-    assert (first.loc[is_changed, "best_outside"] == best.loc[is_changed, "family"]).all()
-    assert first.loc[is_changed, "reason"].str.startswith("the list leaves out family ").all()
+    assert set(first["rolled_up_to"][is_changed]) <= {"Mammalia", "Chordata", "Animalia"}
+    assert (first["score"][is_changed] >= best["score"][is_changed] - 1e-5).all()
+    assert (first["best_outside"][is_changed] == best["family"][is_changed]).all()
+    assert first["reason"][is_changed].str.startswith("the list leaves out family ").all()
     assert "are of what may not occur by the list and count as wrong" in said
     assert "warning: half of the images have a share of" in said
     Path("here.csv").write_text("family\nCanidae\nFelidae\n")

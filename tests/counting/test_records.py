@@ -173,16 +173,16 @@ def test_occasions_hold_events_and_nothing_where_no_camera_worked() -> None:
                 ("a", "q", "2024-05-06 23:00:00"), ("b", "q", "2024-05-09 00:00:00"))  # fmt: skip
     found = _make(seen, deployments)
     histories = make_histories(found, occasion_days=2)
-    assert list(histories.effort.loc["p"]) == [2, 2, 0]
-    assert list(histories.effort.loc["q"]) == [0, 2, 1.5]
+    assert list(histories.effort.xs("p")) == [2, 2, 0]
+    assert list(histories.effort.xs("q")) == [0, 2, 1.5]
     assert histories.detections["a"].fillna(-1).to_numpy().tolist() == [[1, 0, -1], [-1, 0, 1]]
     assert histories.detections["b"].fillna(-1).to_numpy().tolist() == [[0, 0, -1], [-1, 0, 0]]
     assert histories.n_without_effort == 1
     counted = make_histories(found, occasion_days=2, counts=True)
-    assert list(counted.detections["a"].loc["p"])[:2] == [2, 0]
+    assert list(counted.detections["a"].xs("p"))[:2] == [2, 0]
     by_station = make_histories(found, occasion_days=2, begin="station")
-    assert list(by_station.effort.loc["q"]) == [2, 1.5]
-    assert list(by_station.detections["a"].loc["q"]) == [0, 1]
+    assert list(by_station.effort.xs("q")) == [2, 1.5]
+    assert list(by_station.detections["a"].xs("q")) == [0, 1]
     # Six days are an occasion of four and one of the two that are left.
     assert make_histories(found, occasion_days=4).effort.to_numpy().tolist() == [[4, 0], [2, 1.5]]
     # Nothing was seen where a picture is blank.

@@ -173,8 +173,8 @@ def test_camtrapr_gets_records_stations_operation_and_histories(
         gap_minutes=5,
     )  # fmt: skip
     assert other.histories is not None
-    assert list(other.histories.detections["Lynx lynx"].loc["A"])[:1] == [2]
-    assert list(other.histories.effort.loc["B"]) == [2.5, 1.5, 0]
+    assert list(other.histories.detections["Lynx lynx"].xs("A"))[:1] == [2]
+    assert list(other.histories.effort.xs("B")) == [2.5, 1.5, 0]
     store.records(by="slope").write(tmp_path / "records.csv", "camtrapr")
     assert {row[0] for row in _read(tmp_path / "records.csv")[1:]} == {"steep"}
 

@@ -239,7 +239,7 @@ def test_a_table_goes_out_and_comes_back_once(store: Store, tmp_path: Path) -> N
     assert {one["figure"]: one["value"] for one in figures}["answers"] == 5
     kept = bp.open(store.folder).annotations().to_frame().set_index("row")
     assert len(kept) == 5
-    shown = frame.set_index("row").loc[kept.index]
+    shown = frame.set_index("row").reindex(kept.index)
     assert kept["shown_for"].tolist() == shown["shown_for"].tolist()
     np.testing.assert_allclose(kept["chance"], pd.to_numeric(shown["chance"]).to_numpy(), rtol=1e-5)
     assert kept.loc[frame["row"][0], "value"] == frame["suggestion"][0]

@@ -98,7 +98,7 @@ def take_shots(photos: Path, folder: Path) -> list[Shot]:
     }
     shots = []
     for number, folder_name in enumerate(SPECIES):
-        row = table.loc[folder_name]
+        row = table.xs(folder_name)
         camera, place = f"cam{number % 2 + 1}", number // 2 + 1
         label: dict[str, str] = {
             "kingdom": str(row["kingdom"]), "phylum": str(row["phylum"]),

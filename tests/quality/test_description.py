@@ -49,7 +49,7 @@ def test_classes_are_counted_with_their_imbalance(store: EmbeddingStore) -> None
     shares = np.array([4, 2, 1]) / 7
     assert counts.n_effective == pytest.approx(np.prod(shares**-shares))
     assert counts.to_frame()["fraction"].sum() == pytest.approx(1)
-    row = describe_images(store).to_frame().set_index("rank").loc["family"]
+    row = describe_images(store).to_frame().set_index("rank").xs("family")
     assert row.to_dict() == pytest.approx(
         {"n_labelled": 7, "n_missing": 1, "n_classes": 3, "n_single": 1, "smallest": 1,
          "median": 2, "largest": 4, "imbalance": 4, "n_effective": counts.n_effective}

@@ -537,7 +537,7 @@ def test_annotations_are_rows_of_pictures_and_of_boxes(home: Path) -> None:
     assert frame.loc["x3", "detection_category"] == "human"
     assert set(frame["seq_id"]) == set(frame["sequence_id"]) == {"s0"}
     assert set(frame["captured_at"]) == {"2020-01-01T06:00:00"}
-    assert list(frame.loc["x1", ["location", "annotation_location"]]) == ["L0", "here"]
+    assert list(frame.xs("x1")[["location", "annotation_location"]]) == ["L0", "here"]
     assert not (frame["labels_from"] != "").any()
     said = _said(listing)
     assert "1 annotations are of a picture that is not listed, and left out: none" in said
@@ -821,7 +821,7 @@ def test_field_files_of_megadetector(shared_dir: Path) -> None:
     assert (len(frame), frame["path"].nunique()) == (8, 7)
     assert frame["detection_category"].value_counts().to_dict() == {"animal": 7, "human": 1}
     assert "pictures/IMG_0001.JPG" not in set(frame["path"])
-    clipped = frame.set_index("path").loc["pictures/IMG_0003.JPG"]
+    clipped = frame.set_index("path").xs("pictures/IMG_0003.JPG")
     assert Region.parse(str(clipped["image_region"])) == Region(0, 0.5, 0.69, 0.5)
     ((_, path, reason),) = listing.unread
     assert (path, "Failure image access" in reason) == ("pictures/GONE.JPG", True)
@@ -838,13 +838,13 @@ def test_field_files_of_speciesnet(shared_dir: Path) -> None:
     listing = find_images([shared_dir / FIELD_FILES / "speciesnet_predictions.json"])
     frame = listing.frame.set_index("path")
     assert len(frame) == 8
-    assert list(frame.loc["pictures/IMG_0000.JPG", ["class", "species"]]) == [
+    assert list(frame.xs("pictures/IMG_0000.JPG")[["class", "species"]]) == [
         "Mammalia",
         "Panthera tigris",
     ]
-    blank = frame.loc["pictures/IMG_0001.JPG"]
+    blank = frame.xs("pictures/IMG_0001.JPG")
     assert (blank["content"], blank["class"], blank["species"]) == ("blank", "", "")
-    carnivore = frame.loc["pictures/IMG_0003.JPG", ["order", "family", "genus", "species"]]
+    carnivore = frame.xs("pictures/IMG_0003.JPG")[["order", "family", "genus", "species"]]
     assert list(carnivore) == ["Carnivora", "", "", ""]
     assert frame["prediction"].notna().all()
     assert [path for _, path, _ in listing.unread] == ["pictures/BROKEN.JPG"]

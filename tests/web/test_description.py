@@ -8,13 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hypothesis
 import pytest
-import schemathesis
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, Phase
-from schemathesis import Case
-from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 import bioprobe.web
 from bioprobe.face.encoder import Encoder
@@ -23,6 +18,8 @@ from bioprobe.web.app import build_app
 from bioprobe.web.desk import Settings
 
 if TYPE_CHECKING:
+    from schemathesis import Case
+
     from tests.conftest import PlainEncoder
 
 # What streams until its job ends.
@@ -37,6 +34,12 @@ def ask_anything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., None]:
     """Ask a server what its description allows, and look at each answer."""
+    # Each process that collects tests would import them.
+    import hypothesis
+    import schemathesis
+    from hypothesis import HealthCheck, Phase
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
     folder = Path(shutil.copytree(station.folder, tmp_path / "store"))
     added = tmp_path / "added"
     added.mkdir()

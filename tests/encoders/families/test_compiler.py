@@ -6,6 +6,7 @@ That a command which loads a model does without, tests/cli/test_pictures.py look
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -14,27 +15,27 @@ import torch._dynamo.utils as utilities
 from bioprobe.encoders.families.compiler import imported_when_used
 
 NAME = utilities.__name__
+# It says no types.
+COMPILER: Any = torch.compiler
 
 
 def test_the_compiler_is_asked_when_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    disable = torch.compiler.disable
+    disable = COMPILER.disable
     monkeypatch.delitem(sys.modules, NAME)
     with imported_when_used():
         from torch._dynamo.utils import is_compile_supported
 
-        @torch.compiler.disable(reason="of a test")
-        def double(values: torch.Tensor) -> torch.Tensor:
-            return 2 * values
+        double = COMPILER.disable(lambda values: 2 * values, reason="of a test")
 
     assert NAME not in sys.modules
-    assert torch.compiler.disable is disable
+    assert COMPILER.disable is disable
     assert is_compile_supported is not utilities.is_compile_supported
     monkeypatch.setitem(sys.modules, NAME, utilities)
     for device in ("cpu", "meta"):
         assert is_compile_supported(device) == utilities.is_compile_supported(device)
     assert double(torch.ones(1)).item() == 2
 
-    def quadruple(values: torch.Tensor) -> torch.Tensor:
+    def quadruple(values: torch.Tensor) -> Any:  # noqa: ANN401
         return double(double(values))
 
     compiled = torch.compile(quadruple, backend="eager", fullgraph=True)
@@ -43,18 +44,18 @@ def test_the_compiler_is_asked_when_it_is_called(monkeypatch: pytest.MonkeyPatch
 
 
 def test_nothing_stands_in_for_a_compiler_that_is_there() -> None:
-    disable = torch.compiler.disable
+    disable = COMPILER.disable
     with imported_when_used():
         assert sys.modules[NAME] is utilities
-        assert torch.compiler.disable is disable
+        assert COMPILER.disable is disable
 
 
 def test_all_is_as_before_when_a_library_cannot_be_imported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    disable = torch.compiler.disable
+    disable = COMPILER.disable
     monkeypatch.delitem(sys.modules, NAME)
     with pytest.raises(ModuleNotFoundError), imported_when_used():
         import library_that_is_not_there  # type: ignore[import-not-found]  # noqa: F401
     assert NAME not in sys.modules
-    assert torch.compiler.disable is disable
+    assert COMPILER.disable is disable
