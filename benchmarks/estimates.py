@@ -32,7 +32,6 @@ from bioprobe.counting.ppi import (
     REGRESSION,
     Sample,
     Shares,
-    estimate_mean,
     estimate_shares,
 )
 from bioprobe.counting.prevalence import estimate_prevalence
@@ -173,6 +172,18 @@ def _try_once(
     return [*held, *widths, *off]
 
 
+def _find_large(labels: np.ndarray, answers: np.ndarray, others: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the interval of PPI++ for large samples, as ppi-python 0.2.3 has it."""
+    n, n_others = len(labels), len(others)
+    spread = np.var(np.concatenate([answers, others]), ddof=1)
+    together = np.mean((labels - labels.mean()) * (answers - answers.mean()))
+    slope = np.clip(together / max(spread * (1 + n / n_others), 1e-12), 0.0, 1.0)
+    errors = labels - slope * answers
+    middle = slope * others.mean() + errors.mean()
+    half = 1.959963984540054 * np.sqrt(slope**2 * np.var(others) / n_others + np.var(errors) / n)
+    return middle - half, middle + half
+
+
 def try_large_samples(name: str, world: World, n_trials: int) -> None:
     """Print how often the large-sample interval of PPI++ holds, which is not what is used."""
     for share in SHARES:
@@ -184,7 +195,7 @@ def try_large_samples(name: str, world: World, n_trials: int) -> None:
                 images = world.draw(asked, share, random, by_site=False)
                 answers = world.answer(asked, images)[:, asked]
                 labels = world.labels[images[:n], asked]
-                _, low, high, _ = estimate_mean(labels, answers[:n], answers[n:])
+                low, high = _find_large(labels, answers[:n], answers[n:])
                 held.append(low <= share <= high)
                 widths.append(high - low)
             print(f"{name:7s} large {share:4.2f} {n:4d}  {np.mean(held):.3f}  width "

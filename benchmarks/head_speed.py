@@ -31,7 +31,7 @@ from benchmarks.harness import Row, alternate, make_rows, tell_openblas
 from benchmarks.limits import find_flops
 from benchmarks.results.machine import find_processor
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.task.leaf_scores import Leaves, iter_leaf_scores
+from bioprobe.task.leaf_scores import Leaves, iter_leaf_scores, sum_up
 
 K, SCALE, LIMIT_MB = 5, 100.0, 2000
 # Groups of each rank above the species, from kingdom to genus, for 450,000 of these.
@@ -96,10 +96,9 @@ class Head:
     def ask(self, images: Vectors) -> list[tuple[npt.NDArray[np.int64], Vectors]]:
         """Return the best at each rank, species first, and their probabilities."""
         best = [
-            ((part.top, part.top_probabilities), *part.best_parents)
+            ((part.top, part.top_probabilities), *sum_up(part.sums, self.parents, K))
             for part in iter_leaf_scores(
                 images, Leaves.of(self.texts), k=K, logit_scale=SCALE, groups=self.genus,
-                parents=self.parents,
             )
         ]  # fmt: skip
         return [

@@ -544,6 +544,29 @@ Level = Annotated[
         RANK_NAMES,
     ),
 ]
+OnlyLevel = Annotated[
+    str | None, Option("Only of this rank or column.", ("--level", "--rank", "-l"), RANK_NAMES)
+]
+RowNumbers = Annotated[
+    int | Sequence[int] | None,
+    Option("Row of the store, by its number; repeat for several.", shell=list[int]),
+]
+PromisedAccuracy = Annotated[
+    float,
+    Option(
+        "Share of answers that --abstain auto promises to be right, with a chance of 95%.",
+        least=0,
+        most=1,
+        when=(With("abstain", ("auto",)),),
+    ),
+]
+SafeCsv = Annotated[
+    bool,
+    Option(
+        "Put an apostrophe before texts in a CSV that begin with =, +, - or @, which a "
+        "spreadsheet would compute."
+    ),
+]
 Taxa = Annotated[
     str | Path | None,
     Option(

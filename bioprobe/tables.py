@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import array
 import codecs
-import collections
 import contextlib
 import csv
 import dataclasses
@@ -29,7 +28,7 @@ import itertools
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -43,10 +42,17 @@ from bioprobe.table_bounds import (
     check_lines,
     check_parquet,
     check_records,
-    check_shape,
     check_size,
-    check_workbook,
 )
+from bioprobe.table_headers import (
+    MOST_TITLES,
+    find_wider,
+    is_unnamed,
+    names_columns,
+    tell_doubled,
+    tell_title,
+)
+from bioprobe.workbooks import read_workbook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,7 +255,8 @@ def _open(
 
     kind, is_gzip = _find_kind(path, ending)
     if kind == ".xlsx":
-        return _read_workbook(path, options, prefers, _tell_kind(path, ending, "a workbook"))
+        frame, place, said = read_workbook(path, options.sheet, prefers)
+        return Table(frame, place, (*_tell_kind(path, ending, "a workbook"), *said))
     if kind == ".parquet":
         check_parquet(path)
         frame = from_arrow(pq.read_table(path), is_whole=True)
@@ -407,7 +414,7 @@ def _read_text(
     try:
         table = _read_from(opened, usual, text, options, said)
         is_meant = prefers is None or prefers(table.frame)
-        if is_meant and not any(map(_is_unnamed, table.frame.columns)):
+        if is_meant and not any(map(is_unnamed, table.frame.columns)):
             return table
     except SourceError:
         raise
@@ -419,66 +426,23 @@ def _read_text(
         below = dataclasses.replace(opened, n_skipped=n_skipped)
         with contextlib.suppress(ValueError):
             found = _read_from(below, usual, text, options, said)
-            is_better = not is_meant or _names_columns(found.frame.columns)
+            is_better = not is_meant or names_columns(found.frame.columns)
             if prefers and is_better and prefers(found.frame.head(0) if is_meant else found.frame):
-                return dataclasses.replace(
-                    found, notes=(*found.notes, _tell_title(path, n_skipped))
-                )
+                return dataclasses.replace(found, notes=(*found.notes, tell_title(path, n_skipped)))
     if problem is not None:
         raise problem
     return table
 
 
-# Lines or rows of a sheet that may stand above the header.
-_MOST_TITLES = 20
-
-
-def _tell_title(path: Path, n_above: int) -> Note:
-    return Note(f"{path}: its header is taken to be row {n_above + 1}; what is above is left out")
-
-
-def _is_unnamed(column: object) -> bool:
-    return str(column).startswith("Unnamed: ")
-
-
-def _names_columns(columns: Iterable[object]) -> bool:
-    """Tell whether cells could be names of columns: none is a number or a path."""
-    return not any(re.search(r"^[\d.,]+$|[/\\]|\.\w{2,4}$", str(column)) for column in columns)
-
-
-def _tell_doubled(path: Path, header: Iterable[object]) -> Notes:
-    """Say which names a header has several times, and what the further columns are called."""
-    counts = collections.Counter(str(name).strip() for name in header if name not in (None, ""))
-    doubled = [name for name, n in counts.items() if n > 1]
-    if not doubled:
-        return ()
-    text = (
-        f"{path}: its header has {', '.join(doubled)} several times; the first is read, and the "
-        f"others are columns of their own: {doubled[0]}.1 …"
-    )
-    return (Note(text, WARNING),)
-
-
-def _find_wider(rows: Iterable[Sequence[object]]) -> list[int]:
-    """Return the rows, after the first, in which more cells are filled than in any above."""
-    most, found = 0, []
-    for number, cells in enumerate(rows):
-        filled = [str(cell) for cell in cells if cell not in (None, "")]
-        if len(filled) > most and len(set(filled)) == len(filled):
-            found.append(number)
-        most = max(most, len(filled))
-    return [number for number in found if number]
-
-
 def _find_headers(text: _Text) -> list[int]:
     """Return how many lines may stand above the header of a text."""
     with text.open_rows() as stream:
-        lines = [stream.readline(_SAMPLE_BYTES).strip("\r\n") for _ in range(_MOST_TITLES)]
+        lines = [stream.readline(_SAMPLE_BYTES).strip("\r\n") for _ in range(MOST_TITLES)]
     return sorted(
         {
             number
             for one in (",", ";", "\t", "|")
-            for number in _find_wider([line.split(one) for line in lines])
+            for number in find_wider([line.split(one) for line in lines])
         }
     )
 
@@ -528,7 +492,7 @@ def _read_from(
                     "they are of decimals"
                 )
             )
-    notes += _tell_doubled(path, next((cells for _, _, cells in opened.iter_records()), []))
+    notes += tell_doubled(path, next((cells for _, _, cells in opened.iter_records()), []))
     notes += _find_swallowed(opened, n_lines, len(frame))
     return Table(frame, opened.place, tuple(notes))
 
@@ -721,7 +685,7 @@ def _drop_unnamed(written: pd.DataFrame) -> pd.DataFrame:
     """Leave out the empty columns that separators at the end of the header make."""
     while len(written.columns) > 1:
         last = written.columns[-1]
-        if not _is_unnamed(last) or written[last].notna().any():
+        if not is_unnamed(last) or written[last].notna().any():
             break
         written = written.drop(columns=last)
     return written
@@ -853,131 +817,3 @@ def _read_json(path: Path, *, by_line: bool) -> pd.DataFrame:
                 raise ValueError(msg) from error
     check_records(path, rows)
     return settle_frame(pd.DataFrame(rows, dtype=object))
-
-
-def _read_workbook(
-    path: Path,
-    options: TableOptions,
-    prefers: Callable[[pd.DataFrame], bool] | None,
-    said: Notes,
-) -> Table:
-    try:
-        import python_calamine
-    except ImportError as error:
-        msg = (
-            f"{path} is a workbook, and reading one needs the extra excel: pip install "
-            '"bioprobe[excel]", or save the sheet as CSV'
-        )
-        raise SourceError(msg) from error
-    check_workbook(path)
-    try:
-        return _read_sheets(python_calamine.CalamineWorkbook.from_path(path), path, options,
-                            prefers, said)  # fmt: skip
-    except (python_calamine.CalamineError, python_calamine.PasswordError) as error:
-        msg = f"{path} cannot be read as a workbook: {error}; save the sheet as CSV"
-        raise SourceError(msg) from error
-    except BaseException as error:
-        # What the library did not foresee in a damaged file is no Exception of Python.
-        if type(error).__name__ != "PanicException":
-            raise
-        msg = f"{path} cannot be read as a workbook: it is damaged; save the sheet as CSV"
-        raise SourceError(msg) from error
-
-
-def _read_sheets(
-    workbook: Any,  # noqa: ANN401 - of a library without types
-    path: Path,
-    options: TableOptions,
-    prefers: Callable[[pd.DataFrame], bool] | None,
-    said: Notes,
-) -> Table:
-    # A sheet that its author hid is the last to be meant.
-    hidden = {one.name for one in workbook.sheets_metadata
-              if not str(one.visible).endswith("Visible")}  # fmt: skip
-    names = sorted(workbook.sheet_names, key=hidden.__contains__)
-    if options.sheet is not None and options.sheet not in names:
-        msg = f"{path} has no sheet {options.sheet!r}; it has {', '.join(names)}"
-        raise SourceError(msg)
-    chosen: tuple[str, pd.DataFrame, int] | None = None
-    above, header = 0, list[object]()
-    for name in names if options.sheet is None else [options.sheet]:
-        sheet = workbook.get_sheet_by_name(name)
-        check_shape(path, sheet.height, sheet.width)
-        rows = _fill_merged(sheet)
-        if not rows or (options.sheet is None and chosen and prefers is None):
-            continue
-        first = (sheet.start or (0, 0))[0] + 2
-        at = _find_header(rows, prefers)
-        frame = _read_sheet(rows[at or 0 :])
-        is_meant = at is not None
-        if chosen is None or is_meant:
-            chosen = name, frame, first + (at or 0)
-            header = rows[at or 0]
-            above = first + at - 2 if at else 0
-        if is_meant:
-            break
-    if chosen is None:
-        what = f"the sheet {options.sheet!r}" if options.sheet is not None else "its sheets"
-        msg = f"{path} cannot be read as a table: {what} hold nothing"
-        raise SourceError(msg)
-    name, frame, first = chosen
-    said = (*said, *_tell_doubled(path, header))
-    if above:
-        said = (*said, _tell_title(path, above))
-    if len(names) > 1 and options.sheet is None:
-        others = ", ".join(one for one in names if one != name)
-        said = (*said, Note(f"{path}: the sheet {name!r} is read, not {others}; --sheet names one"))
-    return Table(frame, lambda row: f"row {row + first} of sheet {name!r}", said)
-
-
-def _find_header(
-    rows: Sequence[Sequence[object]], prefers: Callable[[pd.DataFrame], bool] | None
-) -> int | None:
-    """Return the row of a sheet that is its header; None where none is as preferred."""
-    if prefers is None:
-        return 0
-    below = (0, *_find_wider(rows[:_MOST_TITLES]))
-    found = next((number for number in below if prefers(_read_sheet(rows[number:]))), None)
-    if found is not None and found + 1 in below:
-        # Names of groups of columns, with the columns' own below them.
-        has_holes = any(cell in (None, "") for cell in rows[found])
-        below_it = _read_sheet(rows[found + 1 :])
-        if has_holes and _names_columns(below_it.columns) and prefers(below_it.head(0)):
-            return found + 1
-    return found
-
-
-def _fill_merged(sheet: Any) -> list[list[object]]:  # noqa: ANN401 - of a library without types
-    """Return the rows of a sheet; what is merged over several rows stands in each of them."""
-    rows: list[list[object]] = sheet.to_python(skip_empty_area=True)
-    top, left = sheet.start or (0, 0)
-    for (first, column), (last, _) in sheet.merged_cell_ranges or ():
-        for row in range(first - top + 1, last - top + 1):
-            if first >= top and row < len(rows) and 0 <= column - left < len(rows[row]):
-                rows[row][column - left] = rows[first - top][column - left]
-    return rows
-
-
-def _read_sheet(rows: Sequence[Sequence[object]]) -> pd.DataFrame:
-    """Return the rows below a header; a date is the text that ISO 8601 has for it."""
-    import pandas as pd
-
-    from bioprobe.cells import settle_frame
-
-    header = [str(_read_value(cell) or f"Unnamed: {n}").strip() for n, cell in enumerate(rows[0])]
-    names: list[str] = []
-    for name in header:
-        n_same = sum(one == name or one.startswith(f"{name}.") for one in names)
-        names.append(f"{name}.{n_same}" if name in names else name)
-    values = [[_read_value(cell) for cell in row] for row in rows[1:]]
-    frame = pd.DataFrame(values, columns=names, dtype=object)
-    is_empty = [name for name in names if name.startswith("Unnamed: ") and frame[name].isna().all()]
-    return settle_frame(frame.drop(columns=is_empty))
-
-
-def _read_value(cell: object) -> object:
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**63:
-        return int(cell)
-    if isinstance(cell, bool | int | float):
-        return cell
-    return str(cell) or None

@@ -15,9 +15,10 @@ import bioprobe
 # Each line may import from the lines above it; within a line a folder imports from itself alone.
 LAYERS = (
     ("doors", "errors", "names", "types"),
-    ("access", "cache", "cells", "devices", "registry", "table_bounds"),
+    ("access", "cache", "cells", "devices", "registry", "settings", "table_bounds"),
     ("provenance", "options", "result", "progress"),
-    ("content", "cores", "engines", "files", "intervals", "remote"),
+    ("content", "cores", "engines", "files", "intervals", "remote", "table_headers"),
+    ("workbooks",),
     ("tables",),
     ("taxonomy", "sketch"),
     ("prompts",),

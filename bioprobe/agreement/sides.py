@@ -131,8 +131,8 @@ class Side:
         return [float(one) for one in np.where(np.isnan(self.scores), 1.0, self.scores)]
 
 
-def read_side(path: Path, name: str = "") -> Side:
-    """Read answers from a file or folder.
+def read_side(path: Path) -> Side:
+    """Read answers from a file or folder, which are called by its path.
 
     Parameters
     ----------
@@ -140,15 +140,13 @@ def read_side(path: Path, name: str = "") -> Side:
         A table that bioprobe or pybioclip wrote, which names each picture in ``file_name``; the
         output of SpeciesNet, MegaDetector, Timelapse and the other tools that bioprobe reads as
         sources (:mod:`bioprobe.sources.formats`); or any table that names pictures and taxa.
-    name : str
-        What the answers are called; by default the path.
 
     Raises
     ------
     SourceError
         If there is nothing there, or it is no set of answers.
     """
-    name = name or str(path)
+    name = str(path)
     suffix = find_ending(path)
     if is_file(path) and suffix == ".json" and _has_rows(path):
         frame, provenance = read_predictions(path)

@@ -14,7 +14,7 @@ FIGURES = RAND, V_MEASURE, PURITY = ("adjusted_rand", "v_measure", "purity")
 
 
 def measure_agreement(
-    groups: Places, labels: Places, units: Places, *, n_resamples: int = 1000, seed: int = 0
+    groups: Places, labels: Places, units: Places, *, n_resamples: int = 1000
 ) -> dict[str, Interval]:
     """Measure how far groups and labels are the same, with intervals.
 
@@ -31,8 +31,6 @@ def measure_agreement(
         Number of the unit of each, such as a burst.
     n_resamples : int
         Draws of units, at least 1.
-    seed : int
-        Of the draws.
 
     Returns
     -------
@@ -56,7 +54,7 @@ def measure_agreement(
         nothing = Interval(np.nan, np.nan, np.nan)
         return dict.fromkeys(FIGURES, nothing)
     tables = _Tables(groups, labels, numbers)
-    drawn = draw_scores(tables.score, Resamples(numbers, n_resamples, seed))
+    drawn = draw_scores(tables.score, Resamples(numbers, n_resamples, 0))
     ends = {RAND: -1.0, V_MEASURE: 0.0, PURITY: 0.0}
     return {name: find_interval(drawn[name], low=low) for name, low in ends.items()}
 

@@ -121,57 +121,6 @@ class Shares:
     alone_high: Doubles
 
 
-def estimate_mean(
-    labels: Doubles, answers: Doubles, others: Doubles, *, level: float = 0.95
-) -> tuple[float, float, float, float]:
-    r"""Estimate a mean by PPI++, with the interval of large samples.
-
-    The mean of the answers to images without a label, :math:`\lambda \bar f_N`, and that of what
-    the answers miss, :math:`\overline{y - \lambda f}_n`, add up; :math:`\lambda` is what makes the
-    variance least, in [0, 1].
-
-    Parameters
-    ----------
-    labels, answers : ndarray of float64, shape (n,)
-        Of the labelled images.
-    others : ndarray of float64, shape (n_others,)
-        Answers to images without a label.
-    level : float
-        Coverage, in (0, 1).
-
-    Returns
-    -------
-    estimate, low, high, slope : float
-        The slope is lambda.
-
-    See Also
-    --------
-    estimate_shares : what is used: it holds for few labelled images and rare classes too.
-
-    References
-    ----------
-    Angelopoulos, Duchi and Zrnic 2023, *PPI++: Efficient prediction-powered inference*.
-
-    Examples
-    --------
-    >>> labels, answers = np.array([0.0, 1, 1, 0]), np.array([0.1, 0.8, 0.9, 0.3])
-    >>> estimate, *_ = estimate_mean(labels, answers, np.array([0.2, 0.8, 0.9, 0.9, 0.7, 0.8]))
-    >>> round(estimate, 3)
-    0.69
-    """
-    n, n_others = len(labels), len(others)
-    spread = float(np.var(np.concatenate([answers, others]), ddof=1))
-    together = float(np.mean((labels - labels.mean()) * (answers - answers.mean())))
-    slope = min(1.0, max(0.0, together / max(spread * (1 + n / n_others), _EPSILON)))
-    errors = labels - slope * answers
-    estimate = slope * float(others.mean()) + float(errors.mean())
-    from scipy.stats import norm
-
-    variance = slope**2 * float(np.var(others)) / n_others + float(np.var(errors)) / n
-    half = float(norm.isf((1 - level) / 2)) * math.sqrt(variance)
-    return estimate, estimate - half, estimate + half, slope
-
-
 def estimate_shares(
     sample: Sample,
     estimator: str = PPI,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.files import TEXT_BY_NAME, check_fields
+from bioprobe.settings import TEXT_BY_NAME, check_fields
 
 if TYPE_CHECKING:
     from pathlib import Path

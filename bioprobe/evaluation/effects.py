@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bioprobe.evaluation.paired import find_p_value, measure_mcnemar, subtract
-from bioprobe.files import check_types
 from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval
+from bioprobe.settings import check_types
 from bioprobe.types import Doubles, Mask, Places, Scores
 
 #: What is done, by the option that does it.

@@ -24,7 +24,6 @@ from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.positive import Positive
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
 from bioprobe.files import (
-    check_types,
     drafting_card,
     explaining_refusal,
     find_data,
@@ -35,6 +34,7 @@ from bioprobe.files import (
 )
 from bioprobe.intervals import Interval
 from bioprobe.result import WARNING, Note, Notes
+from bioprobe.settings import check_types
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone
 from bioprobe.task.target import read_classes, write_classes

@@ -22,6 +22,7 @@ from bioprobe.options import (
     Option,
     PriorFloor,
     PriorTable,
+    PromisedAccuracy,
     Site,
     Taxa,
     Templates,
@@ -146,15 +147,7 @@ class Annotates(Asks, Learns):
                 when=(_ANSWERED, Without("classes")),
             ),
         ] = None,
-        accuracy: Annotated[
-            float,
-            Option(
-                "Share of answers that --abstain auto promises to be right, with a chance of 95%.",
-                least=0,
-                most=1,
-                when=(With("abstain", ("auto",)),),
-            ),
-        ] = 0.95,
+        accuracy: PromisedAccuracy = 0.95,
         min_score: Annotated[
             float,
             Option(

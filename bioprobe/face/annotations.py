@@ -18,7 +18,15 @@ from bioprobe.face.written import (
     take_back,
 )
 from bioprobe.names import find_nearest
-from bioprobe.options import RANK_NAMES, Option, list_given, question
+from bioprobe.options import (
+    RANK_NAMES,
+    OnlyLevel,
+    Option,
+    RowNumbers,
+    SafeCsv,
+    list_given,
+    question,
+)
 from bioprobe.result import PROBLEM, WARNING, Listing, Note, Table, count, name_some
 
 if TYPE_CHECKING:
@@ -135,10 +143,7 @@ class Corrects(Opened):
         ] = None,
         *,
         level: LabelLevel = "species",
-        row: Annotated[
-            int | Sequence[int] | None,
-            Option("Row of the store, by its number; repeat for several.", shell=list[int]),
-        ] = None,
+        row: RowNumbers = None,
         path: Annotated[
             str | Path | Sequence[str | Path] | None,
             Option(
@@ -217,10 +222,7 @@ class Corrects(Opened):
     @question
     def annotations(
         self,
-        level: Annotated[
-            str | None,
-            Option("Only of this rank or column.", ("--level", "--rank", "-l"), RANK_NAMES),
-        ] = None,
+        level: OnlyLevel = None,
         *,
         by: Annotated[str | None, Option("Only what this person said.", metavar="NAME")] = None,
         standing: Annotated[bool, Option("Leave out what was taken back.")] = False,
@@ -481,17 +483,8 @@ class Corrects(Opened):
             ),
         ],
         *,
-        level: Annotated[
-            str | None,
-            Option("Only of this rank or column.", ("--level", "--rank", "-l"), RANK_NAMES),
-        ] = None,
-        safe_csv: Annotated[
-            bool,
-            Option(
-                "Put an apostrophe before texts in a CSV that begin with =, +, - or @, which a "
-                "spreadsheet would compute."
-            ),
-        ] = False,
+        level: OnlyLevel = None,
+        safe_csv: SafeCsv = False,
     ) -> Table:
         """Write what people said into a table, for another store of the same pictures.
 

@@ -16,6 +16,7 @@ from bioprobe.options import (
     PEOPLE,
     Generalise,
     Option,
+    SafeCsv,
     SensitiveTaxa,
     Without,
     question,
@@ -141,13 +142,7 @@ class Exports(Opened):
         ] = None,
         sensitive: SensitiveTaxa = None,
         generalise: Generalise = "0.1",
-        safe_csv: Annotated[
-            bool,
-            Option(
-                "Put an apostrophe before texts in a CSV that begin with =, +, - or @, which a "
-                "spreadsheet would compute.",
-            ),
-        ] = False,
+        safe_csv: SafeCsv = False,
     ) -> AnswerExport:
         """Write answers in the format of another tool, by that format's own rules.
 

@@ -40,6 +40,7 @@ from bioprobe.options import (
     PoolingRule,
     PriorFloor,
     PriorTable,
+    PromisedAccuracy,
     Seed,
     SeedOption,
     SequenceColumn,
@@ -497,15 +498,7 @@ class Learns(Opened):
                 shell=str,
             ),
         ] = None,
-        accuracy: Annotated[
-            float,
-            Option(
-                "Share of answers that --abstain auto promises to be right, with a chance of 95%.",
-                least=0,
-                most=1,
-                when=(With("abstain", ("auto",)),),
-            ),
-        ] = 0.95,
+        accuracy: PromisedAccuracy = 0.95,
         sets: Annotated[
             float | None,
             Option(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.opened import Opened, find_texts
 from bioprobe.files import read_lines
-from bioprobe.options import Option, Without, list_given, question
+from bioprobe.options import Option, RowNumbers, Without, list_given, question
 from bioprobe.progress import Progress
 from bioprobe.result import PROBLEM, WARNING, Note, Table, count, name_some
 
@@ -35,10 +35,7 @@ class Removes(Opened):
     def remove(
         self,
         *,
-        row: Annotated[
-            int | Sequence[int] | None,
-            Option("Row of the store, by its number; repeat for several.", shell=list[int]),
-        ] = None,
+        row: RowNumbers = None,
         paths: Annotated[
             str | Path | Sequence[str | Path] | None,
             Option(

@@ -74,7 +74,6 @@ def find_sequences(
     *,
     column: str | None = None,
     gap_seconds: float | None = None,
-    time: str | None = None,
 ) -> Sequences:
     """Find the sequence of each row.
 
@@ -92,9 +91,8 @@ def find_sequences(
         Pictures of one place make a sequence as long as each was taken no later than this after the
         one before it. A place is what ``camera``, ``deployment_id`` and ``location`` say together;
         the folder of the picture where they say nothing, or a model without a serial number.
-    time : str, optional
-        Column that says when pictures were taken; ``captured_at`` by default. A time without a
-        zone counts as UTC, a date without a time of day as none.
+        When is what ``captured_at`` says: a time without a zone counts as UTC, a date without a
+        time of day as none.
 
     Raises
     ------
@@ -109,10 +107,10 @@ def find_sequences(
     if column is None and gap_seconds is None:
         known = images.columns
         column = next((one for one in SEQUENCE_COLUMNS if one in known), None)
-        if column is None and (time or CAPTURED_AT) not in known:
+        if column is None and CAPTURED_AT not in known:
             msg = (
                 f"nothing says which images are one sequence: there is no column "
-                f"{', '.join(SEQUENCE_COLUMNS)} and no {time or CAPTURED_AT}; name one with "
+                f"{', '.join(SEQUENCE_COLUMNS)} and no {CAPTURED_AT}; name one with "
                 "--sequence, or read times with bioprobe embed --exif"
             )
             raise SelectionError(msg)
@@ -122,12 +120,12 @@ def find_sequences(
         named = np.where(alone, images.name_files(rows), said).astype(object)
         return Sequences(_tell_apart(named, alone), f"the column {column}", int(alone.sum()))
     gap = GAP_SECONDS if gap_seconds is None else gap_seconds
-    times, unread = read_clocks(images, rows, time or CAPTURED_AT)
+    times, unread = read_clocks(images, rows, CAPTURED_AT)
     places, by = find_places(images, rows)
     named = _name_sequences(times, places, gap)
     alone = np.isnat(times)
     named[alone] = images.name_files(rows[alone])
-    by = f"{time or CAPTURED_AT}, no more than {gap:g} s apart, and {by}"
+    by = f"{CAPTURED_AT}, no more than {gap:g} s apart, and {by}"
     return Sequences(_tell_apart(named, alone), by, int(alone.sum()), unread)
 
 

@@ -10,12 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from bioprobe.access import reading
 from bioprobe.files import (
-    COUNT,
-    NUMBER,
-    TEXT,
-    TEXTS,
-    Kind,
-    check_fields,
     explaining_refusal,
     find_data,
     hash_file,
@@ -24,6 +18,7 @@ from bioprobe.files import (
     write_card,
 )
 from bioprobe.index.kinds import Dial, Structure
+from bioprobe.settings import COUNT, NUMBER, TEXT, TEXTS, Kind, check_fields
 from bioprobe.store import EmbeddingStore
 
 if TYPE_CHECKING:

@@ -13,16 +13,8 @@ import numpy.typing as npt
 
 from bioprobe import __version__
 from bioprobe.errors import SourceError
-from bioprobe.files import (
-    COUNT,
-    FLAG,
-    NUMBER,
-    TEXT,
-    TEXT_BY_NAME,
-    TEXTS,
-    find_wrong_setting,
-    parse_json,
-)
+from bioprobe.files import parse_json
+from bioprobe.settings import COUNT, FLAG, NUMBER, TEXT, TEXT_BY_NAME, TEXTS, find_wrong_setting
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,10 +13,10 @@ from bioprobe.calibration.calibrators import Calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.encoders.keeping import TOKENS
 from bioprobe.errors import MismatchError
-from bioprobe.files import check_types
 from bioprobe.images.image_table import ImageTable
 from bioprobe.probes.probe import Probe
 from bioprobe.provenance import Provenance
+from bioprobe.settings import check_types
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.columns import ColumnBlock

@@ -19,12 +19,7 @@ from bioprobe.calibration.calibrators import find_calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ProbeError, SelectionError, StoreError
 from bioprobe.files import (
-    COUNT,
-    NUMBER,
-    TEXT,
-    Kind,
     Part,
-    check_fields,
     drafting_card,
     find_data,
     parse_json,
@@ -37,6 +32,7 @@ from bioprobe.learning.calibrated import Calibration
 from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.learning.kept import CARD_NAME, NAME, PROBES_NAME, list_probes
+from bioprobe.settings import COUNT, NUMBER, TEXT, Kind, check_fields
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone
 from bioprobe.task.columns import ColumnBlock

@@ -119,10 +119,9 @@ def draw_beside(
     heats: Sequence[Heat],
     fonts: Fonts,
     *,
-    plain: bool = True,
     most_px: int = MOST_SIDE_PX,
 ) -> Image:
-    """Return a picture with its heat maps side by side, each with its title, and a legend below.
+    """Return a picture and its heat maps side by side, each with its title, and a legend below.
 
     Parameters
     ----------
@@ -132,8 +131,6 @@ def draw_beside(
         One at least.
     fonts : Fonts
         Of the titles.
-    plain : bool
-        Whether the picture itself stands before them.
     most_px : int
         Longer side of the picture at most, as it is drawn.
 
@@ -148,13 +145,13 @@ def draw_beside(
     picture = _resize(image, most_px)
     column_px = max(_LEAST_COLUMN_PX, picture.width)
     text_px = max(13, round(column_px / 34))
-    columns: list[tuple[Image, str, tuple[str, ...]]] = [(picture, "", ())] if plain else []
+    columns: list[tuple[Image, str, tuple[str, ...]]] = [(picture, "", ())]
     columns += [(draw_heat(picture, one), one.title, one.lines) for one in heats]
     heads = [_lay_head(title, lines, fonts, text_px, column_px) for _, title, lines in columns]
     head_px = max(_measure(head) for head in heads) + 2 * _PAD_PX if any(heads) else 0
     width = len(columns) * column_px + (len(columns) - 1) * _GAP_PX
     is_partial = any(one.is_partial for one in heats)
-    start_px = column_px + _GAP_PX if plain else 0
+    start_px = column_px + _GAP_PX
     legend = _lay_legend(fonts, text_px, width - start_px, has_unseen=is_partial)
     legend_px = max(row for row, _, _ in legend) + text_px + 2 * _PAD_PX
     sheet = PillowImage.new("RGB", (width, head_px + picture.height + legend_px), PLATE)

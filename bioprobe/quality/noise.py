@@ -21,20 +21,20 @@ from bioprobe.errors import (
     PromptError,
     SelectionError,
 )
-from bioprobe.files import (
-    TEXT,
-    TEXTS,
-    TEXTS_BY_NAME,
-    Kind,
-    find_wrong_setting,
-    prompts_dir,
-    read_settings_text,
-)
+from bioprobe.files import prompts_dir
 from bioprobe.images import ImageTable
 from bioprobe.intervals import SIGNIFICANCE_LEVEL, adjust_by_holm
 from bioprobe.prompts import TextType, describe_long, embed_means, find_long
 from bioprobe.provenance import Provenance
 from bioprobe.result import Note, Notes, Result
+from bioprobe.settings import (
+    TEXT,
+    TEXTS,
+    TEXTS_BY_NAME,
+    Kind,
+    find_wrong_setting,
+    read_settings_text,
+)
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View

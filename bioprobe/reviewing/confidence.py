@@ -173,13 +173,12 @@ def bound_total(
     return Interval(min(max(middle, lowest), highest), lowest, highest)
 
 
-def estimate_total(draws: Draws, values: Doubles, guesses: Doubles | None = None) -> float:
+def estimate_total(draws: Draws, values: Doubles) -> float:
     """Estimate the sum of a value over the units that nobody has looked at.
 
-    As :func:`bound_total` does. There is a draw at least.
+    As :func:`bound_total` does without guesses. There is a draw at least.
     """
-    guesses = np.zeros(draws.n_units) if guesses is None else guesses
-    return _Game.of(draws, values, guesses).estimate(int(draws.left.sum()))
+    return _Game.of(draws, values, np.zeros(draws.n_units)).estimate(int(draws.left.sum()))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -54,7 +54,7 @@ class Suspects:
 
 
 def find_wrong_labels(
-    vectors: AnyRows, names: Names, groups: npt.NDArray[np.object_] | None = None, seed: int = 0
+    vectors: AnyRows, names: Names, groups: npt.NDArray[np.object_] | None = None
 ) -> Suspects:
     """Find labels that are probably wrong: those of all pictures are ranked, ten folds.
 
@@ -66,8 +66,6 @@ def find_wrong_labels(
         Label of each, ``""`` where it has none.
     groups : ndarray of object, shape (n_images,), optional
         Pictures of one group are left out together; ``""`` for one of its own.
-    seed : int
-        Of the folds, and of what is ranked where there are more labels than can be.
 
     See Also
     --------
@@ -76,7 +74,7 @@ def find_wrong_labels(
     """
     chosen = np.flatnonzero(names != "")
     if len(chosen) > _MOST_RANKED:
-        drawn = np.random.default_rng(seed).permutation(chosen)[:_MOST_RANKED]
+        drawn = np.random.default_rng(0).permutation(chosen)[:_MOST_RANKED]
         chosen = np.sort(drawn)
     nothing = np.zeros(0)
     empty = Suspects(nothing.astype(np.int64), nothing, nothing.astype(object), nothing, 0)
@@ -87,7 +85,7 @@ def find_wrong_labels(
     if groups is not None:
         known, numbers = np.unique(groups[chosen].astype(str), return_inverse=True)
         pool.groups = np.where(known[numbers] == "", -1, numbers)
-    learner = Learner(pool, seed=seed, n_folds=N_FOLDS)
+    learner = Learner(pool, seed=0, n_folds=N_FOLDS)
     places, columns, probabilities = predict_left_out(learner)
     if not len(places):
         return empty
@@ -186,11 +184,6 @@ class RankedLabels:
     order: Places
     confidences: Doubles
     is_flagged: Mask
-
-    @property
-    def n_flagged(self) -> int:
-        """Number of labels that confident learning would call wrong."""
-        return int(self.is_flagged.sum())
 
 
 def rank_labels(labels: Places, probabilities: Scores) -> RankedLabels:

@@ -195,9 +195,7 @@ def _unquote(path: str, root: Path) -> str:
     return path[1:-1] if is_quoted and is_absent(root / path) else path
 
 
-def list_objects(
-    paths: Sequence[str], address: str, options: SourceOptions, top: str | None = None
-) -> Part:
+def list_objects(paths: Sequence[str], address: str, options: SourceOptions) -> Part:
     """List pictures whose paths start from an address.
 
     Parameters
@@ -207,13 +205,11 @@ def list_objects(
         They need not be there: who reads them says so.
     options : SourceOptions
         As for :func:`list_files`.
-    top : str, optional
-        Address that they are named from in the table; by default the same.
     """
     import pandas as pd
 
     found = find_objects(paths, address)
-    rows = [locate(one, top or address) for one in found.files]
+    rows = [locate(one, address) for one in found.files]
     listing = pd.DataFrame(rows, columns=["root", "path"], dtype=object).map(write_name)
     folders = [PurePosixPath(one).parent for one in found.files]
     labelled = label_by_folders(listing, folders, options)

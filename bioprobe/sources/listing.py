@@ -613,25 +613,21 @@ class _Merging:
         by_table = self._choose(written[~made[written]], lineages, order)
         by_folder = self._choose(derived, lineages, order)
         by_machine = self._choose(written[made[written]], lineages, order)
-        both = np.flatnonzero((by_table >= 0) & (by_folder >= 0))
-        n_overruled = sum(
-            not _contains(lineages[by_table[code]], lineages[by_folder[code]])
-            for code in both.tolist()
-        )
-        if n_overruled:
-            text = f"{n_overruled:,} folder names give way to labels that a table wrote"
-            self.notes.append(Note(text))
+
+        def overrule(by: Positions, other: Positions, said: str) -> Positions:
+            both = np.flatnonzero((by >= 0) & (other >= 0)).tolist()
+            n = sum(not _contains(lineages[by[code]], lineages[other[code]]) for code in both)
+            if n:
+                self.notes.append(Note(f"{n:,} {said}"))
+            return np.where(by >= 0, by, other)
+
         self._by_folder = np.where(by_table >= 0, -1, by_folder)
-        by_person = np.where(by_table >= 0, by_table, by_folder)
-        both = np.flatnonzero((by_person >= 0) & (by_machine >= 0))
-        n_overruled = sum(
-            not _contains(lineages[by_person[code]], lineages[by_machine[code]])
-            for code in both.tolist()
+        by_person = overrule(
+            by_table, by_folder, "folder names give way to labels that a table wrote"
         )
-        if n_overruled:
-            text = f"{n_overruled:,} labels that a machine made give way to those of people"
-            self.notes.append(Note(text))
-        return np.where(by_person >= 0, by_person, by_machine)
+        return overrule(
+            by_person, by_machine, "labels that a machine made give way to those of people"
+        )
 
     def _name_commonly(self, columns: dict[str, pd.Series[Any]]) -> None:
         """Take the common names that tables have without any rank."""

@@ -136,11 +136,6 @@ class Annotation:
         """Return an annotation; where they are not given, it is new and of now."""
         return cls(id or uuid.uuid4().hex, unit, level, value, verdict, by, write_time(at), **more)
 
-    @property
-    def moment(self) -> datetime.datetime:
-        """When it was said."""
-        return datetime.datetime.fromisoformat(self.at)
-
     def is_same(self, other: Annotation) -> bool:
         """Tell whether both say the same, whenever they were sent."""
         return self._said == other._said

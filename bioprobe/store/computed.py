@@ -138,18 +138,18 @@ def read_column(store: EmbeddingStore, name: str, kind: str = CLUSTERS) -> KeptC
     return read_kept_column(store.folder, kind, name, store.manifest, store.given)
 
 
-def remove_column(store: EmbeddingStore, name: str, kind: str = CLUSTERS) -> None:
-    """Forget a column; the pictures that it is about are not touched.
+def remove_column(store: EmbeddingStore, name: str) -> None:
+    """Forget a column of clusters; the pictures that it is about are not touched.
 
     Raises
     ------
     StoreError
         If there is none of that name, or the disk refuses.
     """
-    path = find_column_file(store.folder, kind, name)
+    path = find_column_file(store.folder, CLUSTERS, name)
     if not is_file(path):
-        known = ", ".join(one for _, one in list_columns(store.folder, kind)) or "none"
-        msg = f"no {kind}/{name} in {store.folder}; there are: {known}"
+        known = ", ".join(one for _, one in list_columns(store.folder, CLUSTERS)) or "none"
+        msg = f"no {CLUSTERS}/{name} in {store.folder}; there are: {known}"
         raise StoreError(msg)
     with explaining_refusal(path):
         path.unlink()

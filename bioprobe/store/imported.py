@@ -12,7 +12,8 @@ from typing import Any
 from bioprobe import __version__
 from bioprobe.access import is_file, reading
 from bioprobe.errors import StoreError
-from bioprobe.files import TEXT, TEXTS, Kind, check_fields, read_json, write_text
+from bioprobe.files import read_json, write_text
+from bioprobe.settings import TEXT, TEXTS, Kind, check_fields
 
 IMPORTS_NAME = "imports.json"
 _FIELDS = {

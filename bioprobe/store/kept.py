@@ -24,10 +24,6 @@ from bioprobe.access import exists, list_names, reading
 from bioprobe.encoders.keeping import KEPT_KINDS, KeptForm
 from bioprobe.errors import BioprobeError, StoreError, UnreadableError
 from bioprobe.files import (
-    COUNT,
-    COUNTS,
-    TEXT,
-    check_fields,
     explaining_refusal,
     hash_file,
     read_json,
@@ -36,6 +32,7 @@ from bioprobe.files import (
     sync,
     write_text,
 )
+from bioprobe.settings import COUNT, COUNTS, TEXT, check_fields
 from bioprobe.types import Mask, Places
 
 if TYPE_CHECKING:

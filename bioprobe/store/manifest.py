@@ -14,19 +14,8 @@ from typing import Any
 from bioprobe.access import reading
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import StoreError
-from bioprobe.files import (
-    COUNT,
-    COUNTS,
-    FLAG,
-    NUMBER,
-    TEXT,
-    TEXTS,
-    Kind,
-    check_fields,
-    parse_json,
-    read_json,
-    write_text,
-)
+from bioprobe.files import parse_json, read_json, write_text
+from bioprobe.settings import COUNT, COUNTS, FLAG, NUMBER, TEXT, TEXTS, Kind, check_fields
 
 #: 1 where every row is a whole picture, 2 where one is a region of one: what reads 1 alone would
 #: take rows of regions for copies of their picture.

@@ -15,17 +15,8 @@ import numpy.typing as npt
 
 from bioprobe.access import reading
 from bioprobe.errors import StoreError
-from bioprobe.files import (
-    COUNT,
-    FLAG,
-    TEXT,
-    check_fields,
-    hash_file,
-    read_json,
-    replacing,
-    save_array,
-    write_text,
-)
+from bioprobe.files import hash_file, read_json, replacing, save_array, write_text
+from bioprobe.settings import COUNT, FLAG, TEXT, check_fields
 from bioprobe.types import Places
 
 CARD_NAME, ORDER_NAME = "share.json", "share.npy"

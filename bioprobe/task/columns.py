@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 
 from bioprobe.errors import MisuseError, ProbeError, SelectionError
-from bioprobe.files import check_types
 from bioprobe.images.camera import CAPTURED_AT
 from bioprobe.images.degrees import read_degrees
 from bioprobe.images.image_table import ImageTable
@@ -37,6 +36,7 @@ from bioprobe.images.times import has_clock, read_times
 from bioprobe.names import find_nearest
 from bioprobe.options import split_names
 from bioprobe.result import WARNING, Note
+from bioprobe.settings import check_types
 from bioprobe.taxonomy.columns import find_first, spell_column, spell_columns
 from bioprobe.types import Doubles, Mask, Names, Rows, Vectors
 

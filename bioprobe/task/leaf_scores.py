@@ -79,8 +79,6 @@ class LeafScores:
         As ``top_probabilities``: not made to add up to 1 among what is allowed.
     share_outside : ndarray of float32, shape (n_images,)
         Summed probability of the classes that are not allowed.
-    best_parents : tuple of (top, sums)
-        The best groups of each rank that was asked, as :func:`sum_up` returns them.
     """
 
     top: Places
@@ -89,7 +87,6 @@ class LeafScores:
     allowed_top: Places
     allowed_probabilities: Scores
     share_outside: Scores
-    best_parents: tuple[tuple[Places, Scores], ...] = ()
 
 
 # So few scores are made by plain numpy before torch is loaded, with all texts at once.
@@ -118,7 +115,6 @@ def score_leaves(
     allowed: Mask | None = None,
     kinds: Places | None = None,
     pool: Pool = Pool.SUM,
-    parents: Sequence[Places] = (),
 ) -> LeafScores:
     """Score every class for every image, in bounded memory, and keep what is asked.
 
@@ -142,8 +138,6 @@ def score_leaves(
     pool : Pool
         ``sum`` adds the probabilities of the texts of a class, ``max`` takes its best text, and
         softmax is then over the classes. A mean of texts is a text, and no way to pool scores.
-    parents : sequence of ndarray of int64, each of shape (n_groups,)
-        Ranks whose best ``k`` groups are asked too, by the group there of each finest one.
 
     Raises
     ------
@@ -163,7 +157,7 @@ def score_leaves(
     parts = list(
         iter_leaf_scores(
             vectors, leaves, k=k, logit_scale=logit_scale, groups=groups, allowed=allowed,
-            kinds=kinds, pool=pool, parents=parents,
+            kinds=kinds, pool=pool,
         )
     )  # fmt: skip
     if len(parts) == 1:
@@ -172,12 +166,7 @@ def score_leaves(
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     # By groups, as they are made: to turn them round would take longer than to add them up.
     sums = np.concatenate([part.sums.T for part in parts], axis=1).T
-    ranks = zip(*(part.best_parents for part in parts), strict=True)
-    best = tuple(
-        (np.concatenate([top for top, _ in rank]), np.concatenate([of_top for _, of_top in rank]))
-        for rank in ranks
-    )
-    return LeafScores(sums=sums, best_parents=best, **joined)
+    return LeafScores(sums=sums, **joined)
 
 
 def iter_leaf_scores(
@@ -190,7 +179,6 @@ def iter_leaf_scores(
     allowed: Mask | None = None,
     kinds: Places | None = None,
     pool: Pool = Pool.SUM,
-    parents: Sequence[Places] = (),
 ) -> Iterator[LeafScores]:
     """Score every class as :func:`score_leaves` does, some images at a time.
 
@@ -209,7 +197,7 @@ def iter_leaf_scores(
         raise PromptError(msg)
     if kinds is None:
         kinds = np.zeros(len(vectors), dtype=np.int64)
-    asked = _Asked(leaves, k, logit_scale, pool, groups, allowed, parents)
+    asked = _Asked(leaves, k, logit_scale, pool, groups, allowed)
     n_texts = len(leaves.rows)
     if not len(vectors):
         yield _answer_none(asked)
@@ -263,10 +251,8 @@ class _Asked:
         pool: Pool,
         groups: Places | None,
         allowed: Mask | None,
-        parents: Sequence[Places],
     ) -> None:
         self.leaves, self.k, self.logit_scale, self.pool = leaves, k, logit_scale, pool
-        self.parents = parents
         n_classes = leaves.n_classes
         self.groups = np.full(n_classes, -1, dtype=np.int64) if groups is None else groups
         self.allowed = np.ones(n_classes, dtype=bool) if allowed is None else allowed
@@ -316,7 +302,6 @@ def _answer_none(asked: _Asked) -> LeafScores:
         sums,
         *answer(int(asked.allowed.sum())),
         sums.sum(axis=1),
-        tuple(sum_up(sums, asked.parents, asked.k)),
     )
 
 
@@ -359,7 +344,6 @@ def _score_plainly(vectors: Vectors, texts: _Doubles, kinds: Places, asked: _Ask
         sums,
         *(best if asked.allowed.all() else take(np.flatnonzero(asked.allowed))),
         outside.astype(np.float32),
-        tuple(sum_up(sums, asked.parents, asked.k)),
     )
 
 
@@ -794,7 +778,6 @@ class _Scan:
             shares.numpy().T,
             *answer(allowed, self._n_allowed),
             outside.numpy(),
-            tuple(sum_up(shares.numpy().T, self._asked.parents, self._asked.k)),
         )
 
 

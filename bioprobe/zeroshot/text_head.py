@@ -17,16 +17,9 @@ import numpy.typing as npt
 from bioprobe.access import exists, is_file, list_names, read_bytes, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
-from bioprobe.files import (
-    COUNT,
-    TEXT,
-    check_fields,
-    hash_file,
-    read_json,
-    remove_folder,
-    replacing_folder,
-)
+from bioprobe.files import hash_file, read_json, remove_folder, replacing_folder
 from bioprobe.names import fold
+from bioprobe.settings import COUNT, TEXT, check_fields
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone
 from bioprobe.store.view import View

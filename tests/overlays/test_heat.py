@@ -60,10 +60,9 @@ def test_pictures_of_any_shape_stand_beside_their_maps(size: tuple[int, int]) ->
     picture = Image.new("RGB", size, (0, 90, 200))
     one = draw_beside(picture, [heat], Fonts())
     two = draw_beside(picture, [heat, heat], Fonts())
-    alone = draw_beside(picture, [heat], Fonts(), plain=False)
-    assert alone.width < one.width < two.width
+    assert one.width < two.width
     assert max(one.size) >= LEAST_SIDE_PX
-    assert max(draw_beside(picture, [heat], Fonts(), most_px=400, plain=False).size) < 900
+    assert draw_beside(picture, [heat], Fonts(), most_px=400).height < 900
 
 
 def test_titles_are_drawn_and_a_legend_says_what_was_not_seen() -> None:

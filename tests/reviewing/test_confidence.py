@@ -49,7 +49,7 @@ def test_what_is_estimated_is_the_mean_of_the_draws_less_what_is_known_by_now() 
     # A guess that is right of every unit leaves nothing to chance.
     exact = values.copy()
     exact[7:] = 0.5
-    assert estimate_total(draws, values, exact) == pytest.approx(1.5)
+    assert bound_total(draws, values, values, exact).estimate == pytest.approx(1.5)
 
 
 def test_nothing_drawn_is_nothing_known_and_all_looked_at_is_all_known() -> None:

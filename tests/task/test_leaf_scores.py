@@ -163,13 +163,12 @@ def test_tops_and_sums_of_higher_ranks(way: str) -> None:
     # A hole below which the order is known again.
     parents = [np.arange(n_groups), families, np.where(families < 0, 1, families // 3)]
     ask = partial(
-        iter_leaf_scores, tree.vectors, tree.leaves, k=4, logit_scale=SCALE, groups=tree.groups,
-        parents=parents,
-    )  # fmt: skip
+        iter_leaf_scores, tree.vectors, tree.leaves, k=4, logit_scale=SCALE, groups=tree.groups
+    )
     found = score_leaves(*ask.args, **ask.keywords)
     dense = find_densely(tree)
     sums = np.stack([dense[:, tree.groups == g].sum(axis=1) for g in range(n_groups)], axis=1)
-    for parent, (top, values) in zip(parents, found.best_parents, strict=True):
+    for parent, (top, values) in zip(parents, sum_up(found.sums, parents, 4), strict=True):
         expected = np.stack(
             [sums[:, parent == p].sum(axis=1) for p in range(parent.max() + 1)], axis=1
         )

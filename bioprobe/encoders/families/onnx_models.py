@@ -31,14 +31,8 @@ from bioprobe.errors import (
     ModelUnavailableError,
     NoTextTowerError,
 )
-from bioprobe.files import (
-    NUMBERS,
-    TEXT,
-    find_wrong_setting,
-    hash_file,
-    parse_json,
-    read_settings_text,
-)
+from bioprobe.files import hash_file, parse_json
+from bioprobe.settings import NUMBERS, TEXT, find_wrong_setting, read_settings_text
 from bioprobe.types import Vectors
 
 if TYPE_CHECKING:
