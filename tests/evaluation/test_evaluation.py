@@ -16,6 +16,7 @@ import pytest
 from bioprobe.errors import ModelUnavailableError, ProbeError, SelectionError, StoreError
 from bioprobe.evaluation import (
     Evaluation,
+    answers,
     evaluate,
     list_evaluations,
     read_evaluation,
@@ -34,6 +35,7 @@ from bioprobe.evaluation.metrics import (
 )
 from bioprobe.images.image_table import ImageTable
 from bioprobe.learning.fit import fit_probe
+from bioprobe.learning.fitted import FittedProbe
 from bioprobe.probes.label_tree import LabelTree
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
@@ -478,3 +480,19 @@ def test_a_misspelt_method_is_told_the_nearest() -> None:
         match=r"no method 'knnn' \(did you mean knn\?\); .* each once; got zeroshot, knnn",
     ):
         check_methods(["zeroshot", "knnn"])
+
+
+def test_answers_that_are_asked_in_parts_are_the_same(
+    families: EmbeddingStore, split: Split, found: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    ask = FittedProbe.ask
+    monkeypatch.setattr(
+        FittedProbe, "ask", lambda self, view, k: asked.append(len(view)) or ask(self, view, k)
+    )
+    monkeypatch.setattr(answers, "_IMAGES_AT_ONCE", 5)
+    again = evaluate(Task.of(families, Rank.FAMILY, split=split), KNN[:1], n_resamples=50)
+    assert max(asked) == 5
+    assert again.find("centroid").metrics == found.find("centroid").metrics
+    mine = found.predictions[found.predictions["method"] == "centroid"]
+    pd.testing.assert_frame_equal(again.predictions, mine)
