@@ -41,6 +41,7 @@ from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
+from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
@@ -487,9 +488,12 @@ def test_answers_that_are_asked_in_parts_are_the_same(
 ) -> None:
     asked: list[int] = []
     ask = FittedProbe.ask
-    monkeypatch.setattr(
-        FittedProbe, "ask", lambda self, view, k: asked.append(len(view)) or ask(self, view, k)
-    )
+
+    def count(self: FittedProbe, view: View, k: int) -> Predictions:
+        asked.append(len(view))
+        return ask(self, view, k)
+
+    monkeypatch.setattr(FittedProbe, "ask", count)
     monkeypatch.setattr(answers, "_IMAGES_AT_ONCE", 5)
     again = evaluate(Task.of(families, Rank.FAMILY, split=split), KNN[:1], n_resamples=50)
     assert max(asked) == 5

@@ -161,9 +161,12 @@ def test_a_selection_is_written_and_read_some_rows_at_a_time(
     rows = store.rows[::-1]
     sizes: list[int] = []
     digest = identity._digest
-    monkeypatch.setattr(
-        identity, "_digest", lambda frame: sizes.append(len(frame)) or digest(frame)
-    )
+
+    def count(frame: pd.DataFrame) -> bytes:
+        sizes.append(len(frame))
+        return digest(frame)
+
+    monkeypatch.setattr(identity, "_digest", count)
     monkeypatch.setattr(stored_table, "_FEW_ROWS", 0)
     monkeypatch.setattr(stored_table, "ROWS_AT_ONCE", 4)
     monkeypatch.setattr(selections, "_ROWS_AT_ONCE", 4)
