@@ -281,10 +281,9 @@ def test_columns_are_written_as_a_frame_of_them_is(tmp_path: Path, capsys: Captu
     with_return.loc[:1, "name"] = "a"
     for whole in (frame.drop(columns="moment"), with_return.drop(columns="moment")):
         write_frame(whole, str(tmp_path / "frame.csv"), None, safe_csv=True, quiet=True)
-        write_csv(
-            lambda whole=whole: iter([whole[:1], whole[1:3], whole[3:]]),
-            str(tmp_path / "parts.csv"), {"of": "parts"}, safe=True, quiet=True,
-        )  # fmt: skip
+        parts = [whole[:1], whole[1:3], whole[3:]]
+        target = str(tmp_path / "parts.csv")
+        write_csv(parts.copy, target, {"of": "parts"}, safe=True, quiet=True)
         assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "frame.csv").read_bytes()
     assert (tmp_path / "parts.csv.provenance.json").is_file()
 
