@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import functools
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -103,6 +103,11 @@ class Result:
         """
         _ = short
         return None
+
+    def iter_tables(self) -> Iterator[pd.DataFrame | Columns]:
+        """Return the table in parts, one below the other, so that a large one is never whole."""
+        columns = self.to_columns()
+        yield self.to_frame() if columns is None else columns
 
     def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return the table as it is read in a terminal, where that is less than all of it."""

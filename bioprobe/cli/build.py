@@ -28,9 +28,11 @@ from bioprobe.cli.reading import read_plainly
 from bioprobe.cli.saying import Clock, confirm, say, show_progress
 from bioprobe.cli.show import (
     check_output,
+    is_csv_file,
     is_page,
     is_shown,
     is_text,
+    write_csv,
     write_frame,
     write_page,
     write_paths,
@@ -614,6 +616,10 @@ def write_answer(
         _write_page(answer, output, quiet=quiet)
         return
     provenance = getattr(answer, "provenance", None)
+    said = getattr(provenance, "to_dict", lambda: provenance)() or None
+    if is_csv_file(output, file_format):
+        write_csv(answer.iter_tables, output, said, safe=safe_csv, quiet=quiet)
+        return
     is_short = is_shown(output, file_format)
     table = answer.to_columns(short=is_short) if is_text(output, file_format) else None
     if table is None:
@@ -622,7 +628,7 @@ def write_answer(
         table,
         output,
         file_format,
-        provenance=getattr(provenance, "to_dict", lambda: provenance)() or None,
+        provenance=said,
         safe_csv=safe_csv,
         quiet=quiet,
     )

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -99,7 +99,10 @@ def write_frame(
     elif shown == "table":
         _print_table(frame, output, quiet=quiet)
     elif shown == "csv":
-        _write_csv(frame, output, provenance, safe=safe_csv)
+        if to_stdout:
+            _print_csv(frame, safe=safe_csv)
+        else:
+            _write_csv(lambda: [frame], output, provenance, safe=safe_csv)
     elif shown == "json":
         _write_json(_to_frame(frame), output, provenance)
     elif shown == "parquet":
@@ -225,12 +228,39 @@ def _choose_format(output: str, file_format: str | None) -> str:
     return by_suffix[suffix]
 
 
-def _write_csv(
-    table: pd.DataFrame | Columns, output: str, provenance: dict[str, Any] | None, *, safe: bool
+def is_csv_file(output: str, file_format: str | None) -> bool:
+    """Tell whether a table is written to a file as CSV."""
+    return output != "-" and _choose_format(output, file_format) == "csv"
+
+
+def write_csv(
+    tables: Callable[[], Iterable[pd.DataFrame | Columns]],
+    output: str,
+    provenance: dict[str, Any] | None,
+    *,
+    safe: bool = False,
+    quiet: bool = False,
 ) -> None:
-    if output == "-":
-        _write_csv_rows(table, sys.stdout, safe=safe)
-        return
+    """Write a table to a CSV file as :func:`write_frame` does, of which it is given parts.
+
+    Parameters
+    ----------
+    tables : callable
+        Returns the parts each time that it is called, one below the other.
+    output, provenance, safe, quiet
+        As for :func:`write_frame`.
+    """
+    n_rows = _write_csv(tables, output, provenance, safe=safe)
+    say(f"wrote {count(n_rows, 'row')} to {output}", quiet=quiet)
+
+
+def _write_csv(
+    tables: Callable[[], Iterable[pd.DataFrame | Columns]],
+    output: str,
+    provenance: dict[str, Any] | None,
+    *,
+    safe: bool,
+) -> int:
     beside = Path(f"{output}.provenance.json")
     with contextlib.ExitStack() as both:
         # Left first, entered last: rows never lie beside the provenance of others.
@@ -239,26 +269,48 @@ def _write_csv(
             said.write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
         rows = both.enter_context(replacing(Path(output)))
         with rows.open("w", encoding="utf-8", newline="") as stream:
-            _write_csv_rows(table, stream, safe=safe)
+            n_rows = _write_csv_parts(tables(), stream, safe=safe, quotes=False)
+            if n_rows is None:
+                stream.seek(0)
+                stream.truncate()
+                n_rows = _write_csv_parts(tables(), stream, safe=safe, quotes=True) or 0
         with explaining_refusal(beside):
             beside.unlink(missing_ok=True)
+    return n_rows
 
 
-def _write_csv_rows(table: pd.DataFrame | Columns, stream: TextIO, *, safe: bool) -> None:
+def _print_csv(table: pd.DataFrame | Columns, *, safe: bool) -> None:
+    has_return = any(_has_return(values) for _, values in _list_columns(table))
+    _write_csv_parts([table], sys.stdout, safe=safe, quotes=has_return)
+
+
+def _write_csv_parts(
+    tables: Iterable[pd.DataFrame | Columns], stream: TextIO, *, safe: bool, quotes: bool
+) -> int | None:
+    """Write a header and the rows of all parts, and return how many.
+
+    The csv module puts no quotes around a lone carriage return, which then ends the line: where
+    there is one and no ``quotes`` are put around all texts, None is returned before it is written.
+    """
     import csv
 
-    columns = _list_columns(table)
-    # The csv module puts no quotes around a lone carriage return, which then ends the line.
-    has_return = any(_has_return(values) for _, values in columns)
     writer = csv.writer(
         stream, lineterminator=os.linesep,
-        quoting=csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL,
+        quoting=csv.QUOTE_NONNUMERIC if quotes else csv.QUOTE_MINIMAL,
     )  # fmt: skip
     disarm = disarm_cell if safe else None
-    writer.writerow([disarm_cell(name) if safe else name for name, _ in columns])
-    for start in range(0, _count_rows(table), _MANY_ROWS):
-        part = _list_columns(_cut(table, start, start + _MANY_ROWS))
-        writer.writerows(zip(*(_write_csv_cells(one, disarm) for _, one in part), strict=True))
+    n_rows = 0
+    for place, table in enumerate(tables):
+        columns = _list_columns(table)
+        if not quotes and any(_has_return(values) for _, values in columns):
+            return None
+        if not place:
+            writer.writerow([disarm_cell(name) if safe else name for name, _ in columns])
+        for start in range(0, _count_rows(table), _MANY_ROWS):
+            part = _list_columns(_cut(table, start, start + _MANY_ROWS))
+            writer.writerows(zip(*(_write_csv_cells(one, disarm) for _, one in part), strict=True))
+        n_rows += _count_rows(table)
+    return n_rows
 
 
 def _has_return(values: Any) -> bool:  # noqa: ANN401 - a list, an array or a series

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -29,6 +29,7 @@ from bioprobe.store.view import View
 from bioprobe.task.method import Fitted, is_estimator
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.prior import Prior, Weighed
+from bioprobe.task.scores import split_rows
 from bioprobe.task.sequences import (
     RULES,
     Pooling,
@@ -40,6 +41,10 @@ from bioprobe.types import Mask, Rows, Scores, Settings
 
 if TYPE_CHECKING:
     pass
+
+
+# Judged images that are asked at once: of each the scores of all classes come with their places.
+_IMAGES_AT_ONCE = 65_536
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,7 +104,10 @@ class Answers:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Round:
-    predictions: Predictions
+    rows: Rows
+    classes: Classes
+    dense: Scores
+    is_known: Mask
     fitted: Fitted
     scaling: TemperatureScaling | None
     threshold: float
@@ -114,14 +122,15 @@ class _Round:
         # What learns is asked calibrated where there is a prior, as probe predict asks it.
         if self.weighed is not None and self.fitted.n_rows:
             return self.answer_calibrated()
-        dense = self.predictions.to_dense()
-        return dense if self.weighed is None else self.weighed.apply(dense)
+        return self.dense if self.weighed is None else self.weighed.apply(self.dense)
 
     def answer_calibrated(self) -> Scores:
         """Return them calibrated; a prior comes after."""
-        dense = self.predictions.to_dense()
+        dense = self.dense
         if self.scaling is not None:
-            dense = self.scaling.calibrate(to_logits(dense))
+            dense = np.empty_like(self.dense)
+            for part in split_rows(*dense.shape):
+                dense[part] = self.scaling.calibrate(to_logits(self.dense[part]))
         return dense if self.weighed is None else self.weighed.apply(dense)
 
 
@@ -164,7 +173,7 @@ def gather_answers(
         began = time.perf_counter()
         fitted = fit(task, method, settings)
         learning_s = time.perf_counter() - began
-        predictions = fitted.ask(task.judged, len(fitted.classes))
+        answers = _ask_all(fitted, task.judged)
         answering_s = time.perf_counter() - began - learning_s
         held_out = answer_held_out(task, fitted, method)
         scaling, threshold = None, math.nan
@@ -180,7 +189,7 @@ def gather_answers(
                 placed = _place(probabilities[known], fitted.classes, classes)
                 threshold = trace_thresholds(own, score_positive(placed, positive)).best
         return _Round(
-            predictions, fitted, scaling, threshold, held_out.method, learning_s, answering_s,
+            *answers, fitted, scaling, threshold, held_out.method, learning_s, answering_s,
             _compare_rules(task, fitted, pooling) if pooling else {},
         )  # fmt: skip
 
@@ -189,38 +198,65 @@ def gather_answers(
     if prior is None:
         return answers
     weighed = [
-        dataclasses.replace(one, weighed=prior.weigh(one.predictions.classes, View(
-            task.store, one.predictions.rows)))
+        dataclasses.replace(one, weighed=prior.weigh(one.classes, View(task.store, one.rows)))
         for one, task in zip(found, rounds, strict=True)
     ]  # fmt: skip
     with_prior = _join(method, weighed, classes, None)
     return dataclasses.replace(answers, with_prior=with_prior)
 
 
+def _ask_all(fitted: Fitted, asked: View) -> tuple[Rows, Classes, Scores, Mask]:
+    """Ask for the score of every class of each image, of some images at a time.
+
+    Returns
+    -------
+    rows : ndarray of int64, shape (n_images,)
+    classes : Classes
+    scores : ndarray of float32, shape (n_images, n_classes)
+    is_known : ndarray of bool, shape (n_images,)
+        Whether the label of each image is one of the classes.
+    """
+    n_images, k = len(asked), len(fitted.classes)
+    if n_images <= _IMAGES_AT_ONCE:
+        found = fitted.ask(asked, k)
+        return found.rows, found.classes, found.to_dense(), found.truth_classes >= 0
+    dense = np.empty((n_images, k), dtype=np.float32)
+    is_known = np.empty(n_images, dtype=bool)
+    for start in range(0, n_images, _IMAGES_AT_ONCE):
+        part = slice(start, start + _IMAGES_AT_ONCE)
+        found = fitted.ask(dataclasses.replace(asked, rows=asked.rows[part]), k)
+        dense[part], is_known[part] = found.to_dense(), found.truth_classes >= 0
+    return asked.rows, found.classes, dense, is_known
+
+
 def _join(method: str, found: Sequence[_Round], classes: Classes, positive: int | None) -> Answers:
-    rows = np.concatenate([one.predictions.rows for one in found])
+    rows = np.concatenate([one.rows for one in found])
     order = np.argsort(rows, kind="stable")
-    plain = [_place(one.answer(), one.predictions.classes, classes) for one in found]
+    ends = np.cumsum([len(one.rows) for one in found])[:-1]
+    places = np.split(np.argsort(order), ends)
+
+    def gather(answer: Callable[[_Round], Scores]) -> Scores:
+        joined = np.zeros((len(rows), len(classes)), dtype=np.float32)
+        for one, here in zip(found, places, strict=True):
+            _add(answer(one), one.classes, classes, joined, here)
+        return joined
+
+    plain = gather(_Round.answer)
     scalings = [one.scaling for one in found if one.scaling is not None]
-    calibrated = None
-    if len(scalings) == len(found):
-        calibrated = np.concatenate(
-            [_place(one.answer_calibrated(), one.predictions.classes, classes) for one in found]
-        )[order]
+    calibrated = gather(_Round.answer_calibrated) if len(scalings) == len(found) else None
     thresholds, flagged = tuple(one.threshold for one in found), None
     if positive is None or not np.isfinite(thresholds).all():
         thresholds = ()
     else:
-        reached = zip(plain, thresholds, strict=True)
-        flagged = np.concatenate(
-            [score_positive(part, positive) >= least for part, least in reached]
-        )[order]
+        flagged = np.zeros(len(rows), dtype=bool)
+        for here, least in zip(places, thresholds, strict=True):
+            flagged[here] = score_positive(plain[here], positive) >= least
     return Answers(
         method,
         rows[order],
-        np.concatenate(plain)[order],
+        plain,
         calibrated,
-        np.concatenate([one.predictions.truth_classes >= 0 for one in found])[order],
+        np.concatenate([one.is_known for one in found])[order],
         tuple(one.fitted.settings for one in found),
         tuple(one.fitted.n_rows for one in found),
         tuple(scaling.temperature for scaling in scalings) if calibrated is not None else (),
@@ -255,10 +291,17 @@ def _compare_rules(task: Task, fitted: Fitted, how: Pooling) -> dict[str, tuple[
 def _place(dense: Scores, of: Classes, classes: Classes) -> Scores:
     """Return probabilities in the order of the classes of the evaluation."""
     placed = np.zeros((len(dense), len(classes)), dtype=np.float32)
-    for column, place in enumerate(classes.place(of)):
-        # A label that leaves open which homonym it is shares a place.
-        placed[:, place] += dense[:, column]
+    _add(dense, of, classes, placed, np.arange(len(dense)))
     return placed
+
+
+def _add(dense: Scores, of: Classes, classes: Classes, placed: Scores, rows: Rows) -> None:
+    """Add probabilities to rows of others, of which the classes are others."""
+    columns = classes.place(of)
+    for part in split_rows(*dense.shape):
+        for column, place in enumerate(columns):
+            # A label that leaves open which homonym it is shares a place.
+            placed[rows[part], place] += dense[part, column]
 
 
 def check_methods(methods: Sequence[str]) -> None:

@@ -48,6 +48,7 @@ from bioprobe.store.selections import read_selection
 from bioprobe.store.view import View
 from bioprobe.task.columns import Columns
 from bioprobe.task.prior import Prior, Weighed
+from bioprobe.task.scores import find_top
 from bioprobe.task.sequences import (
     SEQUENCE,
     SEVERAL,
@@ -100,7 +101,7 @@ def list_answers(
     probabilities = answers.probabilities
     images = np.arange(len(truth))
     best = find_best(probabilities)
-    top = np.argsort(-probabilities, axis=1, kind="stable")[:, :_N_ANSWERS]
+    top, values = find_top(probabilities, _N_ANSWERS)
     calibrated = np.full(len(truth), np.nan)
     if answers.calibrated is not None:
         calibrated = answers.calibrated.max(axis=1).astype(np.float64)
@@ -119,7 +120,7 @@ def list_answers(
             "right": best == truth,
             "kept": np.ones(len(truth), dtype=bool) if kept is None else kept,
             "top5": names[top].tolist(),
-            "top5_probabilities": np.take_along_axis(probabilities, top, axis=1).tolist(),
+            "top5_probabilities": values.tolist(),
         }
     )
     if positive is not None:

@@ -55,6 +55,7 @@ from bioprobe.intervals import (
 )
 from bioprobe.probes.label_tree import LabelTree
 from bioprobe.task.lazy_rows import iter_parts
+from bioprobe.task.scores import split_rows
 from bioprobe.task.target import Classes
 from bioprobe.types import (
     Doubles,
@@ -304,6 +305,7 @@ def score_flat(
     weights: Floats | None = None,
     *,
     metrics: Sequence[str] = FLAT_METRICS,
+    rows: FlatRows | None = None,
 ) -> dict[str, Doubles]:
     """Measure probabilities against the truth, for several weightings of the rows at once.
 
@@ -318,6 +320,8 @@ def score_flat(
         in which all images count the same.
     metrics : sequence of str
         Some of :data:`FLAT_METRICS`.
+    rows : FlatRows, optional
+        From :func:`measure_flat` of the same, where they are weighed several times.
 
     Returns
     -------
@@ -342,10 +346,11 @@ def score_flat(
         weights = np.ones((1, len(truth)), dtype=np.float32)
     found: dict[str, Doubles] = {}
     with np.errstate(invalid="ignore", divide="ignore"):
-        found |= _score_rows(truth, probabilities, weights)
-        found |= _score_classes(truth, probabilities, weights)
+        known = measure_flat(truth, probabilities) if rows is None else rows
+        found |= _score_rows(known, weights)
+        found |= _score_classes(truth, known, weights)
         if "ece" in metrics:
-            found["ece"] = _measure_ece(truth, probabilities, weights)
+            found["ece"] = _measure_ece(truth, known, weights)
         if "auroc" in metrics:
             found["auroc"] = _measure_auroc(truth, probabilities, weights)
     return {name: found[name] for name in metrics}
@@ -366,6 +371,13 @@ def find_places(truth: Places, probabilities: Floats) -> Places:
     ndarray of int64, shape (n_images,)
         The number of classes where the true one has probability 0 or is none of them.
     """
+    places = np.empty(len(truth), dtype=np.int64)
+    for part in split_rows(*probabilities.shape):
+        places[part] = _find_places(truth[part], probabilities[part])
+    return places
+
+
+def _find_places(truth: Places, probabilities: Floats) -> Places:
     own = _take_own(truth, probabilities)[:, np.newaxis]
     before = np.arange(probabilities.shape[1]) < truth[:, np.newaxis]
     places = (probabilities > own).sum(axis=1) + ((probabilities == own) & before).sum(axis=1)
@@ -380,18 +392,49 @@ def _take_own(truth: Places, probabilities: Floats) -> Floats:
     return own
 
 
-def _score_rows(truth: Places, probabilities: Floats, weights: Floats) -> dict[str, Doubles]:
-    places = find_places(truth, probabilities)
-    answered = probabilities.shape[1]
-    own = np.clip(_take_own(truth, probabilities).astype(np.float64), _LEAST_PROBABILITY, 1)
+@dataclasses.dataclass(frozen=True, eq=False)
+class FlatRows:
+    """What figures of answers need of each image but its scores.
+
+    Parameters
+    ----------
+    n_classes : int
+    places : ndarray of int64, shape (n_images,)
+        From :func:`find_places`.
+    own : ndarray of float, shape (n_images,)
+        Probability of the true class, 0 where it is none of the columns.
+    predicted : ndarray of int64, shape (n_images,)
+        From :func:`find_best`.
+    confidence : ndarray of float64, shape (n_images,)
+        Probability of that; empty where there are no classes.
+    """
+
+    n_classes: int
+    places: Places
+    own: Floats
+    predicted: Places
+    confidence: Doubles
+
+
+def measure_flat(truth: Places, probabilities: Floats) -> FlatRows:
+    """Measure each image once for figures that are weighed many times, by :func:`score_flat`."""
+    sure = probabilities.max(axis=1) if probabilities.size else np.zeros(0)
+    return FlatRows(
+        probabilities.shape[1], find_places(truth, probabilities),
+        _take_own(truth, probabilities), find_best(probabilities), sure.astype(np.float64),
+    )  # fmt: skip
+
+
+def _score_rows(known: FlatRows, weights: Floats) -> dict[str, Doubles]:
+    places, answered = known.places, known.n_classes
+    own = np.clip(known.own.astype(np.float64), _LEAST_PROBABILITY, 1)
     rows = np.stack([places < min(1, answered), places < min(_TOP_K, answered), -np.log(own)])
     means = _sum_products(weights, rows.T) / _total(weights)[:, np.newaxis]
     return dict(zip(("accuracy", "top5", "log_loss"), means.T, strict=True))
 
 
-def _score_classes(truth: Places, probabilities: Floats, weights: Floats) -> dict[str, Doubles]:
-    n_classes = probabilities.shape[1]
-    predicted = find_best(probabilities)
+def _score_classes(truth: Places, known: FlatRows, weights: Floats) -> dict[str, Doubles]:
+    n_classes, predicted = known.n_classes, known.predicted
     right = np.where(predicted == truth, truth, -1)
     n_true, n_predicted, n_right = (
         _sum_by_class(weights, classes, n_classes) for classes in (truth, predicted, right)
@@ -431,12 +474,12 @@ def _sum_by_class(weights: Floats, classes: Places, n_classes: int) -> Doubles:
     return np.stack(sums) if sums else np.zeros((0, n_classes))
 
 
-def _measure_ece(truth: Places, probabilities: Floats, weights: Floats) -> Doubles:
-    if not probabilities.size:
+def _measure_ece(truth: Places, known: FlatRows, weights: Floats) -> Doubles:
+    confidence = known.confidence
+    if not len(confidence):
         return np.full(len(weights), np.nan)
-    confidence = probabilities.max(axis=1).astype(np.float64)
     gaps = np.zeros((len(confidence), N_BINS))
-    right = find_best(probabilities) == truth
+    right = known.predicted == truth
     gaps[np.arange(len(confidence)), _find_bins(confidence)] = right - confidence
     return np.asarray(np.abs(_sum_products(weights, gaps)).sum(axis=1) / _total(weights))
 
@@ -687,11 +730,16 @@ def draw_method_scores(
     # Of two classes AUROC is that of the positive one.
     flat = [name for name in FLAT_METRICS if positive is None or name not in BINARY_METRICS]
 
+    known = measure_flat(truth, probabilities)
+    recalibrated = None if calibrated is None else measure_flat(truth, calibrated)
+
     def score(weights: Scores) -> Mapping[str, npt.NDArray[np.float64]]:
-        found = score_flat(truth, probabilities, weights, metrics=flat)
+        found = score_flat(truth, probabilities, weights, metrics=flat, rows=known)
         found |= score_tree(rows, weights) if rows is not None else {}
         if calibrated is not None:
-            again = score_flat(truth, calibrated, weights, metrics=("ece", "log_loss"))
+            again = score_flat(
+                truth, calibrated, weights, metrics=("ece", "log_loss"), rows=recalibrated
+            )
             found |= {f"{name}_calibrated": values for name, values in again.items()}
         if positive is not None:
             is_own, scores = truth == positive, score_positive(probabilities, positive)
@@ -715,8 +763,9 @@ def _find_shifts(
 ) -> dict[str, Draws]:
     """Return the figures that are off where classes are small, with how much they may be."""
     few = dataclasses.replace(resamples, n_resamples=min(_N_SHIFTED, resamples.n_resamples))
+    known = measure_flat(truth, probabilities)
     parts = [
-        score_flat(truth, probabilities, weights, metrics=_SHIFTED)
+        score_flat(truth, probabilities, weights, metrics=_SHIFTED, rows=known)
         for weights in few.iter_weights(smooth=True)
     ]
     means = {name: np.concatenate([part[name] for part in parts]).mean() for name in _SHIFTED}

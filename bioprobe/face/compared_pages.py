@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -77,7 +77,7 @@ class Estimates(estimates.Estimates, Paged):
     """Shares, counts and rates with intervals, with their page; see the base for the fields."""
 
     __module__ = "bioprobe"
-    shows = ("class", "classes")
+    shows: ClassVar[tuple[str, ...]] = ("class", "classes")
 
     def _write(self, path: Path) -> int:
         from bioprobe.report.estimates import write_estimates

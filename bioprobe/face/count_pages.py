@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -40,7 +40,7 @@ _CURVE_POINTS = 40
 class Sheets(Paged):
     """Base of a count with a page, which may also be a part of the report."""
 
-    shows = ("taxon", "taxa")
+    shows: ClassVar[tuple[str, ...]] = ("taxon", "taxa")
 
     def describe(self) -> Sheet:
         """Return what its page shows."""
@@ -64,7 +64,7 @@ class Records(records.RecordTable, Sheets):
         How exactly other tools are told the places of stations where a sensitive taxon was seen.
     """
 
-    shows = ("record",)
+    shows: ClassVar[tuple[str, ...]] = ("record",)
     form: str = PLAIN
     model: str = ""
     grid: Grid = dataclasses.field(default_factory=Grid)

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import os
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from bioprobe.cells import PLACEHOLDERS, join_column, name_cells, settle
 from bioprobe.errors import SelectionError, SourceError, TaxonomyError
 from bioprobe.images.conditions import list_names, match_rows
+from bioprobe.images.identity import join_texts
 from bioprobe.images.location import ImageLocation, find_file
 from bioprobe.images.people import PERSON_COLUMNS, WHOLE, find_people, tell_people
 from bioprobe.images.regions import REGION, Region, get_box, name_content
@@ -37,8 +38,11 @@ from bioprobe.types import Names, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 LOCATION_COLUMNS = ("root", "path")
+#: Rows of the table that are read together where these are many.
+ROWS_AT_ONCE = 65_536
 # Where more values are possible for each row, these are sorted, not counted.
 _SPARSE = 8
 FACT_COLUMNS = ("sha256", "n_bytes", "width_px", "height_px", "mode")
@@ -121,6 +125,20 @@ class ImageTable:
         """
         frame = self.frame if names is None else self.frame[list(names)]
         return frame.iloc[rows]
+
+    def iter_frames(self, names: Sequence[str], rows: Rows | None = None) -> Iterator[pd.DataFrame]:
+        """Return some rows as :meth:`take` does, some at a time.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Columns.
+        rows : ndarray of int64, shape (n_rows,), optional
+            By default all.
+        """
+        asked = np.arange(len(self)) if rows is None else rows
+        for start in range(0, len(asked), ROWS_AT_ONCE):
+            yield self.take(asked[start : start + ROWS_AT_ONCE], names)
 
     def read_texts(self, rows: Rows, names: Sequence[str]) -> dict[str, Names]:
         """Return columns of some rows in their order, which are of text.
@@ -400,12 +418,20 @@ class ImageTable:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        keys = ["sha256", "path", "root", REGION]
-        texts = pa.Table.from_pandas(self.take(rows, keys), preserve_index=False)
-        texts = texts.cast(pa.schema([(name, pa.large_string()) for name in texts.column_names]))
+        # Most rows are told apart by their bytes: of these nothing else is read.
+        hashes = join_texts(frame["sha256"] for frame in self.iter_frames(["sha256"], rows))
         # It is stable, and the bytes of UTF-8 are in the order of what they write.
-        order = pc.sort_indices(texts, sort_keys=[(name, "ascending") for name in keys])
-        return np.asarray(order.to_numpy(), dtype=np.int64)
+        order: Rows = pc.sort_indices(hashes).to_numpy().astype(np.int64)
+        tied = _find_tied(hashes, order)
+        if len(tied):
+            others = ["path", "root", REGION]
+            texts = self.take(rows[order[tied]], ["sha256", *others])
+            table = pa.Table.from_pandas(texts, preserve_index=False)
+            kind = pa.large_string()
+            table = table.cast(pa.schema([(name, kind) for name in table.column_names]))
+            keys = [(name, "ascending") for name in table.column_names]
+            order[tied] = order[tied][pc.sort_indices(table, sort_keys=keys).to_numpy()]
+        return order
 
     def labels(self, level: str) -> npt.NDArray[np.object_]:
         """Return the label of every row at a rank, or its value in any column, as text.
@@ -532,6 +558,19 @@ class ImageTable:
         for name in names:
             if name in self.not_derived and name not in self.columns:
                 raise SelectionError(self.not_derived[name])
+
+
+def _find_tied(texts: pa.Array, order: Rows) -> Rows:
+    """Return the places in an order at which a text stands that stands beside it too."""
+    import pyarrow.compute as pc
+
+    is_tied = np.zeros(len(order) + 1, dtype=bool)
+    for start in range(0, len(order) - 1, ROWS_AT_ONCE):
+        near = texts.take(order[start : start + ROWS_AT_ONCE + 1])
+        same = pc.equal(near[1:], near[:-1]).to_numpy(zero_copy_only=False)
+        is_tied[start : start + len(same)] |= same
+        is_tied[start + 1 : start + 1 + len(same)] |= same
+    return np.flatnonzero(is_tied[: len(order)])
 
 
 def _close_gaps(numbers: Rows) -> Rows:

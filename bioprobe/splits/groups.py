@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bioprobe.cells import name_cells
 from bioprobe.errors import SelectionError
+from bioprobe.images.identity import digest_rows, number_rows
 from bioprobe.names import unify
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import (
@@ -21,6 +22,7 @@ from bioprobe.store.selections import (
 from bioprobe.types import Names, Places, Rows
 
 SAME_BYTES, NEAR_DUPLICATES = "same bytes", "near duplicates"
+_GROUPS_AT_ONCE = 65_536
 
 
 def join_groups(kinds: Sequence[Names], n_images: int) -> npt.NDArray[np.object_]:
@@ -119,7 +121,7 @@ def find_groups(
         If there is no such column.
     """
     kinds = {column: read_column(store, column)[rows] for column in columns}
-    kinds[SAME_BYTES] = store.images.column("sha256").to_numpy(dtype=object)[rows]
+    kinds[SAME_BYTES] = _find_same_bytes(store, rows)
     if store.images.has_regions:
         # Regions of one picture stay together, also where nobody saw its bytes.
         files = store.images.number_files(rows)
@@ -131,6 +133,16 @@ def find_groups(
         groups = read_selection(store, DUPLICATES_MASK).frame[GROUP].iloc[rows]
         kinds[NEAR_DUPLICATES] = name_cells(groups)
     return kinds
+
+
+def _find_same_bytes(store: EmbeddingStore, rows: Rows) -> Names:
+    """Return the SHA-256 of each image whose bytes another has too, ``""`` of others."""
+    order = np.argsort(rows, kind="stable")
+    numbers = number_rows(digest_rows(store.images.iter_frames(["sha256"], rows[order])))
+    shared = order[np.bincount(numbers, minlength=1)[numbers] > 1]
+    hashes = np.full(len(rows), "", dtype=object)
+    hashes[shared] = store.images.read_texts(rows[shared], ["sha256"])["sha256"]
+    return hashes
 
 
 def read_column(store: EmbeddingStore, column: str) -> Names:
@@ -241,14 +253,35 @@ def share_out(
     return quotas
 
 
+def number_labels(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Places]:
+    """Return distinct labels, sorted, and which of them each image has, as ``numpy.unique`` does.
+
+    Only the distinct ones are sorted where they are objects.
+    """
+    import pandas as pd
+
+    if labels.dtype != object:
+        distinct, numbers = np.unique(labels, return_inverse=True)
+        return distinct, np.asarray(numbers, dtype=np.int64)
+    found, known = pd.factorize(labels, use_na_sentinel=False)
+    distinct, places = np.unique(known, return_inverse=True)
+    return distinct, places[found]
+
+
+def number_texts(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.str_], Places]:
+    """Return the same of values as text."""
+    distinct, numbers = number_labels(np.asarray(values))
+    names, places = np.unique(distinct.astype(str), return_inverse=True)
+    return names, places[numbers]
+
+
 def number_groups(groups: npt.NDArray[Any] | None, n_images: int) -> npt.NDArray[np.int64]:
     """Give numbers from 0 to groups; an image whose group is ``""`` is one of its own."""
     if groups is None:
         return np.arange(n_images)
-    names = np.asarray(groups).astype(str)
-    _, numbers = np.unique(names, return_inverse=True)
-    alone = names == ""
-    numbers[alone] = len(names) + np.arange(int(alone.sum()))
+    names, numbers = number_texts(groups)
+    alone = (names == "")[numbers]
+    numbers[alone] = len(numbers) + np.arange(int(alone.sum()))
     return np.asarray(np.unique(numbers, return_inverse=True)[1], dtype=np.int64)
 
 
@@ -304,9 +337,7 @@ def place_groups(
     left = count_groups(classes, groups).tolist()
     placed = np.zeros(len(sizes), dtype=np.int64)
     usual = np.flatnonzero(quotas.sum(axis=0)).tolist()
-    for group in order.tolist():
-        own = slice(ends[group], ends[group + 1])
-        inside = list(zip(of[own], counts[own], strict=True))
+    for group, inside in _iter_contents(order, ends, of, counts):
         forced = {part for c, _ in inside if left[c] <= len(missing[c]) for part in missing[c]}
         parts = sorted(forced) if forced else usual
         # Each image that finds room counts by the room there is: the gain in squared distance
@@ -323,9 +354,25 @@ def place_groups(
     return placed[groups]
 
 
-def _list_contents(classes: Places, groups: Places) -> tuple[list[int], list[int], list[int]]:
+def _iter_contents(
+    order: Places, ends: Places, of: Places, counts: Places
+) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Return groups in an order, with their classes and images of each of these."""
+    for at in range(0, len(order), _GROUPS_AT_ONCE):
+        groups = order[at : at + _GROUPS_AT_ONCE]
+        starts, stops = ends[groups], ends[groups + 1]
+        lists = (one.tolist() for one in (groups, starts, stops, of[starts], counts[starts]))
+        for group, start, stop, one, n in zip(*lists, strict=True):
+            inside = [(one, n)]
+            if stop - start > 1:
+                own = slice(start, stop)
+                inside = list(zip(of[own].tolist(), counts[own].tolist(), strict=True))
+            yield group, inside
+
+
+def _list_contents(classes: Places, groups: Places) -> tuple[Places, Places, Places]:
     """Return where each group ends, from 0, in a list of classes, and images of each of these."""
     n_classes = int(classes.max(initial=0)) + 1
     pairs, counts = np.unique(groups * n_classes + classes, return_counts=True)
     ends = np.append(0, np.cumsum(np.bincount(pairs // n_classes)))
-    return ends.tolist(), (pairs % n_classes).tolist(), counts.tolist()
+    return ends, pairs % n_classes, counts

@@ -20,6 +20,8 @@ from bioprobe.splits.groups import (
     find_wanted,
     join_groups,
     number_groups,
+    number_labels,
+    number_texts,
     place_groups,
     read_column,
     share_out,
@@ -76,7 +78,7 @@ def assign_folds(
     if n_folds < 2:
         msg = f"cross-validation takes 2 folds or more, got {n_folds}"
         raise SelectionError(msg)
-    _, classes = np.unique(labels, return_inverse=True)
+    _, classes = number_labels(np.asarray(labels))
     numbers = number_groups(groups, len(classes))
     if len(numbers) != len(classes):
         msg = f"{len(classes)} labels were given, got {len(numbers)} groups"
@@ -176,7 +178,7 @@ def assign_parts(
     (['test', 'train'], 'bee')
     """
     shares = _check_fractions(fractions)
-    names, classes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
+    names, classes = number_texts(labels)
     numbers = number_groups(groups, len(classes))
     n_groups, n_images = count_groups(classes, numbers), np.bincount(classes)
     priority = [PARTS.index(part) for part in _PRIORITY if shares[PARTS.index(part)] > 0]
@@ -419,7 +421,7 @@ def make_split(
     train = found == "train"
     folds = np.full(len(found), -1, dtype=np.int64)
     folds[train] = assign_folds(images.labels[train], n_folds, seed, together[train])
-    always = [str(label) for label in np.unique(images.labels[train & (folds < 0)])]
+    always = [str(label) for label in number_labels(images.labels[train & (folds < 0)])[0]]
     if view.mask:
         said["mask"] = view.mask
     provenance = view.describe(said, n_rows=len(images.rows))

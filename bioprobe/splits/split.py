@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MisuseError, SelectionError, StoreError
-from bioprobe.images.regions import REGION, name_content
+from bioprobe.images.identity import hash_sorted, name_contents
+from bioprobe.images.regions import REGION
 from bioprobe.names import suggest
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection, write_selection
-from bioprobe.types import Rows
+from bioprobe.types import Names, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 _FOLDER = "splits/"
-_LINES_AT_ONCE = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,18 +90,19 @@ def hash_split(
     Images are known by bytes and path, so neither their order in the store nor the folder that
     they lie in matters.
     """
+    import pandas as pd
+
     rows = np.flatnonzero(parts != "")
-    hashes, regions, paths = (
-        store.images.column(name).iloc[rows] for name in ("sha256", REGION, "path")
-    )
-    contents = map(name_content, hashes, regions)
-    places = zip(contents, paths, parts[rows], folds[rows].tolist(), strict=True)
-    lines = sorted("\t".join(map(str, place)) for place in places)
-    digest = hashlib.sha256()
-    for start in range(0, len(lines), _LINES_AT_ONCE):
-        joined = "\n".join(lines[start : start + _LINES_AT_ONCE])
-        digest.update(("\n" * (start > 0) + joined).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+    start = 0
+
+    def write(frame: pd.DataFrame) -> pd.Series[str]:
+        nonlocal start
+        here = rows[start : start + len(frame)]
+        start += len(frame)
+        places = zip(name_contents(frame), frame["path"], parts[here], folds[here], strict=True)
+        return pd.Series(["\t".join(map(str, place)) for place in places], dtype="str")
+
+    return hash_sorted(map(write, store.images.iter_frames(["sha256", REGION, "path"], rows)))
 
 
 def write_split(store: EmbeddingStore, split: Split) -> None:
@@ -151,15 +151,23 @@ def read_split(store: EmbeddingStore, name: str = "default") -> Split:
     inside = np.zeros(len(store), dtype=bool)
     inside[store.rows] = True
     inside &= selection.judged
-    parts = np.where(inside, frame["part"].to_numpy(dtype=object), "").astype(object)
+    parts = np.where(inside, _share_texts(frame["part"]), "").astype(object)
     return Split(
         name,
         parts,
         np.where(parts != "", frame["fold"].fillna(-1).to_numpy(dtype=np.int64), -1),
-        np.where(parts != "", frame["group"].to_numpy(dtype=object), "").astype(object),
+        np.where(parts != "", _share_texts(frame["group"]), "").astype(object),
         selection.provenance,
         int((~selection.judged[store.rows]).sum()),
     )
+
+
+def _share_texts(column: pd.Series[Any]) -> Names:
+    """Return texts of which equal ones are one object, so that a row takes 8 bytes."""
+    import pandas as pd
+
+    numbers, distinct = pd.factorize(column)
+    return np.array([*distinct, ""], dtype=object)[numbers]
 
 
 def read_part(store: EmbeddingStore, text: str) -> Rows:
@@ -280,13 +288,12 @@ class PartCounts(Result):
 def count_parts(store: EmbeddingStore, split: Split) -> PartCounts:
     """Count the images of each class in each part, at the level of the split."""
     level = str(split.provenance["rank"])
-    labels = store.images.labels(level)
-    inside = (split.parts != "") & (labels != "")
-    names, classes = np.unique(labels[inside].astype(str), return_inverse=True)
-    counts = [np.bincount(classes[split.parts[inside] == p], minlength=len(names)) for p in PARTS]
-    return PartCounts(
-        level, tuple(names.tolist()), np.stack(counts, axis=1).astype(np.int64), split
-    )
+    numbers, names = store.images.number_labels(level)
+    counts = np.stack(
+        [np.bincount(numbers[split.parts == part], minlength=len(names)) for part in PARTS], axis=1
+    ).astype(np.int64)
+    is_there = (names != "") & counts.any(axis=1)
+    return PartCounts(level, tuple(map(str, names[is_there])), counts[is_there], split)
 
 
 def describe_splits(store: EmbeddingStore) -> pd.DataFrame:

@@ -12,28 +12,31 @@ import dataclasses
 import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.access import describe_absence, is_file, list_files, read_bytes
+from bioprobe.access import describe_absence, is_file, list_files, read_bytes, reading
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.files import explaining_refusal, parse_json, replacing
+from bioprobe.images.identity import IDENTITY, digest_rows, find_rows, number_rows
 from bioprobe.images.regions import REGION
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone, list_places
+from bioprobe.types import Mask, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 SELECTIONS_NAME, _SUFFIX = "selections", ".parquet"
 KEPT, GROUP = "kept", "group"
 #: Which of near duplicates is kept, and in what group each is.
 DUPLICATES_MASK = "filters/duplicates"
-_IDENTITY = ("sha256", "root", "path", REGION)
+_ROWS_AT_ONCE = 65_536
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
@@ -101,6 +104,7 @@ def write_selection(
     StoreError
         If the disk refuses.
     """
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -108,15 +112,31 @@ def write_selection(
     if len(rows) != len(kept):
         msg = f"{len(rows)} rows were judged, got a mask of {len(kept)}"
         raise SelectionError(msg)
-    frame = store.images.take(rows, _IDENTITY).reset_index(drop=True)
-    frame = frame.assign(**{KEPT: np.asarray(kept, dtype=bool)}, **(columns or {}))
-    # The newest of rows with the same bytes and place is the current one.
-    frame = frame.drop_duplicates(list(_IDENTITY), keep="last")
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    said = {**(table.schema.metadata or {}), b"provenance": json.dumps(provenance or {}).encode()}
+    order = np.argsort(rows, kind="stable")
+    said = pd.DataFrame({KEPT: np.asarray(kept, dtype=bool), **(columns or {})}).iloc[order]
+    beside = pa.Table.from_pandas(said, preserve_index=False)
+    is_last = _find_last(store, rows[order])
+    texts = pa.schema([(column, pa.large_string()) for column in IDENTITY])
+    schema = pa.schema([*texts, *beside.schema.remove_metadata()])
+    schema = schema.with_metadata({b"provenance": json.dumps(provenance or {}).encode()})
     store.make_folder(SELECTIONS_NAME, *name.split("/")[:-1])
-    with replacing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(said), temporary)
+    start = 0
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema) as file:
+        for frame in store.images.iter_frames(IDENTITY, rows[order]):
+            part = slice(start, start + len(frame))
+            start = part.stop
+            images = pa.Table.from_pandas(frame, texts, preserve_index=False)
+            columns_of = [*images.columns, *beside.slice(part.start, len(frame)).columns]
+            table = pa.table(columns_of, schema=schema)
+            file.write_table(table.filter(pa.array(is_last[part])))
+
+
+def _find_last(store: EmbeddingStore, rows: Rows) -> Mask:
+    """Tell which of rows are the last with their bytes and place: the newest is the current one."""
+    numbers = number_rows(digest_rows(store.images.iter_frames(IDENTITY, rows)))
+    last = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=np.int64)
+    last[numbers] = np.arange(len(rows))
+    return np.asarray(last[numbers] == np.arange(len(rows)))
 
 
 def read_selection(store: EmbeddingStore, name: str) -> Selection:
@@ -132,7 +152,6 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
         If it cannot be read just now.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     path = _find_file(store.folder, name)
@@ -140,38 +159,31 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
         maker = "bioprobe filter and dedupe write some"
         raise describe_absence(store.folder, "mask", name, list_selections(store), maker)
     try:
-        data = read_bytes(path)
-        table = pq.read_table(io.BytesIO(data))
+        with reading(path), pq.ParquetFile(path) as file:
+            known = digest_rows(_iter_images(file))
+            names = [name for name in file.schema_arrow.names if name not in IDENTITY]
+            table = file.read(names)
         table.validate(full=True)
         provenance = parse_json((table.schema.metadata or {}).get(b"provenance", b"{}"))
         judged = table.to_pandas()
-        if REGION not in judged:
-            # Made when every row was a whole picture.
-            judged[REGION] = ""
-        known = _name_images(judged)
         judged[KEPT] = judged[KEPT].astype(bool)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         msg = f"{path} cannot be read ({error}); make the selection again"
         raise StoreError(msg) from error
-    asked = _name_images(store.images.select(list(_IDENTITY)))
-    positions = pc.index_in(asked, value_set=known).fill_null(-1).to_numpy()
-    frame = judged.drop(columns=list(_IDENTITY)).reindex(positions).reset_index(drop=True)
+    positions = find_rows(digest_rows(store.images.iter_frames(IDENTITY)), known)
+    frame = judged.reindex(positions).reset_index(drop=True)
     frame.insert(0, "judged", positions >= 0)
     frame[KEPT] = (positions >= 0) & (frame[KEPT] == True)  # noqa: E712 - holes are not kept
     return Selection(name, frame, provenance)
 
 
-def _name_images(frame: pd.DataFrame) -> pa.ChunkedArray:
-    """Return what each image is known by as one text, shape (n_images,)."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    table = pa.Table.from_pandas(frame[list(_IDENTITY)], preserve_index=False)
-    columns = [table[name].cast(pa.large_string()) for name in _IDENTITY]
-    # No path holds a NUL.
-    return pc.binary_join_element_wise(
-        *columns, pa.scalar("\0", pa.large_string()), null_handling="replace", null_replacement=""
-    )
+def _iter_images(file: pq.ParquetFile) -> Iterator[pd.DataFrame]:
+    """Read what each image is known by, some rows at a time."""
+    # There is no region where every row was a whole picture when it was made.
+    names = [name for name in IDENTITY if name != REGION or name in file.schema_arrow.names]
+    for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
+        batch.validate(full=True)
+        yield batch.to_pandas().reindex(columns=list(IDENTITY), fill_value="")
 
 
 def stamp_selection(store: EmbeddingStore, name: str) -> tuple[int, int, int] | None:
@@ -230,7 +242,7 @@ def forget_gone(gone: Gone, changes: Changes) -> None:
             table = pq.read_table(io.BytesIO(read_bytes(path)))
             said = dict(table.schema.metadata or {})
             provenance = parse_json(said.get(b"provenance", b"{}"))
-            frame = table.select([one for one in _IDENTITY if one in table.column_names])
+            frame = table.select([one for one in IDENTITY if one in table.column_names])
             judged = frame.to_pandas()
             judged = judged if REGION in judged else judged.assign(**{REGION: ""})
             stays = np.array(

@@ -8,7 +8,7 @@ known without reading a cell. A label is read as the place of its name among the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.cells import join_column, mend_floats
-from bioprobe.images.image_table import COLUMNS, ImageTable, complete_column
+from bioprobe.images.image_table import COLUMNS, ROWS_AT_ONCE, ImageTable, complete_column
 from bioprobe.images.regions import REGION
 from bioprobe.names import unify
 from bioprobe.store.lease import Lease
@@ -237,7 +237,10 @@ class Columns:
         shards = np.unique(np.searchsorted(self.starts, rows, side="right") - 1)
         if len(rows) > _FEW * len(self):
             shards = shards[:0]
-        return shards, [name for name in names if self._is_read_in_part(name, len(shards))]
+        # Many rows are read again when they are asked for again, and not kept.
+        counted = len(shards) if len(rows) <= _FEW_ROWS else 0
+        can_be = (name for name in names if len(shards) and self._can_be_read_in_part(name))
+        return shards, [name for name in can_be if self._is_read_in_part(name, counted)]
 
     def find_ends(self, name: str) -> tuple[str, str] | None:
         """Return the first and last text of a column in their order, as footers have them.
@@ -257,14 +260,16 @@ class Columns:
             return None
         return min(first for first, _ in known), max(last for _, last in known)
 
-    def _is_read_in_part(self, name: str, n_shards: int) -> bool:
-        """Tell whether rows of a column are read alone: until all might have been read instead."""
-        if name in self._read or name in self._texts or not n_shards:
+    def _can_be_read_in_part(self, name: str) -> bool:
+        """Tell whether rows of a column that is not read yet may be read alone."""
+        if name in self._read or name in self._texts:
             return False
         if name not in self._alike:
             self._alike[name] = self._is_alike(name)
-        if not self._alike[name]:
-            return False
+        return self._alike[name]
+
+    def _is_read_in_part(self, name: str, n_shards: int) -> bool:
+        """Tell whether rows of a column are read alone: until all might have been read instead."""
         self._n_parts[name] = self._n_parts.get(name, 0) + n_shards
         return self._n_parts[name] <= len(self._shards)
 
@@ -361,11 +366,35 @@ class Columns:
             return None
         return pd.concat([before, below], ignore_index=True)
 
+    def iter_frames(self, names: Sequence[str], rows: Rows) -> Iterator[pd.DataFrame]:
+        """Return some rows, those of some shards at a time, which are not kept.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of columns that have one type in all shards.
+        rows : ndarray of int64, shape (n_rows,)
+            Ascending.
+        """
+        import pandas as pd
+
+        bounds, first = np.searchsorted(rows, self.starts), 0
+        while first < len(self._shards):
+            # Shards of a store that grew picture by picture are read together.
+            at = self.starts[first] + ROWS_AT_ONCE
+            last = max(first + 1, int(np.searchsorted(self.starts, at, side="right")) - 1)
+            asked = rows[bounds[first] : bounds[last]]
+            if len(asked):
+                read = self._read_shards(names, first, last)
+                frame = pd.DataFrame({name: column for name, (column, _) in read.items()})
+                yield frame.iloc[asked - self.starts[first]].set_axis(asked)
+            first = last
+
     def _read_shards(
-        self, names: Sequence[str], first: int
+        self, names: Sequence[str], first: int, last: int | None = None
     ) -> dict[str, tuple[pd.Series[Any], bool]]:
         """Read columns of the shards from one on; and tell of each whether any of them has it."""
-        shards = self._shards[first:]
+        shards = self._shards[first:last]
         frames = mend_floats([_to_frame(one, names) for one in shards]) if names else []
         sizes = [one.record.n_images for one in shards]
         found: dict[str, tuple[pd.Series[Any], bool]] = {}
@@ -463,6 +492,17 @@ class StoredTable(ImageTable):
             }
             frame = frame.assign(**others)[wanted]
         return frame
+
+    def iter_frames(self, names: Sequence[str], rows: Rows | None = None) -> Iterator[pd.DataFrame]:
+        """Return some rows as :meth:`take` does, some at a time.
+
+        Of many rows, in their order, what is read is not kept.
+        """
+        asked = np.arange(len(self)) if rows is None else rows
+        is_streamed = len(asked) > _FEW_ROWS and set(names).isdisjoint(self._changed)
+        if is_streamed and bool((np.diff(asked) > 0).all()):
+            return self.stored.iter_frames(names, asked)
+        return super().iter_frames(names, asked)
 
     def read_texts(self, rows: Rows, names: Sequence[str]) -> dict[str, Names]:
         """Return columns of some rows in their order, which are of text."""

@@ -162,7 +162,7 @@ class Beside:
             )
             given = _append(given, without)
         for column in self.own:
-            values = self.images.column(column).iloc[rows].reset_index(drop=True)
+            values = self.images.take(rows, [column])[column].reset_index(drop=True)
             name = column if column not in given else f"own_{column}"
             if len(given) > n_read:
                 values = values.astype(object).reindex(range(len(given))).fillna("")

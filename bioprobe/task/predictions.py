@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MismatchError
-from bioprobe.images.image_table import ImageTable
+from bioprobe.images.image_table import ROWS_AT_ONCE, ImageTable
 from bioprobe.intervals import Accuracy
 from bioprobe.provenance import Provenance
 from bioprobe.result import Columns, Notes, Result
@@ -284,6 +284,18 @@ class Predictions(Result):
         best = columns["answer"] <= self.n_shown
         columns["answer"] = columns[self.rank.value if self.rank else "classification"]
         return {name: columns[name][best] for name in name_short(list(columns))}
+
+    def iter_tables(self) -> Iterator[pd.DataFrame | Columns]:
+        """Return the table in parts, one below the other, so that a large one is never whole."""
+        beside = self.beside
+        # Pictures without an answer stand among the others, or below all of them.
+        is_apart = beside is not None and (len(beside.left_out) or len(beside.unread))
+        if is_apart or self.also is not None or len(self) <= ROWS_AT_ONCE:
+            yield from super().iter_tables()
+            return
+        for start in range(0, len(self), ROWS_AT_ONCE):
+            part = self.take(np.arange(start, min(start + ROWS_AT_ONCE, len(self))))
+            yield from super(Predictions, part).iter_tables()
 
     @property
     def _whole_columns(self) -> list[str]:

@@ -8,16 +8,21 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MisuseError
+from bioprobe.images.identity import hash_sorted, name_contents
 from bioprobe.images.image_table import ImageTable, read_level
+from bioprobe.images.regions import REGION
 from bioprobe.prompts import PromptSet, TextType, embed_means
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.types import EncodeText, Mask, Names, Places, Rows, Vectors
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Texts of classes that are no taxa, by name.
 Phrases = dict[str, tuple[str, ...]]
@@ -537,10 +542,12 @@ def hash_rows(images: ImageTable, rows: Rows) -> str:
     Images are known by the SHA-256 of their bytes; imported ones, of which nobody saw the bytes,
     by their paths.
     """
-    paths = images.read_texts(rows, ["path"])["path"]
-    pairs = zip(images.contents[rows].tolist(), paths.tolist(), strict=True)
-    lines = sorted(content or path for content, path in pairs)
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def name(frame: pd.DataFrame) -> pd.Series[str]:
+        contents = name_contents(frame)
+        return contents.where(contents != "", frame["path"])
+
+    return hash_sorted(map(name, images.iter_frames(["sha256", REGION, "path"], np.sort(rows))))
 
 
 def mark_rows(images: ImageTable, rows: Rows) -> npt.NDArray[np.uint64]:
@@ -549,11 +556,13 @@ def mark_rows(images: ImageTable, rows: Rows) -> npt.NDArray[np.uint64]:
     Images are known as for :func:`hash_rows`, so a picture is the same in another store or folder;
     all regions of one picture have its number.
     """
-    texts = images.read_texts(rows, ["sha256", "path"])
-    pairs = zip(texts["sha256"].tolist(), texts["path"].tolist(), strict=True)
-    known = ((sha256 or path).encode("utf-8", "surrogatepass") for sha256, path in pairs)
-    digests = (hashlib.sha256(one).digest() for one in known)
-    first = b"".join(digest[:8] for digest in digests)
+
+    def mark(frame: pd.DataFrame) -> bytes:
+        pairs = zip(frame["sha256"].tolist(), frame["path"].tolist(), strict=True)
+        known = (str(sha256 or path).encode() for sha256, path in pairs)
+        return b"".join(hashlib.sha256(one).digest()[:8] for one in known)
+
+    first = b"".join(map(mark, images.iter_frames(["sha256", "path"], rows)))
     return np.frombuffer(first, dtype=">u8").astype(np.uint64)
 
 

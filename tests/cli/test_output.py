@@ -12,7 +12,7 @@ import pytest
 import bioprobe
 from bioprobe.cli.app import run
 from bioprobe.cli.saying import say
-from bioprobe.cli.show import write_frame
+from bioprobe.cli.show import write_csv, write_frame
 from bioprobe.result import Result
 
 FOUND = pd.DataFrame(
@@ -277,6 +277,15 @@ def test_columns_are_written_as_a_frame_of_them_is(tmp_path: Path, capsys: Captu
     again = pd.read_csv(tmp_path / "frame.csv", lineterminator="\n")
     assert again["name"].tolist() == ["a\rb"] * 4
     assert again["score"].tolist()[2:] == [1e-7, 123456.8]
+    # In parts it is the same file, also where only the last part makes all of it be quoted.
+    with_return.loc[:1, "name"] = "a"
+    for whole in (frame.drop(columns="moment"), with_return.drop(columns="moment")):
+        write_frame(whole, str(tmp_path / "frame.csv"), None, safe_csv=True, quiet=True)
+        parts = [whole[:1], whole[1:3], whole[3:]]
+        target = str(tmp_path / "parts.csv")
+        write_csv(parts.copy, target, {"of": "parts"}, safe=True, quiet=True)
+        assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "frame.csv").read_bytes()
+    assert (tmp_path / "parts.csv.provenance.json").is_file()
 
 
 def test_what_is_a_frame_anew_is_columns_anew() -> None:

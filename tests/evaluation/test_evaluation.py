@@ -16,6 +16,7 @@ import pytest
 from bioprobe.errors import ModelUnavailableError, ProbeError, SelectionError, StoreError
 from bioprobe.evaluation import (
     Evaluation,
+    answers,
     evaluate,
     list_evaluations,
     read_evaluation,
@@ -34,11 +35,13 @@ from bioprobe.evaluation.metrics import (
 )
 from bioprobe.images.image_table import ImageTable
 from bioprobe.learning.fit import fit_probe
+from bioprobe.learning.fitted import FittedProbe
 from bioprobe.probes.label_tree import LabelTree
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
+from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
@@ -478,3 +481,22 @@ def test_a_misspelt_method_is_told_the_nearest() -> None:
         match=r"no method 'knnn' \(did you mean knn\?\); .* each once; got zeroshot, knnn",
     ):
         check_methods(["zeroshot", "knnn"])
+
+
+def test_answers_that_are_asked_in_parts_are_the_same(
+    families: EmbeddingStore, split: Split, found: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    ask = FittedProbe.ask
+
+    def count(self: FittedProbe, view: View, k: int) -> Predictions:
+        asked.append(len(view))
+        return ask(self, view, k)
+
+    monkeypatch.setattr(FittedProbe, "ask", count)
+    monkeypatch.setattr(answers, "_IMAGES_AT_ONCE", 5)
+    again = evaluate(Task.of(families, Rank.FAMILY, split=split), KNN[:1], n_resamples=50)
+    assert max(asked) == 5
+    assert again.find("centroid").metrics == found.find("centroid").metrics
+    mine = found.predictions[found.predictions["method"] == "centroid"]
+    pd.testing.assert_frame_equal(again.predictions, mine)

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 from sklearn import metrics as reference
 
-from bioprobe.evaluation.metrics import FLAT_METRICS, N_BINS, find_places, score_flat
+from bioprobe.evaluation.metrics import (
+    FLAT_METRICS,
+    N_BINS,
+    find_places,
+    measure_flat,
+    score_flat,
+)
+from bioprobe.task import scores
 
 Floats = npt.NDArray[np.float64]
 
@@ -178,3 +187,29 @@ def test_the_calibration_error_is_the_mean_gap_over_bins_of_equal_width() -> Non
     bins = np.ceil(sure * N_BINS)
     gaps = [abs((sure - right)[bins == one].sum()) for one in np.unique(bins)]
     assert _score(truth, probabilities)["ece"] == pytest.approx(sum(gaps) / len(truth))
+
+
+def test_the_places_of_many_classes_are_found_some_rows_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(0)
+    probabilities = random.integers(5, size=(2000, 200)).astype(np.float32)
+    truth = random.integers(-1, 200, size=2000)
+    whole = find_places(truth, probabilities)
+    monkeypatch.setattr(scores, "_SCORES_AT_ONCE", 10_000)
+    tracemalloc.start()
+    parts = find_places(truth, probabilities)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(parts, whole)
+    # What is compared with all of these has a byte for each of 400,000, three times.
+    assert peak_bytes < 0.2e6
+
+
+def test_rows_that_were_measured_before_have_the_same_figures() -> None:
+    random = np.random.default_rng(1)
+    probabilities, truth = random.dirichlet(np.ones(4), size=30), random.integers(4, size=30)
+    weights = random.integers(3, size=(2, 30)).astype(np.float32)
+    again = score_flat(truth, probabilities, weights, rows=measure_flat(truth, probabilities))
+    for name, values in score_flat(truth, probabilities, weights).items():
+        np.testing.assert_array_equal(again[name], values)

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from bioprobe.errors import SelectionError, StoreError
+from bioprobe.images import identity
 from bioprobe.index import search
-from bioprobe.store import EmbeddingStore
+from bioprobe.store import EmbeddingStore, selections, stored_table
 from bioprobe.store.selections import (
     list_selections,
     read_selection,
@@ -150,3 +151,31 @@ def test_a_file_whose_places_are_no_text_is_named_too(store: EmbeddingStore) -> 
     path.write_bytes(path.read_bytes().replace(b"3.jpg", b"3\xffjpg"))
     with pytest.raises(StoreError, match=r"mine\.parquet cannot be read"):
         read_selection(store, "mine")
+
+
+def test_a_selection_is_written_and_read_some_rows_at_a_time(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for first in range(4, 20, 4):
+        store = _add(store, first, 4)
+    rows = store.rows[::-1]
+    sizes: list[int] = []
+    digest = identity._digest
+
+    def count(frame: pd.DataFrame) -> bytes:
+        sizes.append(len(frame))
+        return digest(frame)
+
+    monkeypatch.setattr(identity, "_digest", count)
+    monkeypatch.setattr(stored_table, "_FEW_ROWS", 0)
+    monkeypatch.setattr(stored_table, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(selections, "_ROWS_AT_ONCE", 4)
+    written = {"score": rows / 10, "group": np.array([f"g{row}" for row in rows], dtype=object)}
+    write_selection(store, "filters/some", rows, rows % 3 == 0, columns=written)
+    found = read_selection(_add(store, 20, 1), "filters/some")
+    assert found.kept.tolist() == [*(row % 3 == 0 for row in range(20)), False]
+    assert found.judged.tolist() == [True] * 20 + [False]
+    assert found.frame["group"].tolist()[:20] == [f"g{row}" for row in range(20)]
+    assert found.frame["score"].tolist()[:20] == [row / 10 for row in range(20)]
+    # To write it, of what it keeps, and of the store: no more at once than are read at once.
+    assert (max(sizes), sum(sizes)) == (4, 20 + 20 + 21)

@@ -275,3 +275,27 @@ def test_lineages_are_numbered_as_they_come(tmp_path: Path) -> None:
     numbers, firsts = store.given.number_lineages(["family", "genus"], np.array([5, 1, 2, 0, 4, 3]))
     assert numbers.tolist() == [0, 1, 2, 0, 1, 3]
     assert firsts.tolist() == [0, 1, 2, 5]
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 100])
+def test_many_rows_are_read_some_shards_at_a_time_and_not_kept(
+    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: Reads
+) -> None:
+    monkeypatch.setattr(stored_table, "_FEW_ROWS", 0)
+    monkeypatch.setattr(stored_table, "ROWS_AT_ONCE", at_once)
+    images = _make(tmp_path, [_frame(2, start) for start in range(0, 10, 2)]).given
+    names = ["sha256", REGION, "path"]
+    for rows in (np.arange(10), np.array([1, 6, 7])):
+        for _ in range(2):
+            reads.clear()
+            frames = list(images.iter_frames(names, rows))
+            # A shard that has none of the rows is read where others are read with it alone.
+            n_read = len({name for name, *_ in reads})
+            assert n_read == 5 if len(rows) == 10 or at_once == 100 else n_read < 5
+            assert max(map(len, frames)) <= max(2, at_once)
+            together = pd.concat(frames)
+            pd.testing.assert_frame_equal(together, images.take(rows, names), check_dtype=False)
+    # Others are taken as ever.
+    backwards = np.array([7, 1])
+    (frame,) = images.iter_frames(["path"], backwards)
+    assert frame["path"].tolist() == ["0007.jpg", "0001.jpg"]

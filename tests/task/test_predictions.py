@@ -7,6 +7,7 @@ import pytest
 from bioprobe.errors import MismatchError
 from bioprobe.images import ImageTable
 from bioprobe.provenance import Provenance
+from bioprobe.task import predictions
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
@@ -153,3 +154,13 @@ def test_a_species_does_not_change_what_a_label_is_at_the_genus() -> None:
 def test_no_image_has_no_truth() -> None:
     assert _predict(Rank.FAMILY, [], []).truth_classes.tolist() == []
     assert _predict(Rank.FAMILY, [0, 2], [[0], [0]]).truth_classes.tolist() == [0, -1]
+
+
+def test_a_table_is_made_some_images_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = _predict(Rank.FAMILY, [2, 0, 1], [[0, 1], [1, 0], [1, 1]])
+    (whole,) = answers.iter_tables()
+    monkeypatch.setattr(predictions, "ROWS_AT_ONCE", 2)
+    parts = list(answers.iter_tables())
+    assert [len(part["row"]) for part in parts] == [4, 2]
+    joined = pd.concat(map(pd.DataFrame, parts), ignore_index=True)
+    pd.testing.assert_frame_equal(joined, pd.DataFrame(whole))
