@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,17 +86,9 @@ class TextType(enum.StrEnum):
         >>> TextType.ASIS.write(snow_leopard)
         'Panthera uncia'
         """
-        if self is TextType.ASIS:
-            return taxon.name
-        if self is TextType.COM and taxon.common_name:
-            return taxon.common_name
-        base = _write_lineage(taxon) if self in _WITH_LINEAGE else _write_name(taxon)
-        if self in {TextType.SCI_COM, TextType.TAXON_COM} and taxon.common_name:
-            return f"{base} with common name {taxon.common_name}"
-        return base
+        return _WRITERS[self](taxon)
 
 
-_WITH_LINEAGE = {TextType.TAXON, TextType.TAXON_COM}
 _GENUS, _SPECIES = Rank.GENUS.depth, Rank.SPECIES.depth
 
 
@@ -110,6 +104,25 @@ def _write_lineage(taxon: Taxon) -> str:
     # The binomial begins with the genus, which is not said twice.
     last = (species,) if species.startswith(f"{genus} ") else (genus, species)
     return " ".join(name for name in (*taxon.lineage[:_GENUS], *last) if name)
+
+
+def _write_common(taxon: Taxon) -> str:
+    return taxon.common_name or _write_name(taxon)
+
+
+def _add_common(write: Callable[[Taxon], str], taxon: Taxon) -> str:
+    base = write(taxon)
+    return f"{base} with common name {taxon.common_name}" if taxon.common_name else base
+
+
+_WRITERS: dict[TextType, Callable[[Taxon], str]] = {
+    TextType.SCI: _write_name,
+    TextType.COM: _write_common,
+    TextType.TAXON: _write_lineage,
+    TextType.SCI_COM: partial(_add_common, _write_name),
+    TextType.TAXON_COM: partial(_add_common, _write_lineage),
+    TextType.ASIS: attrgetter("name"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,12 +176,15 @@ class PromptSet:
     def texts(self) -> tuple[tuple[str, ...], ...]:
         """Texts of each class, in the order of the taxa."""
         templates = [template.split("{}") for template in self.templates]
-
-        def fill(taxon: Taxon) -> tuple[str, ...]:
-            names = taxon.prompts or (self.text_type.write(taxon),)
-            return tuple([name.join(template) for name in names for template in templates])
-
-        return tuple(map(fill, self.taxa))
+        write = _WRITERS[self.text_type]
+        return tuple([
+            tuple([
+                name.join(template)
+                for name in taxon.prompts or (write(taxon),)
+                for template in templates
+            ])
+            for taxon in self.taxa
+        ])  # fmt: skip
 
     @property
     def unnamed(self) -> tuple[Taxon, ...]:
@@ -211,11 +227,16 @@ def embed_means(
     Returns
     -------
     ndarray of float32, shape (n_classes, dim), unit rows
+        Not to be written to: where each class has a text of its own, it may be what was encoded.
     """
-    row_of: dict[str, int] = {}
-    listed = [row_of.setdefault(text, len(row_of)) for of_class in texts for text in of_class]
-    embeddings, rows = encode_text(list(row_of)), np.array(listed, dtype=np.int64)
-    is_distinct = len(row_of) == len(listed)
+    listed = list(itertools.chain.from_iterable(texts))
+    distinct = list(dict.fromkeys(listed))
+    embeddings = encode_text(distinct)
+    is_distinct = len(distinct) == len(listed)
+    if is_distinct and len(listed) == len(texts) and _are_unit(embeddings):
+        return embeddings
+    row_of = {text: row for row, text in enumerate(distinct)}
+    rows = np.array([row_of[text] for text in listed], dtype=np.int64)
     ends = np.cumsum([len(of_class) for of_class in texts], dtype=np.int64)
     starts = np.append(0, ends[:-1])
     classes = np.empty((len(texts), embeddings.shape[1]), dtype=np.float32)
@@ -230,6 +251,14 @@ def embed_means(
     return classes
 
 
+def _are_unit(vectors: npt.NDArray[np.float32]) -> bool:
+    """Return whether rows are as long as rounding lets them be, in single precision."""
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    return vectors.dtype == np.float32 and bool((np.abs(squares - 1) <= _UNIT).all())
+
+
+# Squared lengths of unit rows of single precision are no farther from 1.
+_UNIT = np.float32(1e-6)
 # With 80 templates and 512 numbers each, 42 MB.
 _CLASSES_AT_ONCE = 256
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.cores import map_alone
+from bioprobe.cores import each_alone, map_alone
 from bioprobe.devices import find_gpu
 from bioprobe.engines import Engine
 from bioprobe.errors import StoreError
@@ -230,6 +230,8 @@ _MARGIN = 16
 _ROUNDING = np.float32(1e-5)
 # Products of so few queries take as long as their vectors take to be read.
 _FEW = 4
+# Queries that a thread of FAISS compares at once.
+_QUERIES = 256
 # Of so many products, evenly spaced, the greatest is looked at first.
 _STRAND = 32
 # Queries whose candidates are compared at once: few, so that these stay in the cache.
@@ -447,7 +449,7 @@ def _collect(
 def _find_by_faiss(
     vectors: StoredVectors, queries: Vectors, n: int, allowed: Mask
 ) -> Iterator[tuple[Rows, Vectors]]:
-    """Find the nearest of each chunk, in no order.
+    """Find the nearest of each chunk, in no order; threads share the queries, of few the rows.
 
     Yields
     ------
@@ -456,11 +458,26 @@ def _find_by_faiss(
     """
     import faiss
 
-    for rows, chunk in vectors.iter_chunks(allowed):
+    def find(part: tuple[Vectors, Vectors]) -> tuple[Rows, Vectors]:
+        near, asked = part
         products, places = faiss.knn(
-            queries, chunk, min(n, len(rows)), metric=faiss.METRIC_INNER_PRODUCT
+            asked, near, min(n, len(near)), metric=faiss.METRIC_INNER_PRODUCT
         )
-        yield rows[places], products
+        return places, products
+
+    batches = [queries[at : at + _QUERIES] for at in range(0, len(queries), _QUERIES)]
+    with each_alone() as n_threads:
+        n_spans = n_threads if len(batches) == 1 else 1
+        for rows, chunk in vectors.iter_chunks(allowed):
+            size = -(-len(rows) // n_spans)
+            spans = [slice(at, at + size) for at in range(0, len(rows), size)]
+            parts = [(chunk[span], batch) for span in spans for batch in batches]
+            # In threads of their own even if it is one: what is told to FAISS holds there alone.
+            begin = functools.partial(faiss.omp_set_num_threads, 1)
+            found = iter([*map_alone(find, parts, begin=begin)])
+            for span in spans:
+                places, products = zip(*itertools.islice(found, len(batches)), strict=True)
+                yield rows[span][np.concatenate(places)], np.concatenate(products)
 
 
 def _find_by_numpy(

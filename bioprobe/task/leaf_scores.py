@@ -355,7 +355,7 @@ _FAR_ABOVE = 1e4
 _SAMPLED_TEXTS = 256
 # Where each class has one text, so many greatest weights are kept of a block: those of all
 # siblings, which are often the best together and stand side by side.
-_STRANDS_A_BLOCK = 256
+_STRANDS_A_BLOCK = 512
 # Classes of more texts are not scored again: roundings even out in their sums. Only those that are
 # e⁻⁵⁰ times as likely as others may then stand in another order.
 _MOST_TEXTS_AGAIN = 64
@@ -400,12 +400,17 @@ class _Reader:
     def read(self, texts: Rows) -> Vectors:
         """Return some texts, until the next are read."""
         rows, head = self._leaves.rows[texts], self._leaves.texts
-        if head.dtype == np.float16:
-            narrow = self._narrow[: len(rows)]
-            np.take(head, rows, axis=0, out=narrow.numpy(), mode="clip")
-            return self._wide[: len(rows)].copy_(narrow).numpy()
+        # To look at rows that stand together takes less than to collect them.
         is_run = len(rows) > 0 and bool((np.diff(rows) == 1).all())
-        return np.asarray(head[rows[0] : rows[-1] + 1] if is_run else head[rows])
+        run = slice(rows[0], rows[-1] + 1) if is_run else rows
+        if head.dtype != np.float16:
+            return np.asarray(head[run])
+        narrow = self._narrow[: len(rows)]
+        if is_run:
+            np.copyto(narrow.numpy(), head[run])
+        else:
+            np.take(head, rows, axis=0, out=narrow.numpy(), mode="clip")
+        return self._wide[: len(rows)].copy_(narrow).numpy()
 
 
 class _Images:

@@ -67,6 +67,7 @@ def embed_classes(
     vectors = prompts.embed(encode_text)
     places = _place_examples(read_examples(store), prompts.taxa)
     offsets = _offset_seen(prompts.taxa, seen_offset, places)
+    vectors = vectors.copy() if places else vectors
     for place, examples in places.items():
         vectors[place] = examples.blend(vectors[place])
     return ClassEmbeddings(vectors, np.arange(len(vectors)), offsets)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
+from bioprobe.cores import limit_products
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, StoreError
 from bioprobe.index import NeighborIndex, exact
@@ -237,3 +238,20 @@ def test_shards_beyond_those_held_open_are_read_too(
     store = make(3, 2, 4, 1)
     vectors = store.read_vectors()
     assert NeighborIndex.open(store).search(vectors, 1)[0].ravel().tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("n_queries", [9, 600])
+def test_answers_and_what_faiss_was_told_are_the_same_in_any_number_of_threads(
+    make: Callable[..., EmbeddingStore], n_queries: int
+) -> None:
+    import faiss
+
+    index, queries = NeighborIndex.open(make(700, 300)), _draw(n_queries, seed=7)
+    before = faiss.omp_get_max_threads()
+    found = []
+    for n_threads in (1, 2):
+        with limit_products(n_threads):
+            found.append(index.search(queries, 5))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+    assert faiss.omp_get_max_threads() == before
