@@ -474,15 +474,15 @@ _IN_PYTHON = "In Python: "
 
 
 def _name_parameters(error: BioprobeError, ask: Callable[..., Any]) -> None:
-    """Say below an error which parameters the flags are that it names."""
+    """Say below an error which parameters the flags are that go by another name there."""
     if any(one.startswith(_IN_PYTHON) for one in getattr(error, "__notes__", ())):
         return
     names = {flag: name for name, (_, one) in read_options(ask).items() for flag in one.flags}
     said = []
     for word in filter(None, dict.fromkeys(_FLAG.findall(str(error)))):
         flag, plain = write_flag(word), word.replace("-", "_")
-        name = names.get(flag, plain)
-        said.append(name if name == plain else f"{name} ({flag})")
+        if (name := names.get(flag, plain)) != plain:
+            said.append(f"{name} ({flag})")
     if said:
         error.add_note(_IN_PYTHON + ", ".join(said))
 

@@ -251,4 +251,4 @@ def _refuse(*, form: Annotated[str, Option("", ("--as",))] = "") -> None:
 def test_in_python_an_error_says_which_parameters_the_flags_are() -> None:
     with pytest.raises(MisuseError) as caught:
         _refuse(form="x")
-    assert caught.value.__notes__ == ["In Python: form (--as), max_memory"]
+    assert caught.value.__notes__ == ["In Python: form (--as)"]

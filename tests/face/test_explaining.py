@@ -341,7 +341,7 @@ def test_the_command_writes_the_table_the_page_and_the_pictures(
              "--overlays", str(tmp_path / "why"), "-o", str(tmp_path / "why.csv")]  # fmt: skip
     assert run(asked) == 0
     said = capsys.readouterr().err
-    assert f"wrote 1 picture into {tmp_path / 'why'}; wrote 1 picture to" in said
+    assert f"wrote 1 picture into {tmp_path / 'why'}; wrote a page of 1 picture to" in said
     table = pd.read_csv(tmp_path / "why.csv")
     assert table["toward"].tolist() == ["Felidae", "a tail"]
     page = (tmp_path / "why.html").read_text()

@@ -419,7 +419,9 @@ class TorchEncoder:
         """What runs the image tower, and by which backend."""
         tower = self._image_tower
         embed = functools.partial(tower.embed_only or tower.embed, self.module)
-        return self._make_runner(embed, "images", self.fingerprint.image_sha256, n_tried=4)
+        # Some for each thread: some backends give each rows of its own.
+        n_tried = 4 * torch.get_num_threads()
+        return self._make_runner(embed, "images", self.fingerprint.image_sha256, n_tried=n_tried)
 
     def _find_text_runner(self, tower: TextTower, tokens: Tokens) -> BatchRunner:
         """Return what runs texts of this length: each has a choice, a check and a graph."""

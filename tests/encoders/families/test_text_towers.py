@@ -192,8 +192,8 @@ def test_a_text_is_tokenised_once(open_clip_dir: Path, monkeypatch: pytest.Monke
 def test_prompts_of_taxa_are_measured_beside_the_plain_loop(open_clip_dir: Path) -> None:
     rows = embed_speed._list_text_rows(open_clip_dir, 1e9, is_quick=True)
     assert [row.size for row in rows] == [
-        "ViT-B/16, 64 short prompts",
-        "ViT-B/16, 64 taxonomic prompts",
+        "ViT-B/16, 32 short prompts",
+        "ViT-B/16, 32 taxonomic prompts",
     ]
     tokens = open_clip.SimpleTokenizer()(embed_speed.draw_taxonomic_prompts(64))
     assert 26 <= float((tokens != 0).sum(dim=1).float().mean()) <= 31
