@@ -5,6 +5,7 @@ That a command which loads a model does without, tests/cli/test_pictures.py look
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 import torch
 import torch._dynamo.utils as utilities
 
-from bioprobe.encoders.families import compiler
 from bioprobe.encoders.families.compiler import imported_when_used
 
 NAME = utilities.__name__
@@ -51,7 +51,7 @@ def test_who_asks_for_more_of_the_compiler_meanwhile_has_it(
         assert name not in sys.modules
         return sys.modules.setdefault(name, utilities)
 
-    monkeypatch.setattr(compiler.importlib, "import_module", import_it)
+    monkeypatch.setattr(importlib, "import_module", import_it)
     monkeypatch.delitem(sys.modules, NAME)
     with imported_when_used():
         from torch._dynamo.utils import counters
