@@ -86,6 +86,48 @@ def each_alone() -> contextlib.AbstractContextManager[int]:
     return _PRODUCTS
 
 
+class _TorchThreads:
+    """How many threads torch has, put back after each who tells some threads otherwise.
+
+    What a thread is told holds for all that begin later: asked of torch meanwhile, another thread
+    would take it for what there was before.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_asking, self._n_threads = 0, 1
+
+    def __enter__(self) -> int:
+        import torch
+
+        with self._lock:
+            if not self._n_asking:
+                self._n_threads = torch.get_num_threads()
+            self._n_asking += 1
+            return self._n_threads
+
+    def __exit__(self, *_: object) -> None:
+        import torch
+
+        with self._lock:
+            self._n_asking -= 1
+            torch.set_num_threads(self._n_threads)
+
+
+_TORCH_THREADS = _TorchThreads()
+
+
+def keep_torch_threads() -> contextlib.AbstractContextManager[int]:
+    """Let threads be told how many threads torch has there, and put back what there were before.
+
+    Returns
+    -------
+    context manager
+        Of that number.
+    """
+    return _TORCH_THREADS
+
+
 def map_alone(
     work: Callable[[_Part], _Result],
     parts: Iterable[_Part],

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import torch
 from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
-from bioprobe.cores import each_alone, map_alone
+from bioprobe.cores import each_alone, keep_torch_threads, map_alone
 
 
 def _count() -> set[Any]:
@@ -48,3 +50,26 @@ def test_each_thread_begins_once() -> None:
     )
     assert found == [1, 2, 3]
     assert 1 <= len(begun) == len(set(begun)) <= 2
+
+
+def test_threads_of_torch_are_put_back_although_one_begins_while_others_are_told_otherwise() -> (
+    None
+):
+    n_before = torch.get_num_threads()
+    torch.set_num_threads(3)
+
+    def begin_meanwhile() -> tuple[int, int]:
+        with keep_torch_threads() as n_threads:
+            pass
+        return n_threads, torch.get_num_threads()
+
+    try:
+        with keep_torch_threads(), ThreadPoolExecutor(1) as told:
+            told.submit(torch.set_num_threads, 1).result()
+            with ThreadPoolExecutor(1) as another:
+                assert another.submit(begin_meanwhile).result() == (3, 3)
+            told.submit(torch.set_num_threads, 1).result()
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(n_before)

@@ -269,7 +269,9 @@ def _write_csv(
             said.write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
         rows = both.enter_context(replacing(Path(output)))
         with rows.open("w", encoding="utf-8", newline="") as stream:
-            n_rows = _write_csv_parts(tables(), stream, safe=safe, quotes=False)
+            # Of a pipe nothing is taken back.
+            quotes = not stream.seekable() and any(map(_has_any_return, tables()))
+            n_rows = _write_csv_parts(tables(), stream, safe=safe, quotes=quotes)
             if n_rows is None:
                 stream.seek(0)
                 stream.truncate()
@@ -280,8 +282,7 @@ def _write_csv(
 
 
 def _print_csv(table: pd.DataFrame | Columns, *, safe: bool) -> None:
-    has_return = any(_has_return(values) for _, values in _list_columns(table))
-    _write_csv_parts([table], sys.stdout, safe=safe, quotes=has_return)
+    _write_csv_parts([table], sys.stdout, safe=safe, quotes=_has_any_return(table))
 
 
 def _write_csv_parts(
@@ -302,7 +303,7 @@ def _write_csv_parts(
     n_rows = 0
     for place, table in enumerate(tables):
         columns = _list_columns(table)
-        if not quotes and any(_has_return(values) for _, values in columns):
+        if not quotes and _has_any_return(table):
             return None
         if not place:
             writer.writerow([disarm_cell(name) if safe else name for name, _ in columns])
@@ -311,6 +312,10 @@ def _write_csv_parts(
             writer.writerows(zip(*(_write_csv_cells(one, disarm) for _, one in part), strict=True))
         n_rows += _count_rows(table)
     return n_rows
+
+
+def _has_any_return(table: pd.DataFrame | Columns) -> bool:
+    return any(_has_return(values) for _, values in _list_columns(table))
 
 
 def _has_return(values: Any) -> bool:  # noqa: ANN401 - a list, an array or a series

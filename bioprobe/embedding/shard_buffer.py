@@ -269,7 +269,6 @@ class ShardBuffer:
             content: row for row, content in enumerate(store.images.contents.tolist()) if content
         }
         self._lacking = self._find_lacking()
-        self._sent = collections.deque[_Batch]()
         self._writers: dict[str, KeptWriter] = {}
         self._kept: dict[str, dict[str, npt.NDArray[Any]]] = {kind: {} for kind in self._kinds}
         #: Rows whose vector is all zeros or not finite: no store takes them.
@@ -429,6 +428,9 @@ class ShardBuffer:
             else:
                 self._keep(batch, vectors, kept)
             self._sent.popleft()
+            # What the disk refuses now is not encoded again.
+            if sum(map(_count_bytes, self._kept.values())) >= PART_BYTES:
+                self._write_kept()
         if failed is not None:
             raise failed
 
@@ -446,8 +448,6 @@ class ShardBuffer:
         )
         for kind, values in kept.items():
             self._kept[kind].update(zip(batch.contents, values, strict=True))
-        if sum(one.nbytes for kept in self._kept.values() for one in kept.values()) >= PART_BYTES:
-            self._write_kept()
 
     @functools.cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -499,9 +499,14 @@ class ShardBuffer:
 
     def _begin_shard(self) -> None:
         self._rows: list[Waiting] = []
+        self._sent = collections.deque[_Batch]()
         self._pixels: dict[str, npt.NDArray[np.float32]] = {}
         self._fills: dict[str, npt.NDArray[np.float32]] = {}
         self._vectors: dict[str, npt.NDArray[np.float32]] = {}
         self._looks: dict[str, npt.NDArray[np.void]] = {}
         self._measured: dict[str, npt.NDArray[np.void]] = {}
         self._start_s = time.monotonic()
+
+
+def _count_bytes(kept: Mapping[str, npt.NDArray[Any]]) -> int:
+    return sum(values.nbytes for values in kept.values())

@@ -677,6 +677,18 @@ def _tell_repair(repair: Repair, store: Path) -> list[Note]:
             "make them again: bioprobe map --name NAME"
         )
         said.append(Note(text, PROBLEM))
+    if repair.columns:
+        text = (
+            f"the columns {', '.join(repair.columns)} are damaged, and lie in {store / 'damaged'} "
+            "now; compute them again"
+        )
+        said.append(Note(text, PROBLEM))
+    if repair.n_lines_lost:
+        text = (
+            f"{count(repair.n_lines_lost, 'damaged line')} of what people said taken out; the log "
+            f"as it was lies in {store / 'damaged'}: say again what is missing"
+        )
+        said.append(Note(text, PROBLEM))
     if not repair.shards:
         return said
     text = (

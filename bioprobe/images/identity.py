@@ -26,6 +26,8 @@ _LINES_AT_ONCE, _MERGED_AT_ONCE = 8192, 512
 def digest_rows(frames: Iterable[pd.DataFrame]) -> pa.FixedSizeBinaryArray:
     """Return 16 bytes of BLAKE2b for each row of tables: rows that differ have other ones.
 
+    Of a billion rows that differ, the chance that any two have the same is under 2·10⁻²¹.
+
     Parameters
     ----------
     frames : iterable of DataFrame

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from bioprobe.engines import Engine
 from bioprobe.errors import StoreError
 from bioprobe.index.on_device import find_nearest
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.manifest import ShardRecord
 from bioprobe.store.shard import map_vectors, multiply_few, reading_shard, widen
 from bioprobe.types import Mask, Rows, Vectors
 
@@ -60,9 +61,13 @@ class StoredVectors:
         self._ends = np.cumsum([record.n_images for record in self._records], dtype=np.int64)
         row_bytes = self.dim * np.dtype(store.manifest.dtype).itemsize
         largest = max([record.n_images for record in self._records], default=0) * row_bytes
-        n_open = _MAX_OPEN_BYTES // max(1, largest)
-        self._map = functools.lru_cache(min(max(1, n_open), _MAX_OPEN_SHARDS))(self._map_shard)
-        self._open = functools.lru_cache(_MAX_OPEN_SHARDS)(self._open_shard)
+        n_mapped, n_open = _MAX_OPEN_BYTES // max(1, largest), _count_open_shards()
+        # They hold no reference to this: with it files are closed.
+        at = self._folder, self._records, self.dim
+        self._map = functools.lru_cache(min(max(1, n_mapped), n_open))(
+            functools.partial(_map_shard, *at)
+        )
+        self._open = functools.lru_cache(n_open)(functools.partial(_open_shard, *at))
         self._held: Vectors | None = None
         self._is_half = np.dtype(store.manifest.dtype) == np.float16
 
@@ -186,17 +191,36 @@ class StoredVectors:
         first = int(self._ends[shard]) - self._records[shard].n_images
         return self._map(shard)[part.start - first : part.stop - first]
 
-    def _map_shard(self, shard: int) -> npt.NDArray[Any]:
-        # A plain array that looks at the same bytes: slices of a memmap are slow to make.
-        return np.asarray(map_vectors(self._folder, self._records[shard], self.dim))
 
-    def _open_shard(self, shard: int) -> _ShardFile:
-        mapped = map_vectors(self._folder, self._records[shard], self.dim)
-        assert isinstance(mapped, np.memmap)
-        path = Path(str(mapped.filename))
-        with reading_shard(path):
-            number = os.open(path, os.O_RDONLY)
-        return _ShardFile(path, number, mapped.offset, self.dim, mapped.dtype)
+def _count_open_shards() -> int:
+    """Return how many shards may be open twice: a fraction of what the system lets a process open.
+
+    Where it lets one open few, several stores may have as many.
+    """
+    try:
+        import resource
+    except ImportError:
+        return _MAX_OPEN_SHARDS
+    n_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if n_files == resource.RLIM_INFINITY:
+        return _MAX_OPEN_SHARDS
+    return max(1, min(n_files // 8, _MAX_OPEN_SHARDS))
+
+
+def _map_shard(
+    folder: Path, records: Sequence[ShardRecord], dim: int, shard: int
+) -> npt.NDArray[Any]:
+    # A plain array that looks at the same bytes: slices of a memmap are slow to make.
+    return np.asarray(map_vectors(folder, records[shard], dim))
+
+
+def _open_shard(folder: Path, records: Sequence[ShardRecord], dim: int, shard: int) -> _ShardFile:
+    mapped = map_vectors(folder, records[shard], dim)
+    assert isinstance(mapped, np.memmap)
+    path = Path(str(mapped.filename))
+    with reading_shard(path):
+        number = os.open(path, os.O_RDONLY)
+    return _ShardFile(path, number, mapped.offset, dim, mapped.dtype)
 
 
 class _ShardFile:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bioprobe.clustering.neighbors import MOST_COMPARED, find_neighbors
-from bioprobe.cores import count_threads
+from bioprobe.cores import count_threads, keep_torch_threads
 from bioprobe.errors import MissingExtraError
 from bioprobe.progress import Progress, Step, tell_nobody
 from bioprobe.types import Doubles, Rows, Vectors
@@ -163,12 +163,9 @@ def _find_near(vectors: Vectors, k: int, progress: Progress | None) -> Rows:
     import torch
 
     # Sums depend on how threads share them: the same map is to come of any number.
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with keep_torch_threads():
+        torch.set_num_threads(1)
         return find_neighbors(vectors, k, told=progress or tell_nobody)[0]
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 def _share_alike(near: Rows) -> Any:  # noqa: ANN401 - scipy has no types

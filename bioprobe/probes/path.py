@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.cores import each_alone
+from bioprobe.cores import each_alone, keep_torch_threads
 from bioprobe.devices import find_gpu, multiplying
 from bioprobe.probes.lbfgs import Minimum, Pair, Stop, minimise
 from bioprobe.probes.objective import ABSENT, Objective, Problems, Value, choose_dtype
@@ -97,13 +97,9 @@ def _one_thread() -> Iterator[None]:
     """
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with each_alone():
-            yield
-    finally:
-        torch.set_num_threads(before)
+    with keep_torch_threads(), each_alone():
+        torch.set_num_threads(1)
+        yield
 
 
 # Products this small gain nothing from bf16, nor from a second thread.

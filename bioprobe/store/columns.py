@@ -155,13 +155,14 @@ def verify_columns(folder: Path) -> list[tuple[str, str, bool]]:
     return problems
 
 
-def repair_columns(folder: Path, aside: Path) -> None:
-    """Lay columns aside that are damaged."""
-    for where, _, is_damage in verify_columns(folder):
-        if is_damage:
-            with explaining_refusal(aside):
-                aside.mkdir(exist_ok=True)
-                (folder / where).replace(aside / where.replace("/", "-"))
+def repair_columns(folder: Path, aside: Path) -> list[str]:
+    """Lay columns aside that are damaged, and return their files, relative to the store."""
+    moved = [where for where, _, is_damage in verify_columns(folder) if is_damage]
+    for where in moved:
+        with explaining_refusal(aside):
+            aside.mkdir(exist_ok=True)
+            (folder / where).replace(aside / where.replace("/", "-"))
+    return moved
 
 
 def forget_gone(manifest: Manifest, gone: Gone, changes: Changes) -> None:

@@ -174,6 +174,8 @@ class Repair:
         Damaged lines of the log of annotations, which lies in ``damaged/`` as it was.
     maps : tuple of str
         Names of damaged maps, which lie in ``damaged/`` of the store.
+    columns : tuple of str
+        Files of damaged columns, relative to the store; they lie in ``damaged/`` too.
     """
 
     problems: tuple[Problem, ...]
@@ -183,6 +185,7 @@ class Repair:
     n_kept_lost: int = 0
     n_lines_lost: int = 0
     maps: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @property
     def n_lost(self) -> int:
@@ -219,7 +222,7 @@ def repair_store(folder: Path) -> Repair:
         _lay_aside(EmbeddingStore.open(folder))
         n_kept_lost = repair_kept(folder, verify_kept(folder), folder / DAMAGED_NAME)
         n_lines_lost = repair_log(folder, folder / DAMAGED_NAME)
-        repair_columns(folder, folder / DAMAGED_NAME)
+        columns = repair_columns(folder, folder / DAMAGED_NAME)
         maps = repair_maps(folder, folder / DAMAGED_NAME)
     return Repair(
         tuple(problems),
@@ -229,6 +232,7 @@ def repair_store(folder: Path) -> Repair:
         n_kept_lost=n_kept_lost,
         n_lines_lost=n_lines_lost,
         maps=tuple(maps),
+        columns=tuple(columns),
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.cores import map_alone
+from bioprobe.cores import keep_torch_threads, map_alone
 from bioprobe.devices import find_gpu, multiplying
 from bioprobe.errors import MismatchError, PromptError
 from bioprobe.task.scores import Columns, Pool, find_top, sum_columns
@@ -221,23 +221,19 @@ def _scan(
     """
     import torch
 
-    n_threads = torch.get_num_threads()
-    scan = _Scan(asked, device)
-    n_held, n_scans = _NUMBERS_HELD, n_threads
-    if device is not None:
-        n_held, n_scans = _NUMBERS_HELD_THERE, min(n_threads, _THREADS_THERE)
-    held = n_held // (scan.n_held * n_scans)
-    size = max(1, min(_IMAGES_AT_ONCE, held, -(-len(vectors) // n_scans)))
-    parts = [slice(start, start + size) for start in range(0, len(vectors), size)]
-    try:
+    with keep_torch_threads() as n_threads:
+        scan = _Scan(asked, device)
+        n_held, n_scans = _NUMBERS_HELD, n_threads
+        if device is not None:
+            n_held, n_scans = _NUMBERS_HELD_THERE, min(n_threads, _THREADS_THERE)
+        held = n_held // (scan.n_held * n_scans)
+        size = max(1, min(_IMAGES_AT_ONCE, held, -(-len(vectors) // n_scans)))
+        parts = [slice(start, start + size) for start in range(0, len(vectors), size)]
         with multiplying(device):
             yield from map_alone(
                 lambda part: scan.score(vectors[part], kinds[part]), parts,
                 n_threads=n_scans, begin=partial(torch.set_num_threads, 1),
             )  # fmt: skip
-    finally:
-        # What the threads were told holds for all that begin later.
-        torch.set_num_threads(n_threads)
 
 
 class _Asked:

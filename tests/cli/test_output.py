@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import pkgutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -286,6 +288,16 @@ def test_columns_are_written_as_a_frame_of_them_is(tmp_path: Path, capsys: Captu
         write_csv(parts.copy, target, {"of": "parts"}, safe=True, quiet=True)
         assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "frame.csv").read_bytes()
     assert (tmp_path / "parts.csv.provenance.json").is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_written_once_with_quotes_where_a_later_part_wants_them(tmp_path: Path) -> None:
+    parts = [pd.DataFrame({"name": ["a"]}), pd.DataFrame({"name": ["a\rb"]})]
+    os.mkfifo(tmp_path / "pipe.csv")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit((tmp_path / "pipe.csv").read_bytes)
+        write_csv(parts.copy, str(tmp_path / "pipe.csv"), None, quiet=True)
+        assert read.result(20) == b'"name"\n"a"\n"a\rb"\n'
 
 
 def test_what_is_a_frame_anew_is_columns_anew() -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from bioprobe.embedding import Outcome, embed_images, shard_buffer
+from bioprobe.embedding.shard_buffer import ShardBuffer
 from bioprobe.errors import StoreError
 from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, verify_store
@@ -161,3 +162,21 @@ def test_a_shard_that_the_disk_refused_is_not_tried_again(
     assert n_tried == [0, 2]
     embed_images(find_images([write_pictures(7)]), encoder, store)
     assert len(EmbeddingStore.open(store.folder)) == 7
+
+
+def test_what_the_disk_refuses_beside_vectors_is_not_encoded_again(
+    make_store: Callable[..., EmbeddingStore],
+    write_pictures: Callable[..., Path],
+    encoder: PlainEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: ShardBuffer) -> None:
+        msg = "no space"
+        raise StoreError(msg)
+
+    encoder.batch_size = 2
+    monkeypatch.setattr(shard_buffer, "PART_BYTES", 0)
+    monkeypatch.setattr(ShardBuffer, "_write_kept", refuse)
+    with pytest.raises(StoreError, match="no space"):
+        embed_images(find_images([write_pictures(3)]), encoder, make_store(encoder))
+    assert encoder.batch_sizes == [2]

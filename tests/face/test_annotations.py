@@ -199,6 +199,7 @@ def test_a_damaged_line_is_told_and_taken_out_by_a_repair(store: Store) -> None:
     assert [one.where for one in store.verify().problems] == ["annotations/log.jsonl line 2"]
     repaired = store.verify(repair=True)
     assert repaired.is_whole
+    assert "1 damaged line of what people said taken out" in str(repaired.notes[0])
     assert "Lunx" in next(store.folder.glob("damaged/annotations-*.jsonl")).read_text()
     assert len(bp.open(store.folder).annotations().to_frame()) == 2
 

@@ -75,6 +75,28 @@ def test_a_few_rows_are_read_alone_in_any_order(
             vectors.take(np.array([150]))
 
 
+def test_few_files_are_open_and_closed_with_what_reads_them(
+    make: Callable[..., EmbeddingStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = pytest.importorskip("resource")
+    store = make(*[20] * 8)
+    # As a system that lets a process open 24 files.
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (24, 24))
+    vectors, n_before = StoredVectors(store), _count_files()
+    taken = vectors.take(np.arange(0, 160, 20))
+    for rows, chunk in vectors.iter_chunks(np.ones(160, dtype=bool)):
+        assert (taken[rows[0] // 20] == chunk[0]).all()
+    del chunk
+    # Of three shards each a file and what is mapped.
+    assert _count_files() == n_before + 6
+    del vectors
+    assert _count_files() == n_before
+
+
+def _count_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
 def test_neighbours_stand_from_near_to_far(make: Callable[..., EmbeddingStore]) -> None:
     vectors = np.array([[1, 0], [0, 1], [-1, 0], [0.6, 0.8]], dtype=np.float32)
     store = _add(make(dim=2), vectors)

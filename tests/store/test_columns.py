@@ -12,7 +12,7 @@ import pytest
 import bioprobe as bp
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.images.image_table import read_level
-from bioprobe.store import EmbeddingStore, repair_store, verify_store
+from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.store.columns import CLUSTERS, list_columns
 from bioprobe.store.computed import read_column, remove_column, write_column
 from bioprobe.store.view import View
@@ -127,7 +127,8 @@ def test_a_damaged_column_is_named_where_it_is_asked_for(store: EmbeddingStore) 
         with pytest.raises(SelectionError, match=r"cluster\.parquet cannot be read"):
             ask()
     assert [one.where for one in verify_store(damaged)] == ["clusters/cluster.parquet"]
-    repair_store(store.folder)
+    repaired = bp.open(store.folder).verify(repair=True)
+    assert "columns clusters/cluster.parquet are damaged" in str(repaired.notes[0])
     assert not list_columns(store.folder)
     assert (store.folder / "damaged/clusters-cluster.parquet").is_file()
     assert not verify_store(EmbeddingStore.open(store.folder))

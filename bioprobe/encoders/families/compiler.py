@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -32,6 +34,7 @@ def imported_when_used() -> Iterator[None]:
         return
     stand_in = ModuleType(_UTILITIES)
     stand_in.__dict__["is_compile_supported"] = _is_compile_supported
+    stand_in.__dict__["__getattr__"] = functools.partial(_get_really, stand_in)
     disable = torch.compiler.disable
     sys.modules[_UTILITIES] = stand_in
     torch.compiler.disable = _disable
@@ -41,6 +44,16 @@ def imported_when_used() -> Iterator[None]:
         torch.compiler.disable = disable
         if sys.modules.get(_UTILITIES) is stand_in:
             del sys.modules[_UTILITIES]
+
+
+def _get_really(stand_in: ModuleType, name: str) -> Any:  # noqa: ANN401 - whatever it is
+    """Import the compiler after all, for a library or another thread that asks for more of it."""
+    # What the machinery of imports looks for on any module.
+    if name.startswith("__"):
+        raise AttributeError(name)
+    if sys.modules.get(_UTILITIES) is stand_in:
+        del sys.modules[_UTILITIES]
+    return getattr(importlib.import_module(_UTILITIES), name)
 
 
 def _is_compile_supported(device_type: str) -> bool:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- as everybody calls it
 from torch.overrides import TorchFunctionMode
 
-from bioprobe.cores import map_alone
+from bioprobe.cores import keep_torch_threads, map_alone
 from bioprobe.encoders.families.attention import attend, read_plain
 
 
@@ -43,13 +43,9 @@ def run_in_threads(
         with torch.inference_mode(), NumpyProducts():
             return run(*part)
 
-    n_before = torch.get_num_threads()
     begin = functools.partial(torch.set_num_threads, 1)
-    try:
+    with keep_torch_threads():
         return torch.cat(list(map_alone(run_part, parts, n_threads=n_parts, begin=begin)))
-    finally:
-        # What the threads were told holds for all that begin later.
-        torch.set_num_threads(n_before)
 
 
 class NumpyProducts(TorchFunctionMode):
@@ -66,7 +62,9 @@ class NumpyProducts(TorchFunctionMode):
         named = dict(kwargs or {})
         if func is F.linear:
             return _map_linearly(*args, **named)
-        if (given := read_plain(func, args, named)) is not None:
+        given = read_plain(func, args, named)
+        # The weights of attention are not known here.
+        if given is not None and not given["need_weights"]:
             with self:
                 return attend(given)[-1], None
         return func(*args, **named)

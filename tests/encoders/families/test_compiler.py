@@ -5,6 +5,7 @@ That a command which loads a model does without, tests/cli/test_pictures.py look
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
@@ -41,6 +42,23 @@ def test_the_compiler_is_asked_when_it_is_called(monkeypatch: pytest.MonkeyPatch
     compiled = torch.compile(quadruple, backend="eager", fullgraph=True)
     with pytest.raises(torch._dynamo.exc.Unsupported, match=r"skip|disable"):
         compiled(torch.ones(1))
+
+
+def test_who_asks_for_more_of_the_compiler_meanwhile_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def import_it(name: str) -> Any:  # noqa: ANN401
+        assert name not in sys.modules
+        return sys.modules.setdefault(name, utilities)
+
+    monkeypatch.setattr(importlib, "import_module", import_it)
+    monkeypatch.delitem(sys.modules, NAME)
+    with imported_when_used():
+        from torch._dynamo.utils import counters
+
+        assert counters is utilities.counters
+        assert not hasattr(sys.modules[NAME], "nothing_of_that_name")
+    assert sys.modules[NAME] is utilities
 
 
 def test_nothing_stands_in_for_a_compiler_that_is_there() -> None:

@@ -45,6 +45,16 @@ def test_rows_are_computed_in_order_as_by_torch(
     assert torch.get_num_threads() == n_before
 
 
+def test_weights_of_attention_are_given_to_who_asks_for_them() -> None:
+    attention = torch.nn.MultiheadAttention(WIDTH, 3).eval().requires_grad_(requires_grad=False)
+    tokens = torch.randn(4, 2, WIDTH)
+    with torch.inference_mode():
+        expected = attention(tokens, tokens, tokens)
+        with NumpyProducts():
+            found = attention(tokens, tokens, tokens)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_numpy_computes_every_linear_map(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = []
     matmul = np.matmul
