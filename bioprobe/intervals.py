@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
-from bioprobe.types import Doubles, Mask, Scores
+from bioprobe.types import Doubles, Mask, Places, Scores
 
 Score = Callable[[Scores], Mapping[str, Doubles]]
 
@@ -81,10 +81,19 @@ class Resamples:
             to say nothing.
         """
         places = np.arange(len(groups)) if order is None else order
-        names = np.asarray(groups).astype(str)[places]
-        alone = np.char.add("\0", np.arange(len(names)).astype(str))
-        clusters = np.empty(len(names), dtype=np.int64)
-        clusters[places] = np.unique(np.where(names == "", alone, names), return_inverse=True)[1]
+        met: dict[Any, int] = {}
+        own = np.fromiter(
+            (met.setdefault(one, len(met)) for one in np.asarray(groups)[places]),
+            dtype=np.int64, count=len(groups),
+        )  # fmt: skip
+        # "" comes first of all, thus 0 is an image on its own; these are numbered before groups.
+        names = np.array(["", *map(str, met)], dtype=object)
+        own = np.unique(names, return_inverse=True)[1][1:][own]
+        alone = np.flatnonzero(own == 0)
+        own += len(alone) - 1
+        own[alone] = _rank_as_texts(alone)
+        clusters = np.empty(len(groups), dtype=np.int64)
+        clusters[places] = own
         return cls(clusters, n_resamples, seed)
 
     @property
@@ -128,6 +137,23 @@ class Resamples:
                     drawn = random.integers(n_clusters, size=n_clusters)
                     row[:] = np.bincount(drawn, minlength=n_clusters)[self.clusters]
             yield weights
+
+
+def _rank_as_texts(numbers: Places) -> Places:
+    """Return the place of each number ≥ 0, all different, where they are sorted as texts.
+
+    Examples
+    --------
+    >>> _rank_as_texts(np.array([0, 2, 10, 1])).tolist()
+    [0, 3, 2, 1]
+    """
+    powers = 10 ** np.arange(len(str(numbers.max(initial=0))))
+    n_digits = np.searchsorted(powers[1:], numbers, "right") + 1
+    ranks = np.empty(len(numbers), dtype=np.int64)
+    # Padded to one length 1 and 10 are the same, and 1 is before 10.
+    order = np.lexsort((n_digits, numbers * powers[len(powers) - n_digits]))
+    ranks[order] = np.arange(len(numbers))
+    return ranks
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,6 +53,28 @@ def test_images_of_a_group_are_drawn_together() -> None:
     assert (weights[:, [0, 1, 2, 4]].sum(axis=1) == 4).all()
 
 
+def test_a_group_that_is_named_by_a_number_is_no_image_on_its_own() -> None:
+    groups = np.array(["3", "", "3", "", "0"])
+    clusters = Resamples.of_groups(groups).clusters.tolist()
+    assert clusters == [3, 0, 3, 1, 2]
+
+
+def test_images_on_their_own_are_numbered_in_the_order_of_their_numbers_as_texts() -> None:
+    clusters = Resamples.of_groups(np.full(1234, "")).clusters
+    numbers = list(map(str, range(1234)))
+    assert [numbers[place] for place in np.argsort(clusters)] == sorted(numbers)
+
+
+@pytest.mark.parametrize("names", [[""], ["a", "b"]])
+def test_numbering_groups_holds_a_few_numbers_an_image(names: list[str]) -> None:
+    groups = np.resize(np.array(names, dtype=object), 50_000)
+    tracemalloc.start()
+    Resamples.of_groups(groups)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10 * 8 * len(groups)
+
+
 def test_a_seed_draws_the_same_again_and_another_does_not() -> None:
     first, again, other = (next(_alone(20, 5, seed).iter_weights()) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)

@@ -181,13 +181,16 @@ def gather_answers(
         if known.any():
             from scipy.special import softmax
 
-            probabilities = softmax(held_out.logits, axis=1)
-            asked = to_logits(probabilities), held_out.truth, held_out.groups
-            scaling = cast("TemperatureScaling", fit_judged("temperature", *asked)[0])
+            logits = held_out.logits
             if positive is not None:
                 own = classes.place(fitted.classes)[held_out.truth[known]] == positive
-                placed = _place(probabilities[known], fitted.classes, classes)
+                placed = _place(softmax(logits[known], axis=1), fitted.classes, classes)
                 threshold = trace_thresholds(own, score_positive(placed, positive)).best
+            # In place: they are no one else's, and may be many.
+            for part in split_rows(*logits.shape):
+                logits[part] = to_logits(softmax(logits[part], axis=1))
+            asked = logits, held_out.truth, held_out.groups
+            scaling = cast("TemperatureScaling", fit_judged("temperature", *asked)[0])
         return _Round(
             *answers, fitted, scaling, threshold, held_out.method, learning_s, answering_s,
             _compare_rules(task, fitted, pooling) if pooling else {},

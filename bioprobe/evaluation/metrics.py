@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -352,7 +352,7 @@ def score_flat(
         if "ece" in metrics:
             found["ece"] = _measure_ece(truth, known, weights)
         if "auroc" in metrics:
-            found["auroc"] = _measure_auroc(truth, probabilities, weights)
+            found["auroc"] = _measure_auroc(known.ranks, weights)
     return {name: found[name] for name in metrics}
 
 
@@ -394,7 +394,7 @@ def _take_own(truth: Places, probabilities: Floats) -> Floats:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FlatRows:
-    """What figures of answers need of each image but its scores.
+    """What figures of answers need of each image, found once however often images are weighed.
 
     Parameters
     ----------
@@ -407,6 +407,8 @@ class FlatRows:
         From :func:`find_best`.
     confidence : ndarray of float64, shape (n_images,)
         Probability of that; empty where there are no classes.
+    ranks : ClassRanks
+        Of the classes that images have.
     """
 
     n_classes: int
@@ -414,6 +416,7 @@ class FlatRows:
     own: Floats
     predicted: Places
     confidence: Doubles
+    ranks: ClassRanks
 
 
 def measure_flat(truth: Places, probabilities: Floats) -> FlatRows:
@@ -422,6 +425,7 @@ def measure_flat(truth: Places, probabilities: Floats) -> FlatRows:
     return FlatRows(
         probabilities.shape[1], find_places(truth, probabilities),
         _take_own(truth, probabilities), find_best(probabilities), sure.astype(np.float64),
+        ClassRanks(truth, probabilities),
     )  # fmt: skip
 
 
@@ -489,15 +493,14 @@ def _find_bins(confidence: Doubles) -> Places:
     return np.clip(np.ceil(confidence * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
 
 
-def _measure_auroc(truth: Places, probabilities: Floats, weights: Floats) -> Doubles:
+def _measure_auroc(ranks: ClassRanks, weights: Floats) -> Doubles:
     """Return the mean over classes of the probability that a row of the class scores higher."""
     by_image = _turn(weights)
     total = _total(weights)
     aurocs, n_measured = np.zeros(len(weights)), np.zeros(len(weights))
-    for c in np.unique(truth[truth >= 0]).tolist():
-        is_own = truth == c
-        own, others = _weigh_scores(probabilities[:, c], is_own, by_image)
-        n_own = by_image[is_own].sum(axis=0, dtype=np.float64)
+    for of_class in ranks:
+        own, others = of_class.weigh(by_image)
+        n_own = own.sum(axis=0)
         auroc = _share_wins(own, others, n_own, total - n_own)
         measured = np.isfinite(auroc)
         aurocs += np.where(measured, auroc, 0)
@@ -519,40 +522,108 @@ def _share_wins(own: Doubles, others: Doubles, n_own: Doubles, n_others: Doubles
     return np.where(n_pairs > 0, wins / n_pairs, np.nan)
 
 
-def _weigh_scores(
-    scores: Floats, is_own: npt.NDArray[np.bool_], by_image: Floats
-) -> tuple[Doubles, Doubles]:
-    """Add up the weights of rows by where their scores stand among those of one class.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ranks:
+    """Where the scores of rows stand among those of one class.
 
     Parameters
     ----------
-    scores : ndarray of float, shape (n_images,)
-    is_own : ndarray of bool, shape (n_images,)
-        Which rows are of the class.
-    by_image : ndarray of float32, shape (n_images, n_weightings)
-
-    Returns
-    -------
-    own : ndarray of float64, shape (n_scores, n_weightings)
-        Of the rows of the class, by their distinct scores, ascending.
-    others : ndarray of float64, shape (2 * n_scores + 1, n_weightings)
-        Of the other rows: between two of these scores (even places), at one (odd places); place
-        0, below all of them, is left at 0.
+    own : RowLists
+        Rows of the class, by their distinct scores, ascending.
+    others : RowLists
+        Other rows: between two of these scores (even places), at one (odd places); place 0, below
+        all of them, is left empty.
     """
-    from scipy.sparse import csr_array
 
-    steps, own_places = np.unique(scores[is_own], return_inverse=True)
-    rivals = np.flatnonzero(~is_own & (scores >= steps[0]))
-    asked = scores[rivals]
-    places = np.searchsorted(steps, asked, "left") + np.searchsorted(steps, asked, "right")
+    own: RowLists
+    others: RowLists
 
-    def add_up(places: Places, rows: Places, n_places: int) -> Doubles:
-        ones = np.ones(len(rows), dtype=np.float32)
-        chosen = csr_array((ones, (places, rows)), shape=(n_places, len(scores)))
-        return np.asarray(chosen @ by_image, dtype=np.float64)
+    @classmethod
+    def find(cls, scores: Floats, is_own: Mask) -> Ranks:
+        """Compare scores of rows, shape (n_images,), some of which are of the class."""
+        steps, own_places = np.unique(scores[is_own], return_inverse=True)
+        rivals = np.flatnonzero(~is_own & (scores >= steps[0])) if len(steps) else own_places
+        asked = scores[rivals]
+        places = np.searchsorted(steps, asked, "left") + np.searchsorted(steps, asked, "right")
+        return cls(
+            RowLists.sort(own_places, np.flatnonzero(is_own), len(steps)),
+            RowLists.sort(places, rivals, 2 * len(steps) + 1),
+        )
 
-    own = add_up(own_places, np.flatnonzero(is_own), len(steps))
-    return own, add_up(places, rivals, 2 * len(steps) + 1)
+    def __len__(self) -> int:
+        return len(self.own.rows) + len(self.others.rows)
+
+    def weigh(self, by_image: Floats) -> tuple[Doubles, Doubles]:
+        """Add up the weights of the rows at each place.
+
+        Parameters
+        ----------
+        by_image : ndarray of float32, shape (n_images, n_weightings)
+
+        Returns
+        -------
+        own : ndarray of float64, shape (n_scores, n_weightings)
+        others : ndarray of float64, shape (2 * n_scores + 1, n_weightings)
+        """
+        return self.own.add_up(by_image), self.others.add_up(by_image)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RowLists:
+    """Rows by place: those of place ``i`` stand from ``starts[i]`` to ``starts[i + 1]``."""
+
+    rows: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int32]
+
+    @classmethod
+    def sort(cls, places: Places, rows: Places, n_places: int) -> RowLists:
+        """List rows by their places, each in the order in which they come."""
+        order = np.argsort(places, kind="stable")
+        starts = np.zeros(n_places + 1, dtype=np.int32)
+        np.cumsum(np.bincount(places, minlength=n_places), out=starts[1:])
+        return cls(rows[order].astype(np.int32), starts)
+
+    def add_up(self, by_image: Floats) -> Doubles:
+        """Add up the weights of the rows at each place, shape (n_places, n_weightings)."""
+        from scipy.sparse import csr_array
+
+        ones = np.ones(len(self.rows), dtype=np.float32)
+        shape = len(self.starts) - 1, len(by_image)
+        return np.asarray(
+            csr_array((ones, self.rows, self.starts), shape=shape) @ by_image, dtype=np.float64
+        )
+
+
+# Rows of all classes that are remembered between weightings: 128 MB.
+_ROWS_REMEMBERED = 1 << 25
+
+
+class ClassRanks:
+    """The ranks of each class that a row has, found once for all weightings.
+
+    Those that would be more than 128 MB are found anew for each part of the weightings: they are
+    of classes above whose lowest score many rows lie, which take longer to weigh than to find.
+
+    Parameters
+    ----------
+    truth : ndarray of int64, shape (n_images,)
+    probabilities : ndarray of float, shape (n_images, n_classes)
+    """
+
+    def __init__(self, truth: Places, probabilities: Floats) -> None:
+        self._truth, self._probabilities = truth, probabilities
+        self._found: dict[int, Ranks] = {}
+        self._n_left = _ROWS_REMEMBERED
+
+    def __iter__(self) -> Iterator[Ranks]:
+        for c in np.unique(self._truth[self._truth >= 0]).tolist():
+            ranks = self._found.get(c)
+            if ranks is None:
+                ranks = Ranks.find(self._probabilities[:, c], self._truth == c)
+                if len(ranks) <= self._n_left:
+                    self._found[c] = ranks
+                    self._n_left -= len(ranks)
+            yield ranks
 
 
 COUNTED_METRICS = ("precision", "recall", "f1", "specificity")
@@ -560,8 +631,9 @@ BINARY_METRICS = (*COUNTED_METRICS, "auroc", "average_precision")
 
 
 def score_binary(
-    is_positive: Mask, scores: Floats, flagged: Mask, weights: Floats | None = None
-) -> dict[str, Doubles]:
+    is_positive: Mask, scores: Floats, flagged: Mask, weights: Floats | None = None,
+    *, ranks: Ranks | None = None,
+) -> dict[str, Doubles]:  # fmt: skip
     """Measure how the positive class of two is told, for several weightings of the rows at once.
 
     Parameters
@@ -574,6 +646,8 @@ def score_binary(
         Whether the answer is the positive class.
     weights : ndarray of float, shape (n_weightings, n_images), optional
         As of :func:`score_flat`.
+    ranks : Ranks, optional
+        Of the same scores, where they are weighed several times.
 
     Returns
     -------
@@ -597,7 +671,7 @@ def score_binary(
         weights = np.ones((1, len(is_positive)), dtype=np.float32)
     return {
         **_count_flagged(is_positive, flagged, weights),
-        **_rank_positive(is_positive, scores, weights),
+        **_rank_positive(Ranks.find(scores, is_positive) if ranks is None else ranks, weights),
     }
 
 
@@ -633,12 +707,11 @@ def _count_flagged(is_positive: Mask, flagged: Mask, weights: Floats) -> dict[st
         }
 
 
-def _rank_positive(is_positive: Mask, scores: Floats, weights: Floats) -> dict[str, Doubles]:
-    if not is_positive.any():
+def _rank_positive(ranks: Ranks, weights: Floats) -> dict[str, Doubles]:
+    if not len(ranks.own.rows):
         unknown = np.full(len(weights), np.nan)
         return {"auroc": unknown, "average_precision": unknown}
-    by_image = _turn(weights)
-    own, others = _weigh_scores(scores, is_positive, by_image)
+    own, others = ranks.weigh(_turn(weights))
     n_own = own.sum(axis=0)
     n_others = _total(weights) - n_own
     # From each score of a positive row on.
@@ -733,6 +806,10 @@ def draw_method_scores(
     known = measure_flat(truth, probabilities)
     recalibrated = None if calibrated is None else measure_flat(truth, calibrated)
 
+    if positive is not None:
+        is_own, scores = truth == positive, score_positive(probabilities, positive)
+        ranks = Ranks.find(scores, is_own)
+
     def score(weights: Scores) -> Mapping[str, npt.NDArray[np.float64]]:
         found = score_flat(truth, probabilities, weights, metrics=flat, rows=known)
         found |= score_tree(rows, weights) if rows is not None else {}
@@ -742,8 +819,7 @@ def draw_method_scores(
             )
             found |= {f"{name}_calibrated": values for name, values in again.items()}
         if positive is not None:
-            is_own, scores = truth == positive, score_positive(probabilities, positive)
-            found |= score_binary(is_own, scores, best == positive, weights)
+            found |= score_binary(is_own, scores, best == positive, weights, ranks=ranks)
             if flagged is not None:
                 counted = _count_flagged(is_own, flagged, weights)
                 found |= dict(zip(AT_THRESHOLD, counted.values(), strict=True))
@@ -751,9 +827,9 @@ def draw_method_scores(
 
     units = {"mistake_severity": best != truth}
     if positive is not None:
-        units |= _list_units("", truth == positive, best == positive)
+        units |= _list_units("", is_own, best == positive)
         if flagged is not None:
-            units |= _list_units("_at_threshold", truth == positive, flagged)
+            units |= _list_units("_at_threshold", is_own, flagged)
     found = draw_scores(score, resamples, units)
     return {**found, **_find_shifts(found, truth, probabilities, resamples)}
 

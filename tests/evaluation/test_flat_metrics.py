@@ -10,6 +10,7 @@ from sklearn import metrics as reference
 from bioprobe.evaluation.metrics import (
     FLAT_METRICS,
     N_BINS,
+    Ranks,
     find_places,
     measure_flat,
     score_flat,
@@ -160,6 +161,31 @@ def test_top_5_counts_five_answers(n_classes: int, top5: float) -> None:
     probabilities = np.arange(n_classes, 0, -1, dtype=float)[np.newaxis]
     scores = _score([n_classes - 1], probabilities / probabilities.sum())
     assert scores["top5"] == top5
+
+
+@pytest.mark.parametrize("n_remembered", [1 << 25, 300])
+def test_scores_are_ranked_once_for_all_resamples_where_memory_allows(
+    monkeypatch: pytest.MonkeyPatch, n_remembered: int
+) -> None:
+    monkeypatch.setattr("bioprobe.evaluation.metrics._ROWS_REMEMBERED", n_remembered)
+    truth, probabilities = _draw(80, 6, 0)
+    weights = np.random.default_rng(0).integers(0, 4, (12, 80)).astype(np.float32)
+    expected = score_flat(truth, probabilities, weights, metrics=["auroc"])["auroc"]
+    n_found, find = [0], Ranks.find
+
+    def count(scores: Floats, is_own: npt.NDArray[np.bool_]) -> Ranks:
+        n_found[0] += 1
+        return find(scores, is_own)
+
+    monkeypatch.setattr(Ranks, "find", count)
+    known = measure_flat(truth, probabilities)
+    parts = [
+        score_flat(truth, probabilities, weights[at : at + 3], metrics=["auroc"], rows=known)
+        for at in range(0, 12, 3)
+    ]
+    np.testing.assert_array_equal(np.concatenate([one["auroc"] for one in parts]), expected)
+    # Of 300 rows some classes are remembered; the others are ranked for each part.
+    assert n_found[0] == 6 if n_remembered > 300 else 6 < n_found[0] < 4 * 6
 
 
 def test_one_class_has_no_auroc() -> None:
