@@ -90,9 +90,11 @@ class StoredVectors:
         -------
         ndarray of float32, shape (n, dim), unit rows
         """
-        out = np.empty((len(rows), self.dim), dtype=np.float32)
         if self._held is not None:
-            return np.take(self._held, rows, axis=0, out=out)
+            return np.take(self._held, rows, axis=0)
+        if len(self._records) == 1:
+            return widen(self._pick(0, rows))
+        out = np.empty((len(rows), self.dim), dtype=np.float32)
         shards = np.searchsorted(self._ends, rows, side="right")
         for shard in np.unique(shards):
             here = np.flatnonzero(shards == shard)
@@ -238,7 +240,7 @@ class _ShardFile:
         n_bytes = self._dim * self._dtype.itemsize
         begins = (self._first + n_bytes * places).tolist()
         with reading_shard(self._path):
-            found = b"".join([os.pread(self._number, n_bytes, begin) for begin in begins])
+            found = bytearray().join([os.pread(self._number, n_bytes, begin) for begin in begins])
         if len(found) != n_bytes * len(places):
             msg = f"{self._path} is shorter than it was; run: bioprobe store verify --repair"
             raise StoreError(msg)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from bioprobe.cores import each_alone, map_alone
 from bioprobe.engines import Engine, map_parts
 from bioprobe.types import Rows, Vectors
 
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
 
 # A block of similarities is 32 MB; if all of them are pairs, these are another 200 MB.
 _BLOCK_ROWS, _BLOCK_COLUMNS = 2048, 4096
+# A thread has a block of 4 MB, with 25 MB of pairs if all are: so many threads hold 460 MB.
+_THREAD_ROWS, _THREAD_COLUMNS, _MOST_THREADS = 512, 2048, 16
 _PAIRS_AT_ONCE = 4_000_000
 # To look coarsely first, bf16 has to be worth the measurement and this many times as fast.
 _FEWEST_ROWS, _LEAST_GAIN = 8192, 2.0
 _MEASURED_ROWS = 2048
-# MKL changes its way below 16 rows.
+# Libraries of products change their way below some 16 rows.
 _FEWEST_AT_ONCE = 64
 # Rows among which one part of an engine's work looks for the nearest.
 _PART_ROWS = 1 << 18
@@ -161,46 +164,75 @@ def iter_near_pairs(vectors: Vectors, threshold: float) -> Iterator[tuple[Rows, 
     similarities : ndarray of float32, shape (n_pairs,)
         Cosine similarity, at most 1.
     """
-    import torch
+    vectors = np.ascontiguousarray(vectors)
+    coarsely = _choose_coarse_search(vectors, threshold)
+    found: Iterator[tuple[Rows, Rows, Vectors]]
+    if coarsely is not None:
+        blocks = _list_blocks(len(vectors), _BLOCK_ROWS, _BLOCK_COLUMNS)
+        found = map(functools.partial(_find_pairs, coarsely, threshold), blocks)
+    else:
+        blocks = _list_blocks(len(vectors), _THREAD_ROWS, _THREAD_COLUMNS)
+        search = functools.partial(_search_plainly, vectors, threshold)
+        with each_alone() as n_products:
+            n_threads = max(1, min(n_products, len(blocks), _MOST_THREADS))
+        work = functools.partial(_find_pairs, search, threshold)
+        found = map_alone(work, blocks, n_threads=n_threads)
+    yield from (pairs for pairs in found if len(pairs[0]))
 
-    # On processors of AMD, torch multiplies three times as fast as numpy's library.
-    tensor = torch.from_numpy(np.ascontiguousarray(vectors))
-    find_near = _choose_search(tensor, threshold)
-    for start in range(0, len(vectors), _BLOCK_ROWS):
-        block = slice(start, start + _BLOCK_ROWS)
-        for left in range(start, len(vectors), _BLOCK_COLUMNS):
-            near, rows = find_near(block, slice(left, left + _BLOCK_COLUMNS))
-            row, column = np.nonzero(rows >= threshold)
-            first, second = near[row] + start, column + left
-            ahead = first < second
-            if ahead.any():
-                found = np.minimum(rows[row, column][ahead], np.float32(1))
-                yield first[ahead], second[ahead], found
 
-
-# From the rows and the columns of a block to the rows that may have pairs, counted from the first
-# of the block, and their similarities.
+# The rows and the columns of a block.
+_Block = tuple[slice, slice]
+# From these to the rows that may have pairs, counted from the first of the block, and their
+# similarities.
 _Search = Callable[[slice, slice], tuple[Rows, Vectors]]
 
 
-def _choose_search(tensor: torch.Tensor, threshold: float) -> _Search:
+def _list_blocks(n: int, n_rows: int, n_columns: int) -> list[_Block]:
+    """Return the blocks that have all pairs; the columns of each are from its first row on."""
+    return [
+        (slice(start, min(start + n_rows, n)), slice(left, min(left + n_columns, n)))
+        for start in range(0, n, n_rows)
+        for left in range(start, n, n_columns)
+    ]
+
+
+def _find_pairs(search: _Search, threshold: float, block: _Block) -> tuple[Rows, Rows, Vectors]:
+    """Return the pairs of a block."""
+    near, similarities = search(*block)
+    row, column = np.nonzero(similarities >= threshold)
+    first, second = near[row] + block[0].start, column + block[1].start
+    ahead = first < second
+    found = np.minimum(similarities[row[ahead], column[ahead]], np.float32(1))
+    return first[ahead], second[ahead], found
+
+
+def _search_plainly(
+    vectors: Vectors, threshold: float, rows: slice, columns: slice
+) -> tuple[Rows, Vectors]:
+    similarities = vectors[rows] @ vectors[columns].T
+    if rows.start == columns.start:
+        # A row is no pair with itself.
+        np.fill_diagonal(similarities, -2.0)
+    # Most rows have no pair: their greatest value is found faster than all positions.
+    near = np.flatnonzero(similarities.max(axis=1) >= threshold)
+    return near, similarities[near]
+
+
+def _choose_coarse_search(vectors: Vectors, threshold: float) -> _Search | None:
+    """Return a search by products in bf16 where it is worth it."""
+    if len(vectors) < _FEWEST_ROWS:
+        return None
+    import torch
+
+    tensor = torch.from_numpy(vectors)
     least = threshold - bound_bf16_error(tensor)
-    if least > 0 and len(tensor) >= _FEWEST_ROWS and _is_bf16_faster(tensor):
-        return _search_coarsely(tensor, least)
-    return _search_plainly(tensor, threshold)
-
-
-def _search_plainly(tensor: torch.Tensor, threshold: float) -> _Search:
-    def search(block: slice, columns: slice) -> tuple[Rows, Vectors]:
-        return _multiply(tensor[block], tensor[columns], threshold)
-
-    return search
+    return _search_coarsely(tensor, least) if least > 0 and _is_bf16_faster(tensor) else None
 
 
 def _search_coarsely(tensor: torch.Tensor, least: float) -> _Search:
     import torch
 
-    coarse = tensor.bfloat16()
+    coarse, vectors = tensor.bfloat16(), tensor.numpy()
     # Positive numbers are in the order of their bits, which are compared much faster; the
     # threshold may have been rounded up, so one step less.
     bits = int(torch.tensor(least).bfloat16().view(torch.int16)) - 1
@@ -213,8 +245,8 @@ def _search_coarsely(tensor: torch.Tensor, least: float) -> _Search:
             return near, np.zeros((0, similarities.shape[1]), dtype=np.float32)
         # The sums of very few rows are added up in another order: the last digit would differ.
         asked = np.resize(near, max(len(near), min(_FEWEST_AT_ONCE, len(greatest))))
-        rows = tensor[block][torch.from_numpy(asked)] @ tensor[columns].T
-        return near, rows[: len(near)].numpy()
+        rows = vectors[block][asked] @ vectors[columns].T
+        return near, rows[: len(near)]
 
     return search
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from bioprobe.cores import limit_products
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.quality import near_pairs
 from bioprobe.quality.near_pairs import SpanningForest, bound_bf16_error, iter_near_pairs
@@ -46,8 +47,9 @@ def test_all_pairs_of_a_brute_force_are_found(
 ) -> None:
     if way == "coarse":
         request.getfixturevalue("coarse")
-    monkeypatch.setattr(near_pairs, "_BLOCK_ROWS", 7)
-    monkeypatch.setattr(near_pairs, "_BLOCK_COLUMNS", 11)
+    for kind in ("BLOCK", "THREAD"):
+        monkeypatch.setattr(near_pairs, f"_{kind}_ROWS", 7)
+        monkeypatch.setattr(near_pairs, f"_{kind}_COLUMNS", 11)
     vectors = _draw(n) if n else np.zeros((0, 8), np.float32)
     expected = {
         (i, j) for i in range(n) for j in range(i + 1, n) if vectors[i] @ vectors[j] >= threshold
@@ -55,6 +57,17 @@ def test_all_pairs_of_a_brute_force_are_found(
     found = _find_pairs(vectors, threshold)
     assert set(found) == expected
     assert all(abs(s - vectors[i] @ vectors[j]) < 1e-5 and s <= 1 for (i, j), s in found.items())
+
+
+def test_pairs_do_not_depend_on_how_many_threads_look_for_them() -> None:
+    vectors = _draw(1500)
+
+    def find(n_threads: int) -> list[bytes]:
+        with limit_products(n_threads):
+            return [part.tobytes() for block in iter_near_pairs(vectors, 0.9) for part in block]
+
+    assert find(1) == find(2) == find(3)
+    assert len(find(1)) == 3 * 3
 
 
 @pytest.mark.usefixtures("coarse")
