@@ -29,6 +29,8 @@ from bioprobe.types import Mask, Rows, Vectors
 
 # Rows that are compared at once: at 512 numbers each, 64 MB.
 _CHUNK_ROWS = 1 << 15
+# Of what is looked at where it is mapped, nothing is held: with more at once fewer are found twice.
+_VIEWED_ROWS = 1 << 17
 # Rows that are compared by one part of an engine's work: at 512 numbers each, 512 MB.
 _PART_ROWS = 1 << 18
 # To copy the allowed rows takes longer than to multiply all, where more than these are allowed.
@@ -38,8 +40,8 @@ _MAX_HELD_BYTES = 1 << 28
 # Each mapped shard holds a file open, and what was read of it in memory.
 _MAX_OPEN_SHARDS, _MAX_OPEN_BYTES = 128, 1 << 28
 # Of a shard fewer rows than these are read one by one, from a file that stays open: what is mapped
-# is brought in with what lies around it, and has to be let go.
-_PICKED_FRACTION, _CAN_PICK = 0.1, hasattr(os, "pread")
+# is brought in with what lies around it, and has to be let go. Few vectors can stay.
+_PICKED_FRACTION, _CAN_PICK, _STAYING_BYTES = 0.1, hasattr(os, "pread"), 1 << 28
 
 
 class StoredVectors:
@@ -70,6 +72,7 @@ class StoredVectors:
         self._open = functools.lru_cache(n_open)(functools.partial(_open_shard, *at))
         self._held: Vectors | None = None
         self._is_half = np.dtype(store.manifest.dtype) == np.float16
+        self._stays = len(self) * row_bytes <= _STAYING_BYTES
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what reads the same vectors elsewhere."""
@@ -104,8 +107,9 @@ class StoredVectors:
 
     def _pick(self, shard: int, places: Rows) -> npt.NDArray[Any]:
         """Return vectors of one shard as they are stored."""
-        if len(places) > _PICKED_FRACTION * self._records[shard].n_images or not _CAN_PICK:
-            return self._map(shard)[places]
+        is_much = len(places) > _PICKED_FRACTION * self._records[shard].n_images
+        if self._stays or is_much or not _CAN_PICK:
+            return np.take(self._map(shard), places, axis=0)
         return self._open(shard).read(places)
 
     def hold(self) -> None:
@@ -134,12 +138,15 @@ class StoredVectors:
         vectors : ndarray of float32, shape (n, dim), unit rows
             Not copied where the whole chunk is allowed and stored so.
         """
-        for rows, chunk in self.iter_stored(allowed):
+        is_copied = self._held is None and self._is_half or not allowed.all()
+        for rows, chunk in self.iter_stored(allowed, _CHUNK_ROWS if is_copied else _VIEWED_ROWS):
             yield rows, widen(chunk)
 
-    def iter_stored(self, allowed: Mask) -> Iterator[tuple[Rows, npt.NDArray[Any]]]:
+    def iter_stored(
+        self, allowed: Mask, n_rows: int = _CHUNK_ROWS
+    ) -> Iterator[tuple[Rows, npt.NDArray[Any]]]:
         """Read the same rows as they are stored, in single or half precision."""
-        return (self._choose(part, allowed) for part in self._choose_parts(allowed, _CHUNK_ROWS))
+        return (self._choose(part, allowed) for part in self._choose_parts(allowed, n_rows))
 
     def _choose_parts(self, allowed: Mask, n_rows: int) -> Iterator[slice]:
         """Return rows one after the other, no more than so many at once, with an allowed one."""
@@ -256,14 +263,15 @@ _MARGIN = 16
 _ROUNDING = np.float32(1e-5)
 # Products of so few queries take as long as their vectors take to be read.
 _FEW = 4
-# Queries that a thread of FAISS compares at once.
-_QUERIES = 256
+# Queries that a thread of FAISS compares at once, at most.
+_QUERIES = 512
+_FEWEST = 256
 # Of so many products, evenly spaced, the greatest is looked at first.
 _STRAND = 32
 # Queries whose candidates are compared at once: few, so that these stay in the cache.
 _BATCH = 32
-# From so many batches, threads are worth their beginning.
-_MANY_BATCHES = 16
+# Candidates that a thread compares: with fewer it is not worth its beginning.
+_WORTH_A_THREAD = 1 << 14
 # Numbers of candidates that are held at once, however many there are: 32 MB in double precision.
 _HELD = 1 << 22
 # Half of the last digit that a table shows.
@@ -367,15 +375,16 @@ def rank_candidates(
         -inf there.
     """
 
-    def rank(batch: slice) -> tuple[Rows, Vectors]:
-        asked = candidates[batch]
-        exact = _compare(vectors, queries[batch], asked)
+    def rank(part: slice) -> tuple[Rows, Vectors]:
+        asked = candidates[part]
+        exact = _compare(vectors, queries[part], asked)
         order = np.lexsort((asked, -exact), axis=1)[:, :k]
         return np.take_along_axis(asked, order, axis=1), np.take_along_axis(exact, order, axis=1)
 
-    batches = [slice(at, at + _BATCH) for at in range(0, max(1, len(queries)), _BATCH)]
-    at_once = map if len(batches) < _MANY_BATCHES else map_alone
-    rows, similarities = zip(*at_once(rank, batches), strict=True)
+    n_each = max(_BATCH, _WORTH_A_THREAD // max(1, candidates.shape[1]))
+    parts = [slice(at, at + n_each) for at in range(0, max(1, len(queries)), n_each)]
+    at_once = map if len(parts) == 1 else map_alone
+    rows, similarities = zip(*at_once(rank, parts), strict=True)
     return np.concatenate(rows), np.concatenate(similarities)
 
 
@@ -445,14 +454,18 @@ def _find_part(
 def _compare(vectors: StoredVectors, queries: Vectors, candidates: Rows) -> Vectors:
     """Return the exact similarity of each candidate, -inf where there is none."""
     exact = np.empty(candidates.shape, dtype=np.float32)
-    wide = queries.astype(np.float64)
-    n_held = max(1, _HELD // max(1, len(queries) * vectors.dim))
-    for start in range(0, candidates.shape[1], n_held):
-        asked = candidates[:, start : start + n_held]
-        flat = vectors.take(np.maximum(asked, 0).ravel())
-        near = flat.reshape(*asked.shape, -1).astype(np.float64)
-        products = np.einsum("qcd,qd->qc", near, wide)
-        exact[:, start : start + n_held] = np.where(asked >= 0, products, -np.inf)
+    n_asking = min(_BATCH, len(queries))
+    n_held = max(1, min(candidates.shape[1], _HELD // max(1, n_asking * vectors.dim)))
+    # One for all batches: memory that is new each time takes longer to get than to fill.
+    held = np.empty((n_asking, n_held, vectors.dim))
+    for first in range(0, len(queries), _BATCH):
+        wide = queries[first : first + _BATCH].astype(np.float64)
+        for start in range(0, candidates.shape[1], n_held):
+            at = slice(first, first + len(wide)), slice(start, start + n_held)
+            asked = candidates[at]
+            near = held[: len(asked), : asked.shape[1]]
+            near[:] = vectors.take(np.maximum(asked, 0).ravel()).reshape(near.shape)
+            exact[at] = np.where(asked >= 0, np.einsum("qcd,qd->qc", near, wide), -np.inf)
     return exact
 
 
@@ -491,8 +504,11 @@ def _find_by_faiss(
         )
         return places, products
 
-    batches = [queries[at : at + _QUERIES] for at in range(0, len(queries), _QUERIES)]
     with each_alone() as n_threads:
+        # Each thread has as many, unless they are few.
+        n_each = -(-len(queries) // (_QUERIES * n_threads)) * n_threads
+        n_asked = max(_FEWEST, -(-len(queries) // n_each))
+        batches = [queries[at : at + n_asked] for at in range(0, len(queries), n_asked)]
         n_spans = n_threads if len(batches) == 1 else 1
         for rows, chunk in vectors.iter_chunks(allowed):
             size = -(-len(rows) // n_spans)

@@ -64,6 +64,8 @@ def test_a_few_rows_are_read_alone_in_any_order(
 ) -> None:
     store = make(40, 200, 30, dtype=dtype)
     monkeypatch.setattr(exact, "_CAN_PICK", can_pick)
+    # As of a store that is too large to stay in memory.
+    monkeypatch.setattr(exact, "_STAYING_BYTES", 0)
     vectors, whole = StoredVectors(store), store.read_vectors()
     for rows in ([269], [0, 239, 41, 239, 3], list(range(60, 200)), []):
         assert (vectors.take(np.array(rows, dtype=np.int64)) == whole[rows]).all()
@@ -80,6 +82,7 @@ def test_few_files_are_open_and_closed_with_what_reads_them(
 ) -> None:
     resource = pytest.importorskip("resource")
     store = make(*[20] * 8)
+    monkeypatch.setattr(exact, "_STAYING_BYTES", 0)
     # As a system that lets a process open 24 files.
     monkeypatch.setattr(resource, "getrlimit", lambda _: (24, 24))
     vectors, n_before = StoredVectors(store), _count_files()
