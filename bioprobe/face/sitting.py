@@ -79,6 +79,11 @@ class Shown:
     id: str
 
 
+def count_expected(pictures: Sequence[Shown]) -> float:
+    """Return how many are what is suggested of them if their scores are right: the sum of these."""
+    return math.fsum(one.score for one in pictures if one.suggestion)
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Batch(Result):
     """What is to be looked at next, in this order.

@@ -138,7 +138,7 @@ class StoredVectors:
         vectors : ndarray of float32, shape (n, dim), unit rows
             Not copied where the whole chunk is allowed and stored so.
         """
-        is_copied = self._held is None and self._is_half or not allowed.all()
+        is_copied = (self._held is None and self._is_half) or not allowed.all()
         for rows, chunk in self.iter_stored(allowed, _CHUNK_ROWS if is_copied else _VIEWED_ROWS):
             yield rows, widen(chunk)
 

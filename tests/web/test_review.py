@@ -17,7 +17,7 @@ from bioprobe.face.sitting import Shown
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.app import build_app
 from bioprobe.web.desk import Settings
-from bioprobe.web.reviews import _sort
+from bioprobe.web.reviews import Session, _sort
 from tests.browsing import find_faults
 from tests.web.conftest import serving
 
@@ -173,6 +173,25 @@ def test_a_sheet_is_confirmed_but_for_what_is_marked(client: TestClient, half: P
         for at, (file, name) in enumerate(zip(given["file"], given["suggestion"], strict=True))
     }
     assert said == expected
+
+
+def test_a_sheet_says_how_many_are_likely_to_be_right(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of the fourth nothing is suggested.
+    for scores, said in (
+        ((0.9, 0.8, 0.4), "By the probabilities below them, 2 of these 3 are expected"),
+        ((0.3, 0.2, 0.1), "Confirm none of these unseen: by the probabilities below them, 1 of"),
+    ):
+        shown = [
+            Shown(row, f"{row}.jpg", "", "", name, score, (), "", "", "", math.nan, f"{row:032x}")
+            for row, (name, score) in enumerate(zip("aab", scores, strict=True))
+        ]
+        shown.append(Shown(3, "3.jpg", "", "", "", math.nan, (), "", "", "", math.nan, "3" * 32))
+        monkeypatch.setattr(Session, "look_at_sheet", lambda _, shown=shown: shown)
+        page = client.get(f"/review?{ADDRESS}&way=sheet&show=sure").text
+        assert said in page
+        assert ("note warn" in page) == ("unseen" in said)
 
 
 def test_a_sheet_has_classes_together_and_within_each_what_is_alike() -> None:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from bioprobe.errors import BioprobeError, MisuseError, StoreError
+from bioprobe.face.sitting import count_expected
 from bioprobe.web.desk import check_writable, find_desk, find_store
 from bioprobe.web.reviews import Session
 from bioprobe.web.views.browse import list_levels
@@ -225,7 +226,7 @@ def _work(request: Request, asked: Asked, problem: str = "") -> dict[str, Any]:
     return {
         "asked": asked, "session": session, "shown": shown, "ahead": waiting[len(shown) :][:_AHEAD],
         "figures": numbers, "notes": figures.notes, "problem": problem, "beside": _BESIDE,
-        "store": store,
+        "store": store, "n_expected": count_expected(shown),
     }  # fmt: skip
 
 
