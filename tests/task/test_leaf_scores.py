@@ -240,7 +240,8 @@ def test_one_image_far_above_the_texts_that_were_sampled(monkeypatch: pytest.Mon
     found = score_leaves(texts[38:], Leaves.of(texts), k=1, logit_scale=SCALE)
     assert found.top.tolist() == [[0], [39]]
     expected = np.array([[1 / 39], [1]])
-    np.testing.assert_allclose(found.top_probabilities, expected, rtol=1e-6)
+    # The same rounding of a logit, 144 in powers of two, is in 38 of 39 weights.
+    np.testing.assert_allclose(found.top_probabilities, expected, rtol=3e-6)
 
 
 @pytest.mark.usefixtures("way")
