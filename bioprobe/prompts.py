@@ -181,7 +181,9 @@ class PromptSet:
         if not any(taxon.prompts for taxon in self.taxa):
             names = list(map(write, self.taxa))
             # A million taxa have as many texts.
-            return tuple(zip(*([name.join(one) for name in names] for one in templates)))
+            return tuple(
+                zip(*([name.join(one) for name in names] for one in templates), strict=True)
+            )
         return tuple([
             tuple([
                 name.join(template)
