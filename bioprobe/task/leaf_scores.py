@@ -353,11 +353,9 @@ def _score_plainly(vectors: Vectors, texts: _Doubles, kinds: Places, asked: _Ask
     )
 
 
-# A weight is a power of two: of a logit less a reference so far above the best of some texts, and
-# no less than the lowest. Logits up to 127 above the reference do not overflow. Powers of e take
-# half as long again.
-_HEADROOM, _LOWEST = 14.0, -124.0
-_LOG2_E = float(np.log2(np.e))
+# A weight is the exponential of a logit less a reference so far above the best of some texts, and
+# no less than the lowest. Logits up to 75 above the reference do not overflow.
+_HEADROOM, _LOWEST = 10.0, -86.0
 # At so many times the lowest weight, it hardly matters that others were made no lower.
 _FAR_ABOVE = 1e4
 _SAMPLED_TEXTS = 256
@@ -434,7 +432,7 @@ class _Images:
     ) -> None:
         import torch
 
-        self._scale, self._device = np.float32(asked.logit_scale * _LOG2_E), device
+        self._scale, self._device = np.float32(asked.logit_scale), device
         self.vectors = vectors
         self.kinds = kinds
         self.lines, line_of = np.unique(kinds, return_inverse=True)
@@ -466,7 +464,6 @@ class _Images:
 class _Sums:
     """What a scan keeps of the weights: by images, which are the columns."""
 
-    # Natural logarithms of what the weights are shares of, in double precision.
     reference: torch.Tensor
     totals: torch.Tensor
     bags: torch.Tensor
@@ -606,10 +603,7 @@ class _Scan:
     def _multiply(
         self, images: _Images, reader: _Reader, places: Rows | slice, out: torch.Tensor
     ) -> torch.Tensor:
-        """Return the logits of texts at some places of the scan, shape (n_texts, n_images).
-
-        They are those of powers of two.
-        """
+        """Return the logits of texts at some places of the scan, shape (n_texts, n_images)."""
         import torch
 
         asked, texts = self._asked, self._texts[places]
@@ -621,8 +615,7 @@ class _Scan:
             np.matmul(reader.read(texts), images.scaled, out=logits.numpy())
         if asked.offsets is None:
             return logits
-        lines = asked.offsets[images.lines[:, np.newaxis], texts] * np.float32(_LOG2_E)
-        np.minimum(lines, _INFINITE, out=lines)
+        lines = np.minimum(asked.offsets[images.lines[:, np.newaxis], texts], _INFINITE)
         offsets = torch.from_numpy(np.ascontiguousarray(lines.T, dtype=np.float32))
         offsets = offsets.to(device=self._device)
         if images.takes is not None:
@@ -663,7 +656,7 @@ class _Scan:
 
         n_images = len(images)
         found = _Sums(
-            reference.double() / _LOG2_E,
+            reference,
             torch.zeros(n_images, dtype=torch.float64, device=self._device),
             torch.empty(len(self._bag_groups), n_images, device=self._device),
             torch.empty(len(self._n_texts), n_images, device=self._device),
@@ -699,9 +692,9 @@ class _Scan:
             piece: torch.Tensor | None = None
             for block in blocks:
                 weights = self._multiply(images, reader, block.texts, logits).sub_(reference)
-                # Powers that float32 can hardly hold take a hundred times as long.
+                # Exponentials that float32 can hardly hold take a hundred times as long.
                 # What overflows is seen by the totals.
-                weights = weights.clamp_(min=_LOWEST).exp2_()
+                weights = weights.clamp_(min=_LOWEST).exp_()
                 weights = self._pool(weights, block.starts, self._asked.pool)
                 weights = weights if piece is None else join(weights, piece)
                 piece = None
@@ -782,7 +775,7 @@ class _Scan:
 
         kth = columns.find_kth(self._asked.k)
         kth *= float(np.exp(-2 * self._bound_error(images, found)))
-        told_apart = _FAR_ABOVE * 2.0**_LOWEST * int(self._sizes.max())
+        told_apart = _FAR_ABOVE * float(np.exp(_LOWEST)) * int(self._sizes.max())
         large = (_LARGE_SHARE * found.totals).to(torch.float32)
         return torch.minimum(kth.masked_fill_(kth < told_apart, 0.0), large)
 
@@ -796,7 +789,7 @@ class _Scan:
         """
         asked = self._asked
         largest = 1.01 * abs(asked.logit_scale) * images.longest
-        steps: float = (images.vectors.shape[1] + 9) * largest
+        steps: float = (images.vectors.shape[1] + 8) * largest
         added = largest + float(found.reference.abs().max())
         if asked.offsets is not None:
             finite = asked.offsets[images.lines]
