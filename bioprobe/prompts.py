@@ -94,9 +94,10 @@ _GENUS, _SPECIES = Rank.GENUS.depth, Rank.SPECIES.depth
 
 def _write_name(taxon: Taxon) -> str:
     genus, species = taxon.lineage[_GENUS], taxon.lineage[_SPECIES]
+    if " " in species:
+        return species
     # Only what is an epithet for sure: an informal name, or one of an older genus, stays.
-    is_epithet = genus and species and " " not in species and species.islower()
-    return f"{genus} {species}" if is_epithet else taxon.name
+    return f"{genus} {species}" if genus and species.islower() else taxon.name
 
 
 def _write_lineage(taxon: Taxon) -> str:
@@ -177,6 +178,12 @@ class PromptSet:
         """Texts of each class, in the order of the taxa."""
         templates = [template.split("{}") for template in self.templates]
         write = _WRITERS[self.text_type]
+        if not any(taxon.prompts for taxon in self.taxa):
+            names = list(map(write, self.taxa))
+            # A million taxa have as many texts.
+            return tuple(
+                zip(*([name.join(one) for name in names] for one in templates), strict=True)
+            )
         return tuple([
             tuple([
                 name.join(template)

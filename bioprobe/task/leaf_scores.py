@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import torch
 
 _Doubles = npt.NDArray[np.float64]
+# Does a piece of work for each part, in order.
+_Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,9 +96,9 @@ _FEW_SCORES, _FEW_TEXTS = 16_000_000, 20_000
 # Scores that are made at once, 2 MB in double precision, but of so many images at least. From so
 # many parts, threads are worth their beginning.
 _PLAINLY_AT_ONCE, _FEWEST_IMAGES, _MANY_PARTS = 250_000, 64, 4
-# So many images and texts meet at once: 4 MB of scores, where the calls that pass over them take
-# little time and caches still hold them.
-_IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 512, 2048
+# So many images and texts meet at once: 8 MB of scores, where a product is as fast as it gets and
+# caches still hold them.
+_IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 1024, 2048
 # Numbers that all threads together hold of their images, as the sums of all groups: 512 MB. A GPU
 # wants more images at once than the share of one of many threads, and has few threads: 2 GB there,
 # and as many here.
@@ -212,7 +214,9 @@ def iter_leaf_scores(
 def _scan(
     vectors: Vectors, kinds: Places, asked: _Asked, device: torch.device | None
 ) -> Iterator[LeafScores]:
-    """Score images in as many threads as torch has, each by itself, or in a few on a GPU.
+    """Score images in as many threads as torch has, or in a few on a GPU.
+
+    Each thread has images by itself; of so few that meet texts at once, all have some of the texts.
 
     Yields
     ------
@@ -226,14 +230,20 @@ def _scan(
         n_held, n_scans = _NUMBERS_HELD, n_threads
         if device is not None:
             n_held, n_scans = _NUMBERS_HELD_THERE, min(n_threads, _THREADS_THERE)
-        held = n_held // (scan.n_held * n_scans)
-        size = max(1, min(_IMAGES_AT_ONCE, held, -(-len(vectors) // n_scans)))
-        parts = [slice(start, start + size) for start in range(0, len(vectors), size)]
+        # What threads found together is copied for each, image by image.
+        held, n_images = n_held // scan.n_held, len(vectors)
+        is_shared = n_scans > 1 and device is None and n_images <= min(_IMAGES_AT_ONCE, held // 2)
+        size = max(1, min(_IMAGES_AT_ONCE, held // n_scans, -(-n_images // n_scans)))
+        parts = [slice(start, start + size) for start in range(0, n_images, size)]
+        at_once = partial(map_alone, n_threads=n_scans, begin=partial(torch.set_num_threads, 1))
         with multiplying(device):
-            yield from map_alone(
-                lambda part: scan.score(vectors[part], kinds[part]), parts,
-                n_threads=n_scans, begin=partial(torch.set_num_threads, 1),
-            )  # fmt: skip
+            if not is_shared:
+                yield from at_once(lambda part: scan.score(vectors[part], kinds[part]), parts)
+                return
+            found = scan.sum_weights(vectors, kinds, at_once, scan.split(n_scans))
+            yield from at_once(
+                lambda part: scan.answer(vectors[part], kinds[part], found.take(part)), parts
+            )
 
 
 class _Asked:
@@ -381,6 +391,11 @@ class _Block:
     # Where each bag begins, counted from the first class.
     bag_starts: tuple[torch.Tensor, ...]
 
+    @property
+    def ends_class(self) -> bool:
+        """Whether the last class ends here."""
+        return bool(self.strands.start < self.strands.stop)
+
 
 class _Reader:
     """Reads texts in single precision, of a half-precision head into the same memory each time."""
@@ -417,11 +432,8 @@ class _Images:
     ) -> None:
         import torch
 
-        # Columns, scaled once.
-        scaled = np.float32(asked.logit_scale) * vectors.T
-        self.scaled = np.ascontiguousarray(scaled, dtype=np.float32)
-        self.vectors, self.reader = vectors, _Reader(asked.leaves)
-        self.there = None if device is None else torch.from_numpy(self.scaled).to(device=device)
+        self._scale, self._device = np.float32(asked.logit_scale), device
+        self.vectors = vectors
         self.kinds = kinds
         self.lines, line_of = np.unique(kinds, return_inverse=True)
         self.line_of = torch.from_numpy(line_of).to(device=device)
@@ -430,6 +442,19 @@ class _Images:
             self.takes = torch.nn.functional.one_hot(self.line_of).T.to(torch.float32)
         lengths = np.linalg.norm(vectors, axis=1)
         self.longest = float(lengths.max(initial=0.0))
+
+    @cached_property
+    def scaled(self) -> Vectors:
+        """Columns, scaled once."""
+        return np.ascontiguousarray(self._scale * self.vectors.T, dtype=np.float32)
+
+    @cached_property
+    def there(self) -> torch.Tensor | None:
+        """The same on the GPU."""
+        import torch
+
+        on_processor = self._device is None
+        return None if on_processor else torch.from_numpy(self.scaled).to(device=self._device)
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -448,6 +473,10 @@ class _Sums:
     def fetch(self) -> _Sums:
         """Return the same in the memory of the processor."""
         return _Sums(*(one.cpu() for one in vars(self).values()))
+
+    def take(self, part: slice) -> _Sums:
+        """Return a copy for some of the images."""
+        return _Sums(*(one[..., part].clone() for one in vars(self).values()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -536,32 +565,54 @@ class _Scan:
                 )
             first, strand = last, strand + n_strands
 
+    def split(self, n_parts: int) -> list[list[_Block]]:
+        """Split the texts in about equal parts, each of whole classes."""
+        ends = [place + 1 for place, block in enumerate(self._blocks) if block.ends_class]
+        chosen = [int(part[-1]) for part in np.array_split(ends, n_parts) if len(part)]
+        return [self._blocks[start:end] for start, end in itertools.pairwise([0, *chosen])]
+
     def score(self, vectors: Vectors, kinds: Places) -> LeafScores:
-        """Score some images."""
+        """Score some images in this thread."""
+        found = self.sum_weights(vectors, kinds, map, [self._blocks])
+        return self.answer(vectors, kinds, found)
+
+    def sum_weights(
+        self, vectors: Vectors, kinds: Places, at_once: _Map, parts: Sequence[list[_Block]]
+    ) -> _Sums:
+        """Go through all texts, by parts, for some images."""
         import torch
 
         with torch.inference_mode():
             images = _Images(vectors, kinds, self._asked, self._device)
-            found = self._sum_weights(
-                images, self._find_highest(images, _SAMPLED_TEXTS) + _HEADROOM
-            )
+            find_highest = partial(self._find_highest, images)
+            [highest] = at_once(find_highest, [_SAMPLED_TEXTS])
+            found = self._sum_weights(images, highest + _HEADROOM, at_once, parts)
             if not bool(found.totals.isfinite().all()):
-                found = self._sum_weights(images, self._find_highest(images, len(self._texts)))
-            found = found.fetch()
-            entries = self._score_again(images, found)
-            return self._finish(entries, found)
+                [highest] = at_once(find_highest, [len(self._texts)])
+                found = self._sum_weights(images, highest, at_once, parts)
+            return found.fetch()
 
-    def _multiply(self, images: _Images, places: Rows | slice, out: torch.Tensor) -> torch.Tensor:
+    def answer(self, vectors: Vectors, kinds: Places, found: _Sums) -> LeafScores:
+        """Score what may be among the best again, and make probabilities."""
+        import torch
+
+        with torch.inference_mode():
+            images = _Images(vectors, kinds, self._asked, None)
+            return self._finish(self._score_again(images, found), found)
+
+    def _multiply(
+        self, images: _Images, reader: _Reader, places: Rows | slice, out: torch.Tensor
+    ) -> torch.Tensor:
         """Return the logits of texts at some places of the scan, shape (n_texts, n_images)."""
         import torch
 
         asked, texts = self._asked, self._texts[places]
         logits = out[: len(texts)]
         if images.there is not None:
-            torch.mm(self._send(images.reader, places, texts), images.there, out=logits)
+            torch.mm(self._send(reader, places, texts), images.there, out=logits)
         else:
             # torch's products take half as long again on some processors.
-            np.matmul(images.reader.read(texts), images.scaled, out=logits.numpy())
+            np.matmul(reader.read(texts), images.scaled, out=logits.numpy())
         if asked.offsets is None:
             return logits
         lines = np.minimum(asked.offsets[images.lines[:, np.newaxis], texts], _INFINITE)
@@ -588,15 +639,19 @@ class _Scan:
         import torch
 
         places = np.arange(0, len(self._texts), max(1, len(self._texts) // n_texts))
-        logits = torch.empty(_TEXTS_AT_ONCE, len(images), device=self._device)
-        highest = torch.full((len(images),), -torch.inf, device=self._device)
-        for start in range(0, len(places), _TEXTS_AT_ONCE):
-            found = self._multiply(images, places[start : start + _TEXTS_AT_ONCE], logits)
-            torch.maximum(highest, found.amax(dim=0), out=highest)
+        with torch.inference_mode():
+            logits = torch.empty(_TEXTS_AT_ONCE, len(images), device=self._device)
+            highest = torch.full((len(images),), -torch.inf, device=self._device)
+            reader = _Reader(self._asked.leaves)
+            for start in range(0, len(places), _TEXTS_AT_ONCE):
+                some = places[start : start + _TEXTS_AT_ONCE]
+                found = self._multiply(images, reader, some, logits)
+                torch.maximum(highest, found.amax(dim=0), out=highest)
         return highest
 
-    def _sum_weights(self, images: _Images, reference: torch.Tensor) -> _Sums:
-        """Go through all texts once."""
+    def _sum_weights(
+        self, images: _Images, reference: torch.Tensor, at_once: _Map, parts: Sequence[list[_Block]]
+    ) -> _Sums:
         import torch
 
         n_images = len(images)
@@ -606,22 +661,57 @@ class _Scan:
             torch.empty(len(self._bag_groups), n_images, device=self._device),
             torch.empty(len(self._n_texts), n_images, device=self._device),
         )
-        join = torch.maximum if self._asked.pool is Pool.MAX else torch.add
-        logits = torch.empty(_TEXTS_AT_ONCE, n_images, device=self._device)
-        piece: torch.Tensor | None = None
-        for block in self._blocks:
-            weights = self._multiply(images, block.texts, logits).sub_(reference)
-            # Exponentials that float32 can hardly hold take a hundred times as long.
-            # What overflows is seen by the totals.
-            weights = weights.clamp_(min=_LOWEST).exp_()
-            weights = self._pool(weights, block.starts, self._asked.pool)
-            weights = weights if piece is None else join(weights, piece)
-            piece = None
-            if block.strands.start == block.strands.stop:
-                piece = weights.clone()
-                continue
-            self._keep(weights, block, found)
+        summed = at_once(partial(self._sum_part, images, reference, found), parts)
+        for blocks, (totals, opening) in zip(parts, summed, strict=True):
+            found.totals.add_(totals)
+            if blocks[0].goes_on:
+                found.bags[blocks[0].first_bag].add_(opening)
         return found
+
+    def _sum_part(
+        self, images: _Images, reference: torch.Tensor, found: _Sums, blocks: list[_Block]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Go through some texts once.
+
+        Returns
+        -------
+        totals : tensor of float64, shape (n_images,)
+        opening : tensor of float32, shape (n_images,)
+            Sum of the first bag, where that has classes in the part before: another thread may have
+            that one.
+        """
+        import torch
+
+        # Each thread has a mode of its own.
+        with torch.inference_mode():
+            join = torch.maximum if self._asked.pool is Pool.MAX else torch.add
+            logits = torch.empty(_TEXTS_AT_ONCE, len(images), device=self._device)
+            totals, opening = torch.zeros_like(found.totals), torch.zeros_like(reference)
+            opens = blocks[0].first_bag if blocks[0].goes_on else -1
+            reader = _Reader(self._asked.leaves)
+            piece: torch.Tensor | None = None
+            for block in blocks:
+                weights = self._multiply(images, reader, block.texts, logits).sub_(reference)
+                # Exponentials that float32 can hardly hold take a hundred times as long.
+                # What overflows is seen by the totals.
+                weights = weights.clamp_(min=_LOWEST).exp_()
+                weights = self._pool(weights, block.starts, self._asked.pool)
+                weights = weights if piece is None else join(weights, piece)
+                piece = None
+                if not block.ends_class:
+                    piece = weights.clone()
+                    continue
+                self._find_greatest(weights, found.greatest[block.strands])
+                weights = self._pool(weights, block.bag_starts, Pool.SUM)
+                totals.add_(weights.sum(dim=0, dtype=torch.float64))
+                bags = found.bags[block.first_bag : block.first_bag + len(weights)]
+                if block.first_bag == opens:
+                    opening.add_(weights[0])
+                    weights, bags = weights[1:], bags[1:]
+                elif block.goes_on:
+                    weights[0].add_(bags[0])
+                bags.copy_(weights)
+        return totals, opening
 
     def _pool(
         self, weights: torch.Tensor, steps: tuple[torch.Tensor, ...], pool: Pool
@@ -632,21 +722,14 @@ class _Scan:
             weights = embedding_bag(self._count[: len(weights)], weights, starts, mode=pool.value)
         return weights
 
-    def _keep(self, weights: torch.Tensor, block: _Block, found: _Sums) -> None:
-        """Keep of the weights of classes what is asked of them."""
+    def _find_greatest(self, weights: torch.Tensor, greatest: torch.Tensor) -> None:
+        """Keep the greatest of each strand of classes."""
         import torch
 
-        greatest = found.greatest[block.strands]
         n_even = len(weights) // len(greatest) * len(greatest)
         torch.amax(weights[:n_even].view(-1, *greatest.shape), dim=0, out=greatest)
         uneven = greatest[: len(weights) - n_even]
         torch.maximum(uneven, weights[n_even:], out=uneven)
-        weights = self._pool(weights, block.bag_starts, Pool.SUM)
-        found.totals.add_(weights.sum(dim=0, dtype=torch.float64))
-        bags = found.bags[block.first_bag : block.first_bag + len(weights)]
-        if block.goes_on:
-            weights[0].add_(bags[0])
-        bags.copy_(weights)
 
     def _score_again(self, images: _Images, found: _Sums) -> _Entries:
         """Score exactly what may be among the best, and mend the sums by it."""
@@ -706,7 +789,7 @@ class _Scan:
         """
         asked = self._asked
         largest = 1.01 * abs(asked.logit_scale) * images.longest
-        steps = (len(images.scaled) + 8) * largest
+        steps: float = (images.vectors.shape[1] + 8) * largest
         added = largest + float(found.reference.abs().max())
         if asked.offsets is not None:
             finite = asked.offsets[images.lines]

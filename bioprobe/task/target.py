@@ -160,7 +160,7 @@ class Classes:
         ('Morus (Animalia)', 'Morus (Plantae)', 'Ficus')
         """
         listed = tuple(taxa)
-        shown = [taxon.name for taxon in listed]
+        shown = [taxon.lineage[-1] or taxon.name for taxon in listed]
         if len(set(shown)) == len(shown):
             return cls(tuple(shown), listed, rank)
         times = collections.Counter(shown)

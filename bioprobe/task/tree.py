@@ -23,7 +23,10 @@ class Tree:
     @cached_property
     def _deepest(self) -> tuple[Taxonomy, Places]:
         deepest = self.rank.depth
-        if all(taxon.depth == deepest for taxon in self.taxa):
+        lineages = [taxon.lineage for taxon in self.taxa]
+        if all(one[deepest] for one in lineages) and not any(
+            any(one[deepest + 1 :]) for one in lineages
+        ):
             return self.taxa, np.arange(len(self.taxa))
         return group_ranks(self.taxa, RANKS[: deepest + 1])[-1]
 

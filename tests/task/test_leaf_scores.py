@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError
@@ -32,16 +33,16 @@ Vectors = npt.NDArray[np.float32]
 SCALE = 100.0
 
 
-@pytest.fixture(params=["plain", "scan", "small blocks", "GPU"])
+@pytest.fixture(params=["plain", "scan", "small blocks", "shared texts", "GPU"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Take each way through the classes."""
     monkeypatch.setattr(engine, "_PLAINLY_AT_ONCE", 200)
     monkeypatch.setattr(engine, "_FEWEST_IMAGES", 1)
     if request.param != "plain":
         monkeypatch.setattr(engine, "_FEW_SCORES", -1)
-    if request.param in {"small blocks", "GPU"}:
+    if request.param in {"small blocks", "shared texts", "GPU"}:
         monkeypatch.setattr(engine, "_TEXTS_AT_ONCE", 20)
-        monkeypatch.setattr(engine, "_IMAGES_AT_ONCE", 3)
+        monkeypatch.setattr(engine, "_IMAGES_AT_ONCE", 99 if request.param == "shared texts" else 3)
         monkeypatch.setattr(engine, "_STRANDS_A_BLOCK", 7)
         monkeypatch.setattr(engine, "_TEXTS_AGAIN", 7)
         monkeypatch.setattr(engine, "_ENTRIES_HELD", 10)
@@ -52,8 +53,11 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         monkeypatch.setattr(engine, "_DOTS_AT_ONCE", 3)
     # Some of the texts stay there.
     monkeypatch.setattr(engine, "_NUMBERS_KEPT_THERE", 1000)
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(3)
     with on_gpu(monkeypatch) if request.param == "GPU" else contextlib.nullcontext():
         yield str(request.param)
+    torch.set_num_threads(n_threads)
 
 
 @dataclasses.dataclass
@@ -281,8 +285,6 @@ def test_a_mapped_head_of_many_classes(tmp_path: Path) -> None:
 
 
 def test_the_threads_of_torch_are_as_many_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
     monkeypatch.setattr(engine, "_FEW_SCORES", -1)
     tree, before = draw(5, most_texts=1), torch.get_num_threads()
     score_leaves(tree.vectors, tree.leaves, k=1, logit_scale=SCALE)
@@ -294,8 +296,6 @@ def test_the_threads_of_torch_are_as_many_afterwards(monkeypatch: pytest.MonkeyP
 def test_the_best_of_numbers_that_stand_by_columns(
     n_rows: int, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
     random = np.random.default_rng(n_rows)
     # Many equal ones.
     by_rows = random.integers(0, 50, (4, n_rows)).astype(np.float32)
