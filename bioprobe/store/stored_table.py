@@ -241,7 +241,7 @@ class Columns:
         if len(rows) > _FEW * len(self):
             shards = shards[:0]
         # Many rows are read again when they are asked for again, and not kept.
-        counted = len(shards) if len(rows) <= _FEW_ROWS else 0
+        counted = len(shards) if 0 < len(rows) <= _FEW_ROWS else 0
         can_be = (name for name in names if len(shards) and self._can_be_read_in_part(name))
         return shards, [name for name in can_be if self._is_read_in_part(name, counted)]
 
