@@ -52,14 +52,17 @@ def main() -> None:
             folders = deal(once, Path(temporary, "all"), given.shares)
             target = Path(temporary, "all")
             command = [sys.executable, "-m", "bioprobe", "store", "merge", *map(str, folders)]
-            seconds, peak = measure([*command, "--store", str(target)])
+            spent = measure([*command, "--store", str(target)])
             merged = EmbeddingStore.open(target)
             some = np.random.default_rng(0).choice(n_rows, 1000)
             for name in ("path", "species", "n_bytes"):
                 assert merged.images.column(name).equals(once.images.column(name))
             assert np.allclose(merged.read_vectors(some), once.read_vectors(some), atol=1e-3)
             n_bytes = sum(one.stat().st_size for one in target.rglob("*") if one.is_file())
-            print(f"{n_rows:>11,} {n_bytes / 1e6:>9,.0f} {seconds:>7.2f} {peak:>8,.0f}", flush=True)
+            print(
+                f"{n_rows:>11,} {n_bytes / 1e6:>9,.0f} {spent.cpu_s:>7.2f} {spent.peak_mb:>8,.0f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

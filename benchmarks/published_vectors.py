@@ -153,8 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given.index:
             commands["index"] = ["store", "index", "--kind", given.index, "--store", str(whole)]
         for name, command in commands.items():
-            seconds, peak = measure([sys.executable, "-m", "bioprobe", *command])
-            print(f"{name:16} {seconds:8.1f} s CPU {peak:8.0f} MB peak", flush=True)
+            spent = measure([sys.executable, "-m", "bioprobe", *command])
+            print(f"{name:16} {spent.cpu_s:8.1f} s CPU {spent.peak_mb:8.0f} MB peak", flush=True)
         print(tell_store(whole))
         for part in ("text", "index"):
             print(f"{part}: {count_bytes(whole / part) / 1e6:,.1f} MB")

@@ -41,6 +41,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -188,20 +189,22 @@ def find_consistent(probabilities: Floats, tree: LabelTree) -> Mask:
     """
     from scipy.sparse import csr_array
 
-    best, images = find_best(probabilities), np.arange(len(probabilities))
+    best = find_best(probabilities)
     found = np.ones(len(probabilities), dtype=bool)
     for above in tree.paths[: tree.n_leaves, :-1].T:
         leaves = np.flatnonzero(above >= 0)
-        if not len(leaves) or not len(images):
+        if not len(leaves):
             continue
         _, places = np.unique(above[leaves], return_inverse=True)
         ones = np.ones(len(leaves))
         below = csr_array((ones, (places, leaves)), shape=(places.max() + 1, tree.n_leaves))
-        sums = (below @ np.asarray(probabilities, dtype=np.float64).T).T
         of_leaf = np.full(tree.n_leaves, -1)
         of_leaf[leaves] = places
         own = of_leaf[best]
-        found &= (own < 0) | (sums[images, own] >= sums.max(axis=1))
+        for part in split_rows(*probabilities.shape):
+            sums = below @ probabilities[part].T.astype(np.float64)
+            has_best = sums[own[part], np.arange(sums.shape[1])] >= sums.max(axis=0)
+            found[part] &= (own[part] < 0) | has_best
     return found
 
 
@@ -550,9 +553,6 @@ class Ranks:
             RowLists.sort(places, rivals, 2 * len(steps) + 1),
         )
 
-    def __len__(self) -> int:
-        return len(self.own.rows) + len(self.others.rows)
-
     def weigh(self, by_image: Floats) -> tuple[Doubles, Doubles]:
         """Add up the weights of the rows at each place.
 
@@ -594,15 +594,11 @@ class RowLists:
         )
 
 
-# Rows of all classes that are remembered between weightings: 128 MB.
-_ROWS_REMEMBERED = 1 << 25
-
-
 class ClassRanks:
     """The ranks of each class that a row has, found once for all weightings.
 
-    Those that would be more than 128 MB are found anew for each part of the weightings: they are
-    of classes above whose lowest score many rows lie, which take longer to weigh than to find.
+    They take no more memory than single-precision probabilities. The more images, the fewer
+    weightings are held at once: to find them anew for each part would not grow in proportion.
 
     Parameters
     ----------
@@ -612,18 +608,16 @@ class ClassRanks:
 
     def __init__(self, truth: Places, probabilities: Floats) -> None:
         self._truth, self._probabilities = truth, probabilities
-        self._found: dict[int, Ranks] = {}
-        self._n_left = _ROWS_REMEMBERED
 
     def __iter__(self) -> Iterator[Ranks]:
-        for c in np.unique(self._truth[self._truth >= 0]).tolist():
-            ranks = self._found.get(c)
-            if ranks is None:
-                ranks = Ranks.find(self._probabilities[:, c], self._truth == c)
-                if len(ranks) <= self._n_left:
-                    self._found[c] = ranks
-                    self._n_left -= len(ranks)
-            yield ranks
+        return iter(self._found)
+
+    @cached_property
+    def _found(self) -> list[Ranks]:
+        return [
+            Ranks.find(self._probabilities[:, c], self._truth == c)
+            for c in np.unique(self._truth[self._truth >= 0]).tolist()
+        ]
 
 
 COUNTED_METRICS = ("precision", "recall", "f1", "specificity")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from bioprobe.cells import PLACEHOLDERS, join_column, name_cells, settle
 from bioprobe.errors import SelectionError, SourceError, TaxonomyError
 from bioprobe.images.conditions import list_names, match_rows
-from bioprobe.images.identity import join_texts
+from bioprobe.images.identity import digest_rows, join_texts, name_contents, number_rows
 from bioprobe.images.location import ImageLocation, find_file
 from bioprobe.images.people import PERSON_COLUMNS, WHOLE, find_people, tell_people
 from bioprobe.images.regions import REGION, Region, get_box, name_content
@@ -269,6 +269,32 @@ class ImageTable:
         """
         hashes, regions = self.column("sha256"), self.column(REGION)
         return np.array(list(map(name_content, hashes.tolist(), regions.tolist())), dtype=str)
+
+    def number_contents(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return which rows have one of :attr:`contents`, without holding the texts.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+
+        Returns
+        -------
+        ndarray of int64, shape (n_rows,)
+            From 0 in their order, the same for the same content; below 0 where nobody saw the
+            bytes, and then of each row another one.
+        """
+        is_known: list[npt.NDArray[np.bool_]] = []
+
+        def name(frame: pd.DataFrame) -> pd.DataFrame:
+            contents = name_contents(frame)
+            is_known.append((contents != "").to_numpy(dtype=bool))
+            return contents.to_frame()
+
+        frames = map(name, self.iter_frames(["sha256", REGION], rows))
+        numbers = number_rows(digest_rows(frames)).astype(np.int64)
+        unknown = np.flatnonzero(~np.concatenate([np.zeros(0, dtype=bool), *is_known]))
+        numbers[unknown] = -1 - unknown
+        return numbers
 
     @cached_property
     def has_regions(self) -> bool:

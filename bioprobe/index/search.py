@@ -53,18 +53,22 @@ def find_copies(store: EmbeddingStore) -> npt.NDArray[np.int64]:
     """
     import pandas as pd
 
-    hashes = pd.Series(store.images.contents, dtype=object)
-    own = pd.Series([f"row {row}" for row in range(len(store))], dtype=object)
-    groups = hashes.where(hashes != "", own).astype(object)
+    contents = store.images.number_contents(np.arange(len(store)))
+    groups = contents
     if DUPLICATES_MASK in list_selections(store):
         frame = read_selection(store, DUPLICATES_MASK).frame
-        judged = frame[GROUP].notna() if GROUP in frame else pd.Series([False] * len(frame))
-        if judged.any():
-            names = "group " + frame.loc[judged, GROUP].astype(np.int64).astype(str)
+        judged = np.flatnonzero(frame[GROUP].notna()) if GROUP in frame else np.zeros(0, np.int64)
+        if len(judged):
+            # Numbered after all contents.
+            n_contents = int(contents.max(initial=-1)) + 1
+            found = frame[GROUP].to_numpy()[judged].astype(np.int64) + n_contents
+            known = contents[judged] >= 0
+            of_bytes = np.arange(n_contents)
+            of_bytes[contents[judged[known]]] = found[known]
             # An image that came later belongs to the group of the same bytes.
-            by_bytes = dict(zip(groups[judged], names, strict=True))
-            groups = groups.map(lambda key: by_bytes.get(key, key))
-            groups[judged] = names
+            groups = contents.copy()
+            groups[contents >= 0] = of_bytes[contents[contents >= 0]]
+            groups[judged] = found
     return np.asarray(pd.factorize(groups)[0], dtype=np.int64)
 
 

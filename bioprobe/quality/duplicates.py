@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from bioprobe.store.look_cache import LOOKS
 from bioprobe.store.selections import DUPLICATES_MASK, write_selection
 from bioprobe.store.view import View
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
-from bioprobe.types import Mask, Rows, Vectors
+from bioprobe.types import Mask, Places, Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,12 +189,12 @@ class Duplicates(Result):
             threshold=threshold,
         )
 
-    @property
+    @cached_property
     def groups(self) -> Rows:
         """Group of each image, from 0, shape (n_images,); a single image is a group too."""
         return find_components(self.first, self.second, len(self.rows))
 
-    @property
+    @cached_property
     def kept(self) -> npt.NDArray[np.bool_]:
         """Whether each image is the one kept of its group, shape (n_images,).
 
@@ -201,26 +202,34 @@ class Duplicates(Result):
         most bytes; of these, with the shortest file name, as ``A.jpg`` beside ``A (1).jpg``; of
         these, the first by SHA-256 and path, wherever it stands in the store.
         """
+        shared = self._shared
+        rows, groups = self.rows[shared], self.groups[shared]
         # "label" keeps what is no scientific name.
         columns = [name for name in (*LABEL_COLUMNS, "label") if name in self.images.columns]
-        facts = ("path", "sha256", "n_bytes", "width_px", "height_px")
-        frame = self.images.take(self.rows, [*facts, *columns])
+        frame = self.images.take(rows, ["path", "n_bytes", "width_px", "height_px", *columns])
         is_labelled = np.any([frame[name].fillna("") != "" for name in columns], axis=0)
         name_sizes = np.array([len(PurePath(path).name) for path in frame["path"]], dtype=np.int64)
         width_px = frame["width_px"].to_numpy(dtype=np.int64)
         n_pixels = width_px * frame["height_px"].to_numpy(dtype=np.int64)
-        places = np.argsort(self.images.order(self.rows))
+        places = np.argsort(self.images.order(rows))
         n_bytes = frame["n_bytes"].to_numpy(dtype=np.int64)
-        order = np.lexsort((places, name_sizes, -n_bytes, -n_pixels, ~is_labelled, self.groups))
-        _, best = np.unique(self.groups[order], return_index=True)
-        kept = np.zeros(len(self.rows), dtype=bool)
-        kept[order[best]] = True
+        order = np.lexsort((places, name_sizes, -n_bytes, -n_pixels, ~is_labelled, groups))
+        _, best = np.unique(groups[order], return_index=True)
+        is_best = np.zeros(len(rows), dtype=bool)
+        is_best[order[best]] = True
         if self.images.has_regions:
             # What another picture joins is of one picture all the same, and no copy of itself.
-            files = self.images.number_files(self.rows)
-            places = self.groups * (files.max(initial=0) + 1) + files
-            kept |= np.isin(places, places[kept])
+            files = self.images.number_files(rows)
+            places = groups * (files.max(initial=0) + 1) + files
+            is_best |= np.isin(places, places[is_best])
+        kept = np.ones(len(self.rows), dtype=bool)
+        kept[shared] = is_best
         return kept
+
+    @cached_property
+    def _shared(self) -> Places:
+        """Places of the images of groups of two or more: of others nothing is to be read."""
+        return np.flatnonzero(np.bincount(self.groups)[self.groups] > 1)
 
     @property
     def n_groups(self) -> int:
@@ -240,23 +249,24 @@ class Duplicates(Result):
         """
         import pandas as pd
 
-        groups = self.groups
+        shared = self._shared
+        rows = self.rows[shared]
         strengths = np.zeros(len(self.rows), dtype=np.float32)
         for ends in (self.first, self.second):
             np.maximum.at(strengths, ends, self.strengths)
-        table = self.images.take(self.rows, ["width_px", "height_px", "n_bytes"])
+        strengths = strengths[shared]
+        table = self.images.take(rows, ["width_px", "height_px", "n_bytes"])
         frame = pd.DataFrame(
             {
-                "group": groups,
-                **self.images.name_rows(self.rows),
-                "kept": self.kept,
+                "group": self.groups[shared],
+                **self.images.name_rows(rows),
+                "kept": self.kept[shared],
                 "kind": np.where(strengths >= _EXACT, "exact", "near"),
                 "similarity": np.minimum(strengths, 1).astype(np.float64).round(6),
                 **{name: table[name].to_numpy() for name in ("width_px", "height_px", "n_bytes")},
-                "row": self.rows,
+                "row": rows,
             }
         )
-        frame = frame[np.bincount(groups)[groups] > 1]
         frame = frame.sort_values(["group", "kept", "row"], ascending=[True, False, True])
         return frame.assign(group=pd.factorize(frame["group"])[0] + 1).reset_index(drop=True)
 
@@ -324,7 +334,8 @@ def find_duplicates(
     order = images.order(rows)
     alone, compared = _choose_thresholds(vectors, order, threshold, engine)
     forest = SpanningForest(len(rows))
-    forest.add(*_find_exact(images, rows))
+    contents = images.number_contents(rows)
+    forest.add(*_find_exact(images, rows, contents))
     files = images.number_files(rows) if images.has_regions else np.arange(len(rows))
     if confirm:
         looks, known = read_looks(view, read)
@@ -332,11 +343,6 @@ def find_duplicates(
     else:
         known = np.zeros(len(rows), dtype=bool)
     is_doubtful = np.zeros(len(rows), dtype=bool)
-    # What has no hash is a copy of nothing by its bytes.
-    hashes = images.contents[rows]
-    contents = np.unique(hashes, return_inverse=True)[1]
-    contents[hashes == ""] = -1 - np.flatnonzero(hashes == "")
-    del hashes
     lowest = min(alone, compared) if known.any() else alone
     closest = ClosestPairs.none(alone)
     # A little below, so that a person sees what the threshold leaves out.
@@ -435,13 +441,17 @@ def _multiply(vectors: Vectored, first: Rows, second: Rows) -> Vectors:
     return np.minimum(similarities, np.float32(1))
 
 
-def _find_exact(images: ImageTable, rows: Rows) -> tuple[Rows, Rows, npt.NDArray[np.float32]]:
-    hashes = images.contents[rows]
-    _, firsts, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+def _find_exact(
+    images: ImageTable, rows: Rows, contents: Places
+) -> tuple[Rows, Rows, npt.NDArray[np.float32]]:
     second = np.arange(len(rows))
-    first = firsts[inverse]
-    # What was imported may have no hash.
-    linked = (first < second) & (hashes != "")
+    # What was imported may have no hash, and is a copy of nothing by its bytes.
+    known = np.flatnonzero(contents >= 0)
+    firsts = np.zeros(int(contents.max(initial=-1)) + 1, dtype=np.int64)
+    firsts[contents[known[::-1]]] = known[::-1]
+    first = second.copy()
+    first[known] = firsts[contents[known]]
+    linked = first < second
     if images.has_regions:
         files = images.number_files(rows)
         # One picture's own rows are no copies of each other.

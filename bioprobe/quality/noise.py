@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,7 +22,7 @@ from bioprobe.errors import (
     SelectionError,
 )
 from bioprobe.files import prompts_dir
-from bioprobe.images import ImageTable
+from bioprobe.images.image_table import ROWS_AT_ONCE, ImageTable
 from bioprobe.intervals import SIGNIFICANCE_LEVEL, adjust_by_holm
 from bioprobe.prompts import TextType, describe_long, embed_means, find_long
 from bioprobe.provenance import Provenance
@@ -38,6 +38,7 @@ from bioprobe.settings import (
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
+from bioprobe.task.lazy_rows import iter_parts
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, to_taxonomy
 from bioprobe.types import Doubles, EncodeText, Mask, Places, Rows, Vectors
@@ -574,6 +575,15 @@ class NoiseFilter(Result):
             }
         )
 
+    def iter_tables(self) -> Iterator[pd.DataFrame]:
+        """Return the table in parts, one below the other, so that a large one is never whole."""
+        for part in iter_parts(max(1, len(self.rows)), ROWS_AT_ONCE):
+            some = dataclasses.replace(
+                self, rows=self.rows[part], scores=self.scores[part], reasons=self.reasons[part],
+                labels=self.labels[part],
+            )  # fmt: skip
+            yield some.to_frame()
+
     def count_drops(self, level: str) -> pd.DataFrame:
         """Return the drop rate of each class at a rank or of a column, the highest first.
 
@@ -657,8 +667,8 @@ def filter_noise(
     known = np.zeros(0, dtype=np.int64)
     if truth is not None:
         # Folds are drawn by position: the order of rows in the store must say nothing.
-        order = store.images.order(rows)
-        known = order[~np.isnan(truth[order])]
+        known = np.flatnonzero(~np.isnan(truth))
+        known = known[store.images.order(rows[known])]
         wanted = truth[known] == 1
         _check_labels(wanted, str(labels))
     linear = len(known) >= MIN_LABELS_FOR_LINEAR
@@ -731,8 +741,11 @@ def _read_labels(images: ImageTable, column: str, prompts: NoisePrompts) -> Doub
     if column not in images.columns:
         msg = f"no column {column!r} of labels; there are {', '.join(images.columns)}"
         raise SelectionError(msg)
-    values = images.column(column).astype(object).where(images.column(column).notna(), "")
-    texts = [_fold(str(value)) for value in values]
+    import pandas as pd
+
+    # A text for each of many rows would take more memory than all that is asked of them.
+    places, distinct = pd.factorize(images.column(column))
+    texts = [_fold(str(value)) for value in distinct]
     kept = dict.fromkeys(map(_fold, (prompts.name, *prompts.sets)))
     # Of several that are kept, what is not the one may be the other.
     meaning = dict.fromkeys({*_YES, *kept}, 1.0)
@@ -745,7 +758,7 @@ def _read_labels(images: ImageTable, column: str, prompts: NoisePrompts) -> Doub
         expected = ", ".join((*kept, f"not {_fold(prompts.name)}"))
         msg = f"column {column!r} says {unread[0]!r}; expected {expected}, 1, 0 or nothing"
         raise SelectionError(msg)
-    return np.array([meaning.get(text, np.nan) for text in texts])
+    return np.array([*(meaning.get(text, np.nan) for text in texts), np.nan])[places]
 
 
 def _judge_content(content: str, kept: Iterable[str]) -> float:

@@ -235,10 +235,13 @@ class Columns:
     def _divide(self, rows: Rows, names: Sequence[str]) -> tuple[Rows, list[str]]:
         """Return the shards of few rows, and those of some columns that are read of these alone."""
         shards = np.unique(np.searchsorted(self.starts, rows, side="right") - 1)
+        if not len(rows):
+            # The types of its columns are those of none.
+            shards = np.arange(min(1, len(self._shards)))
         if len(rows) > _FEW * len(self):
             shards = shards[:0]
         # Many rows are read again when they are asked for again, and not kept.
-        counted = len(shards) if len(rows) <= _FEW_ROWS else 0
+        counted = len(shards) if 0 < len(rows) <= _FEW_ROWS else 0
         can_be = (name for name in names if len(shards) and self._can_be_read_in_part(name))
         return shards, [name for name in can_be if self._is_read_in_part(name, counted)]
 
@@ -324,9 +327,11 @@ class Columns:
             Where in each table the rows are.
         """
         asked, tables, places = list[Rows](), [], list[Rows]()
+        by_row = np.argsort(rows, kind="stable")
+        bounds = np.searchsorted(rows[by_row], self.starts)
         for number in shards.tolist() if len(names) else ():
             shard, start = self._shards[number], self.starts[number]
-            here = np.flatnonzero((rows >= start) & (rows < self.starts[number + 1]))
+            here = by_row[bounds[number] : bounds[number + 1]]
             groups = np.searchsorted(shard.group_starts, rows[here] - start, side="right") - 1
             needed, of_group = np.unique(groups, return_inverse=True)
             sizes = np.diff(shard.group_starts)[needed]

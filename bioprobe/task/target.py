@@ -411,7 +411,7 @@ def _label_taxa(
         completed[place, : rank.depth + 1] = upper
     classes = Classes.of(grouped, rank)
     positions = positions[numbers]
-    above = _read_above(images, rows, target, positions, classes, completed[numbers])
+    above = _read_above(images, rows, target, positions, classes, (completed, numbers))
     return Labelled(np.asarray(rows, dtype=np.int64), classes, positions, above)
 
 
@@ -421,14 +421,18 @@ def _read_above(
     target: Target,
     positions: Places,
     classes: Classes,
-    lineages: Names | None = None,
+    lineages: tuple[Names, Places] | None = None,
 ) -> Names:
-    """Return what stands above the class of each row in the chain of a target."""
+    """Return what stands above the class of each row in the chain of a target.
+
+    Lineages are those that differ, and which of them each row has.
+    """
     columns = np.empty((len(rows), len(target.chain) - 1), dtype=object)
     for place, name in enumerate(target.chain[:-1]):
         rank = find_rank(name)
         if rank is not None and lineages is not None:
-            columns[:, place] = lineages[:, rank.depth]
+            distinct, numbers = lineages
+            columns[:, place] = distinct[numbers, rank.depth]
         else:
             labels = images.labels(name)[rows]
             columns[:, place] = _complete(labels, positions, name, target, classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tracemalloc
 
 import hiclass.metrics
 import numpy as np
@@ -236,6 +237,20 @@ def test_consistency_is_that_of_the_best_taxon_at_each_rank_with_the_best_class(
     assert found["hierarchical_consistent_accuracy"].tolist() == [0.6]
     # Right at the class alone is not enough: 4 of 5 are.
     assert found["right_or_above"].tolist() == [0.8]
+
+
+def test_consistency_is_told_some_images_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    probabilities = np.random.default_rng(0).random((20_000, 5), dtype=np.float32)
+    at_once = find_consistent(probabilities, TREE)
+    monkeypatch.setattr("bioprobe.task.scores._SCORES_AT_ONCE", 500)
+    tracemalloc.start()
+    in_parts = find_consistent(probabilities, TREE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert in_parts.tolist() == at_once.tolist()
+    assert 0 < at_once.sum() < len(at_once)
+    # Best classes and their taxa have 8 bytes an image each; another copy of all has 40.
+    assert peak < 20_000 * 40
 
 
 def test_a_rank_at_which_the_best_class_has_no_name_says_nothing() -> None:

@@ -62,6 +62,8 @@ def test_images_the_mask_has_not_judged_join_by_their_bytes(make: Make) -> None:
     store = make(["a", "b", "c", "b", "e", "e"])
     _judge(store, [7, 7, 8])
     assert find_copies(store).tolist() == [0, 0, 1, 0, 2, 2]
+    # The texts of all contents take 256 bytes a row.
+    assert "contents" not in store.images.stored.kept
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 9])

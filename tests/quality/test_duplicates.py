@@ -23,8 +23,9 @@ from bioprobe.quality.duplicates import choose_threshold, read_looks, sample_nei
 from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import read_selection
+from bioprobe.store.stored_table import StoredTable
 from bioprobe.store.view import View
-from bioprobe.types import Vectors
+from bioprobe.types import Rows, Vectors
 
 MakeStore = Callable[..., EmbeddingStore]
 
@@ -95,6 +96,27 @@ def test_the_same_bytes_are_the_same_at_every_threshold(
     assert frame["kind"].tolist() == ["exact", "exact"]
     assert frame["similarity"].tolist() == [1.0, 1.0]
     assert frame["group"].tolist() == [1, 1]
+
+
+def test_of_images_that_are_in_no_group_nothing_is_read_but_what_tells_them_apart(
+    make_store: MakeStore, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _lay_out(make_store, encoder, [0, 10, 60, 90, 150, 200], sha256=list("abcdea"))
+    asked = list[tuple[int, ...]]()
+    take = StoredTable.take
+
+    def note(self: StoredTable, rows: Rows, names: Sequence[str]) -> pd.DataFrame:
+        if "n_bytes" in names:
+            asked.append(tuple(rows.tolist()))
+        return take(self, rows, names)
+
+    monkeypatch.setattr(StoredTable, "take", note)
+    found = find_duplicates(store, threshold=0.98, confirm=False)
+    assert found.to_frame()["row"].tolist() == [0, 1, 5]
+    assert found.kept.tolist() == [True, False, True, True, True, False]
+    assert set(asked) == {(0, 1, 5)}
+    # The texts of all take 256 bytes each.
+    assert "contents" not in store.images.stored.kept
 
 
 def test_images_without_a_hash_of_their_bytes_are_not_the_same(

@@ -116,6 +116,11 @@ def test_images_are_asked_some_at_a_time(
     again = filter_noise(store, PROMPTS, _encode)
     np.testing.assert_allclose(again.scores, found.scores, atol=1e-5)
     assert again.reasons.tolist() == found.reasons.tolist()
+    # And are written some at a time.
+    monkeypatch.setattr("bioprobe.quality.noise.ROWS_AT_ONCE", 4)
+    tables = list(found.iter_tables())
+    assert list(map(len, tables)) == [4, 2]
+    assert pd.concat(tables, ignore_index=True).equals(found.to_frame())
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,16 @@ def test_few_rows_are_read_by_row_group_until_all_might_have_been(
     assert reads == []
 
 
+def test_of_no_rows_no_row_group_is_read(tmp_path: Path, reads: Reads) -> None:
+    none = np.array([], dtype=np.int64)
+    images = _make(tmp_path, [_frame(3), _frame(3, 3)]).images
+    found = images.take(none, ["path", "n_bytes"])
+    assert images.name_files(none).tolist() == []
+    assert [groups for _, _, groups in reads] == [[], []]
+    whole = images.select(["path", "n_bytes"])
+    assert found.dtypes.tolist() == whole.dtypes.tolist()
+
+
 def test_labels_are_counted_shard_by_shard(tmp_path: Path, reads: Reads) -> None:
     first = _frame(3, family=["Felidae", "", "felidae"], genus=["Lynx", "Lynx", None])
     frames = [first, _frame(2, 3, family=["Canidae", "Felidae"]), _frame(1, 5, genus=["Felis"])]
