@@ -40,6 +40,13 @@ def _ask_once(folder: Path) -> None:
     shutil.rmtree(asked)
 
 
+@pytest.fixture(autouse=True)
+def shared_embeddings(request: pytest.FixtureRequest) -> None:
+    """Let every test that asks the drawn pictures share what a model computes of them."""
+    if "drawn" in request.fixturenames:
+        request.getfixturevalue("each_input_once")
+
+
 @pytest.fixture
 def store(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of the store that a test may change, in a folder of its own."""

@@ -116,14 +116,15 @@ def test_texts_are_chosen_from_what_is_given(
 ) -> None:
     taxa = tmp_path / "taxa.csv"
     taxa.write_text("kingdom,family,common_name\nAnimalia,Ursidae,bear\n")
-    asked = ("--level", "family", "--kinds", "prompt+probe", "--n-trials", "2")
+    few = ("--where", "class in ('Mammalia', 'Insecta')")
+    asked = ("--level", "family", "--kinds", "prompt+probe", "--n-trials", "2", *few)
     given = ("--text-types", "sci", "--templates", "bare", "--templates", "a photo of {}.")
     frame = _tune(capsys, *asked, *given, "--taxa", str(taxa))
     settings = [json.loads(one) for one in frame["settings"]]
     assert {one["text_type"] for one in settings} == {"sci"}
     assert {one["templates"] for one in settings} <= {"bare", "a photo of {}."}
     assert "Ursidae" in {taxon.name for taxon in read_probe(split, "tuned").classes}
-    _tune(capsys, *asked)
+    _tune(capsys, *asked, "--n-trials", "1")
     assert "Ursidae" not in {taxon.name for taxon in read_probe(split, "tuned").classes}
 
 

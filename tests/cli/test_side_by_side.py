@@ -16,15 +16,18 @@ from PIL import Image
 import bioprobe as bp
 from bioprobe.cli.app import run
 
-_N_NEW = 40
+_N_NEW = 100
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("example_package")
 def test_a_store_is_read_and_learnt_from_while_another_process_embeds(
-    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "store"
-    shutil.copytree(drawn / "store", store)
+    # An encoder for which a process need not import the libraries of models.
+    asked = ["embed", str(drawn / "photos" / "pictures.csv"), "--model", "tint:4"]
+    assert run([*asked, "--store", str(store), "--quiet"]) == 0
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     (new := tmp_path / "new").mkdir()
     random = np.random.default_rng(0)
     for number in range(_N_NEW):

@@ -16,6 +16,7 @@ _RUN = """
 import json, sys
 from bioprobe.cli.app import main
 for words in json.loads(sys.argv[1]):
+    print("begins", file=sys.stderr)
     sys.argv[1:] = words
     try:
         main()
@@ -25,8 +26,8 @@ for words in json.loads(sys.argv[1]):
 """
 
 
-def _run(*commands: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "always", "-c", _RUN, json.dumps(commands)]
+def _run(*commands: list[str], before: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "always", "-c", before + _RUN, json.dumps(commands)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -53,15 +54,17 @@ def test_no_command_shows_a_warning(drawn: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_warning_of_a_library_is_seen_with_debug_alone() -> None:
-    noisy = (
-        "import functools, warnings, bioprobe.cli.app as app, bioprobe.face.prompts as prompts\n"
-        "shipped = prompts.shipped\n"
-        "@functools.wraps(shipped)\n"
-        "def warn(): return warnings.warn('of a library') or shipped()\n"
-        "prompts.shipped = warn\n"
-        "app.main()"
-    )
-    for given, is_seen in (([], False), (["--debug"], True)):
-        command = [sys.executable, "-c", noisy, "prompts", "list", *given]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert ("of a library" in done.stderr) == is_seen
+    noisy = """
+import functools, warnings, bioprobe.face.prompts as prompts
+shipped = prompts.shipped
+@functools.wraps(shipped)
+def warn():
+    warnings.warn("of a library")
+    return shipped()
+prompts.shipped = warn
+"""
+    # Each begins with a line of its own, and the warning is no less due the second time.
+    done = _run(["prompts", "list", "--debug"], ["prompts", "list"], before=noisy)
+    _, with_debug, without = done.stderr.split("begins\n")
+    assert "of a library" in with_debug
+    assert "of a library" not in without

@@ -21,7 +21,7 @@ from bioprobe.sources.source import find_images
 from tests.journeys import arranged
 from tests.journeys.arranged import Shot
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("each_input_once")]
 
 Ask = Callable[[str], str]
 ZEROSHOT = "zeroshot --taxa taxa.csv --store store --output answers.csv"
