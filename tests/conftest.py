@@ -20,6 +20,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from bioprobe.cli.app import run
 from bioprobe.embedding import embed_images
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.encoder import Encoder, Fingerprint, hash_description, normalise_rows
@@ -200,6 +201,17 @@ def _embed_held_out(shared_dir: Path, folder: Path) -> None:
     frame = listed.frame[listed.frame["role"] != "train"].reset_index(drop=True)
     store = EmbeddingStore.open_for(folder, encoder)
     embed_images(dataclasses.replace(listed, frame=frame), encoder, store)
+
+
+@pytest.fixture(scope="session")
+def demo(make_once: Callable[..., Path]) -> Path:
+    """Show the demonstration once for all, of a picture of each species; copy to change it."""
+
+    def fill(folder: Path) -> None:
+        command = ["demo", "--output", str(folder / "here"), "--per-species", "1", "--quiet"]
+        assert run(command) == 0
+
+    return make_once("demo", fill) / "here"
 
 
 @pytest.fixture(scope="session", autouse=True)
