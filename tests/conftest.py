@@ -361,14 +361,18 @@ def broken_package(install: Callable[[str, EntryPoints], None]) -> EntryPoints:
 
 
 @pytest.fixture
-def families(
-    make_encoder: Callable[..., object], make_store: Callable[..., EmbeddingStore]
-) -> EmbeddingStore:
+def families(families_folder: Path, tmp_path: Path) -> EmbeddingStore:
     """Return 80 images of five families; those of one order lie nearer to each other.
 
     Images stand in the order of the families; every fourth one of each has ``part`` test, the one
     after it validation. The last two of all have no family.
     """
+    return EmbeddingStore.open(shutil.copytree(families_folder, tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def families_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the store of the families, of which each test has a copy."""
     random = np.random.default_rng(0)
     orders = {order: random.normal(size=16) for order in sorted(set(FAMILIES.values()))}
     vectors, rows = [], []
@@ -388,10 +392,12 @@ def families(
             )
     frame = pd.DataFrame(rows)
     frame.loc[frame.index[-2:], "family"] = ""
-    return make_store(make_encoder()).append(frame, np.array(vectors))
+    folder = tmp_path_factory.mktemp("families") / "store"
+    EmbeddingStore.open_for(folder, PlainEncoder()).append(frame, np.array(vectors))
+    return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_parts() -> Callable[..., Split]:
     """Make a split that is not kept from parts, folds and groups."""
 
@@ -416,6 +422,11 @@ def make_parts() -> Callable[..., Split]:
 @pytest.fixture
 def split(families: EmbeddingStore, make_parts: Callable[..., Split]) -> Split:
     """Return the split that the column ``part`` of the images says, with two folds of train."""
+    return split_by_part(families, make_parts)
+
+
+def split_by_part(families: EmbeddingStore, make_parts: Callable[..., Split]) -> Split:
+    """Make that split."""
     parts = families.images.frame["part"].to_numpy(dtype=object)
     folds = np.where(parts == "train", np.arange(len(parts)) % 2, -1)
     return make_parts(parts, folds)

@@ -107,6 +107,7 @@ def test_another_demonstration_takes_the_place_of_one(
 ) -> None:
     lions = [one for one in read_species() if one.name == "Panthera leo"]
     monkeypatch.setattr("bioprobe.sketch.scenes.read_species", lambda: lions)
+    monkeypatch.setattr("bioprobe.demo._N_SCENES", 1)
     first = (own_demo / "photos" / "panthera-leo" / "000.jpg").read_bytes()
     assert draw(own_demo, n_per_species=1, seed=1) == own_demo / "photos" / "pictures.csv"
     assert (own_demo / "photos" / "panthera-leo" / "000.jpg").read_bytes() != first

@@ -65,6 +65,17 @@ def evaluated(
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lay out and write no plot: that is half of what a page takes of which the words are read."""
+    draw_none(monkeypatch)
+
+
+def draw_none(patch: pytest.MonkeyPatch) -> None:
+    """Let plots be made up, but neither laid out nor written."""
+    patch.setattr("bioprobe.report.plots._finish", lambda _: "data:image/svg+xml;base64,")
+
+
+@pytest.fixture
 def store(evaluated: tuple[Path, Evaluation], tmp_path: Path) -> EmbeddingStore:
     """Return 36 pictures of three families in a store with a split, and one of no family.
 
@@ -72,6 +83,20 @@ def store(evaluated: tuple[Path, Evaluation], tmp_path: Path) -> EmbeddingStore:
     store is the test's own, the pictures are those of all.
     """
     return EmbeddingStore.open(shutil.copytree(evaluated[0], tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def judged_orders(evaluated: tuple[Path, Evaluation]) -> Evaluation:
+    """Return the same of two classes, Carnivora and the rarer Artiodactyla."""
+    store = EmbeddingStore.open(evaluated[0])
+    task = Task.of(store, Rank.ORDER, split=read_split(store))
+    return evaluate(task, ["centroid", "knn"], n_resamples=20)
+
+
+@pytest.fixture
+def orders(judged_orders: Evaluation) -> Evaluation:
+    """Return it with predictions that a test may change."""
+    return dataclasses.replace(judged_orders, predictions=judged_orders.predictions.copy())
 
 
 @pytest.fixture
