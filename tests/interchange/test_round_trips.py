@@ -24,8 +24,8 @@ TARGETS = {
     "json-lines": "vectors.jsonl",
 }
 pytestmark = pytest.mark.usefixtures("example_package")
-# Of blocks of four: one that is not full, a full one, and full ones with a rest.
-SIZES = [1, 4, 9, *(pytest.param(n, marks=pytest.mark.long) for n in (3, 5))]
+# Blocks are of four rows, parts of clip-retrieval of five: a rest alone, a full block, full parts.
+SIZES = [1, 4, 10, *(pytest.param(n, marks=pytest.mark.long) for n in (3, 5, 9))]
 
 BuildStore = Callable[..., EmbeddingStore]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,9 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 from tests.conftest import PlainEncoder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FAMILIES = {"Felidae": "Carnivora", "Canidae": "Carnivora", "Bovidae": "Artiodactyla"}
 N_PER_FAMILY = 12
@@ -66,13 +71,19 @@ def evaluated(
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lay out and write no plot: that is half of what a page takes of which the words are read."""
+    """Lay out and write no plot: that is half of what a page takes of which plots are not read."""
     draw_none(monkeypatch)
 
 
 def draw_none(patch: pytest.MonkeyPatch) -> None:
-    """Let plots be made up, but neither laid out nor written."""
-    patch.setattr("bioprobe.report.plots._finish", lambda _: "data:image/svg+xml;base64,")
+    """Let plots be made up, but neither laid out nor written: they are empty, and as large."""
+    patch.setattr("bioprobe.report.plots._finish", _outline)
+
+
+def _outline(figure: Figure) -> str:
+    width, height = 72 * figure.get_size_inches()
+    drawn = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt"/>'
+    return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode()
 
 
 @pytest.fixture

@@ -47,12 +47,13 @@ def test_a_report_opens_from_disk_and_asks_no_network(
     path = tmp_path / "pages" / "report.html"
     write_report(store, evaluation, path)
     page = path.read_text(encoding="utf-8")
-    assert page.count("data:image/svg+xml;base64,P") > 5
+    assert page.count("data:image/svg+xml;base64,PD94") > 5
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)
     assert "<script" not in page
     assert len(page) < 15e6
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pages_fit_every_screen_and_paper_and_are_accessible(
     store: EmbeddingStore, evaluation: Evaluation, orders: Evaluation, tmp_path: Path,
     make_encoder: type[PlainEncoder], monkeypatch: pytest.MonkeyPatch,
