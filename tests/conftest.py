@@ -20,6 +20,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from bioprobe.cli.app import run
 from bioprobe.embedding import embed_images
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.encoder import Encoder, Fingerprint, hash_description, normalise_rows
@@ -243,6 +244,17 @@ def each_input_once(computed: dict[bytes, torch.Tensor], monkeypatch: pytest.Mon
     monkeypatch.setattr(BatchRunner, "_exactly", compute_once)
 
 
+@pytest.fixture(scope="session")
+def demo(make_once: Callable[..., Path]) -> Path:
+    """Show the demonstration once for all, of a picture of each species; copy to change it."""
+
+    def fill(folder: Path) -> None:
+        command = ["demo", "--output", str(folder / "here"), "--per-species", "1", "--quiet"]
+        assert run(command) == 0
+
+    return make_once("demo", fill) / "here"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_power_cut() -> Iterator[None]:
     """Wait for no disk: what is written lasts as long as the machine runs.
@@ -390,14 +402,18 @@ def broken_package(install: Callable[[str, EntryPoints], None]) -> EntryPoints:
 
 
 @pytest.fixture
-def families(
-    make_encoder: Callable[..., object], make_store: Callable[..., EmbeddingStore]
-) -> EmbeddingStore:
+def families(families_folder: Path, tmp_path: Path) -> EmbeddingStore:
     """Return 80 images of five families; those of one order lie nearer to each other.
 
     Images stand in the order of the families; every fourth one of each has ``part`` test, the one
     after it validation. The last two of all have no family.
     """
+    return EmbeddingStore.open(shutil.copytree(families_folder, tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def families_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the store of the families, of which each test has a copy."""
     random = np.random.default_rng(0)
     orders = {order: random.normal(size=16) for order in sorted(set(FAMILIES.values()))}
     vectors, rows = [], []
@@ -417,10 +433,12 @@ def families(
             )
     frame = pd.DataFrame(rows)
     frame.loc[frame.index[-2:], "family"] = ""
-    return make_store(make_encoder()).append(frame, np.array(vectors))
+    folder = tmp_path_factory.mktemp("families") / "store"
+    EmbeddingStore.open_for(folder, PlainEncoder()).append(frame, np.array(vectors))
+    return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_parts() -> Callable[..., Split]:
     """Make a split that is not kept from parts, folds and groups."""
 
@@ -445,6 +463,11 @@ def make_parts() -> Callable[..., Split]:
 @pytest.fixture
 def split(families: EmbeddingStore, make_parts: Callable[..., Split]) -> Split:
     """Return the split that the column ``part`` of the images says, with two folds of train."""
+    return split_by_part(families, make_parts)
+
+
+def split_by_part(families: EmbeddingStore, make_parts: Callable[..., Split]) -> Split:
+    """Make that split."""
     parts = families.images.frame["part"].to_numpy(dtype=object)
     folds = np.where(parts == "train", np.arange(len(parts)) % 2, -1)
     return make_parts(parts, folds)

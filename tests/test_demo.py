@@ -3,13 +3,14 @@ from __future__ import annotations
 import html
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bioprobe.cli.app import run
-from bioprobe.demo import METHODS, demonstrate, draw
+from bioprobe.demo import METHODS, demonstrate, draw, draw_store
 from bioprobe.errors import SourceError
 from bioprobe.evaluation import read_evaluation
 from bioprobe.sketch import read_species
@@ -20,11 +21,10 @@ from bioprobe.store.view import View
 from tests.browsing import find_problems, open_browser
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("demo") / "here"
-    assert run(["demo", "--output", str(folder), "--per-species", "1", "--quiet"]) == 0
-    return folder
+@pytest.fixture
+def own_demo(demo: Path, tmp_path: Path) -> Path:
+    """Return a copy of the demonstration that a test may change."""
+    return shutil.copytree(demo, tmp_path / "here")
 
 
 def test_the_page_stands_alone_and_shows_pictures(demo: Path) -> None:
@@ -86,29 +86,46 @@ def test_the_store_keeps_what_was_cleaned_and_split(demo: Path) -> None:
     assert "filters/duplicates" in list_selections(store)
 
 
-def test_the_commands_of_the_page_can_be_run(demo: Path) -> None:
+def test_the_commands_of_the_page_can_be_run(demo: Path, own_demo: Path) -> None:
     page = html.unescape((demo / "index.html").read_text(encoding="utf-8"))
+    assert page.count(str(demo)) > 10
+    page = page.replace(str(demo), str(own_demo))
     (block,) = re.findall("<pre>(bioprobe embed.*?)</pre>", page, flags=re.DOTALL)
     names = [shlex.split(line)[1] for line in block.strip().splitlines()]
     assert names == [
         "embed", "zeroshot", "taxa", "search", "search", "dedupe", "filter", "split", "evaluate",
         "report",
     ]  # fmt: skip
-    before = (demo / "report.html").stat().st_mtime_ns
+    before = (own_demo / "report.html").stat().st_mtime_ns
     for line in block.strip().splitlines()[-3:]:
         assert run([*shlex.split(line)[1:], "--quiet"]) == 0
-    assert (demo / "report.html").stat().st_mtime_ns > before
+    assert (own_demo / "report.html").stat().st_mtime_ns > before
 
 
 def test_another_demonstration_takes_the_place_of_one(
-    demo: Path, monkeypatch: pytest.MonkeyPatch
+    own_demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lions = [one for one in read_species() if one.name == "Panthera leo"]
     monkeypatch.setattr("bioprobe.sketch.scenes.read_species", lambda: lions)
-    first = (demo / "photos" / "panthera-leo" / "000.jpg").read_bytes()
-    assert draw(demo, n_per_species=1, seed=1) == demo / "photos" / "pictures.csv"
-    assert (demo / "photos" / "panthera-leo" / "000.jpg").read_bytes() != first
-    assert not (demo / "store").exists()
+    monkeypatch.setattr("bioprobe.demo._N_SCENES", 1)
+    first = (own_demo / "photos" / "panthera-leo" / "000.jpg").read_bytes()
+    assert draw(own_demo, n_per_species=1, seed=1) == own_demo / "photos" / "pictures.csv"
+    assert (own_demo / "photos" / "panthera-leo" / "000.jpg").read_bytes() != first
+    assert not (own_demo / "store").exists()
+
+
+def test_pictures_that_are_there_are_embedded_and_none_is_drawn(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (demo / "photos" / "pictures.csv").read_text(encoding="utf-8").splitlines()[:3]
+    for line in lines[1:]:
+        path = tmp_path / "photos" / line.partition(",")[0]
+        path.parent.mkdir(parents=True)
+        shutil.copy(demo / "photos" / line.partition(",")[0], path)
+    (tmp_path / "photos" / "pictures.csv").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr("bioprobe.demo.draw", pytest.fail)
+    for _ in range(2):
+        assert len(EmbeddingStore.open(draw_store(tmp_path))) == 2
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -230,8 +230,17 @@ def test_intervals_of_macro_f1_cover_what_they_promise(
     assert covered / n_trials >= least
 
 
-@pytest.mark.parametrize("n_images", [4, 40, pytest.param(400, marks=pytest.mark.long)])
-@pytest.mark.parametrize("too_sure", [0.0, 0.15])
+@pytest.mark.parametrize(
+    ("n_images", "too_sure"),
+    [
+        (4, 0.0),
+        (40, 0.15),
+        pytest.param(4, 0.15, marks=pytest.mark.long),
+        pytest.param(40, 0.0, marks=pytest.mark.long),
+        pytest.param(400, 0.0, marks=pytest.mark.long),
+        pytest.param(400, 0.15, marks=pytest.mark.long),
+    ],
+)
 def test_intervals_of_ece_cover_what_they_promise(n_images: int, too_sure: float) -> None:
     random = np.random.default_rng(0)
     many = random.beta(8, 1.5, 200_000)

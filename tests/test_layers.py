@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import bioprobe
+from tests.modules import parse_modules
 
 # Each line may import from the lines above it; within a line a folder imports from itself alone.
 LAYERS = (
@@ -72,18 +73,29 @@ NAMES = {
 
 
 Trees = dict[Path, ast.Module]
+Nodes = dict[Path, list[ast.AST]]
 
 
 @pytest.fixture(scope="module")
 def trees() -> Trees:
     """Read every module of the package."""
-    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in PATHS}
+    return parse_modules(PATHS)
 
 
 @pytest.fixture(scope="module")
-def imported(trees: Trees) -> dict[Path, list[str]]:
+def nodes(trees: Trees) -> Nodes:
+    """Return what imports or calls something in each module: to look through all takes seconds."""
+    kinds = (ast.Import, ast.ImportFrom, ast.Call)
+    return {
+        path: [node for node in ast.walk(tree) if isinstance(node, kinds)]
+        for path, tree in trees.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def imported(nodes: Nodes) -> dict[Path, list[str]]:
     """Return the modules of bioprobe that each imports."""
-    return {path: list(_imports(tree)) for path, tree in trees.items()}
+    return {path: list(_imports(found)) for path, found in nodes.items()}
 
 
 def _part_of(path: Path) -> str:
@@ -100,9 +112,9 @@ def _leave_out_types(tree: ast.Module) -> ast.Module:
     return ast.Module(checked, [])
 
 
-def _imports(tree: ast.Module) -> Iterator[str]:
-    """Find the modules of bioprobe that a module imports anywhere, types included."""
-    for node in ast.walk(tree):
+def _imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Find the modules of bioprobe that nodes of a module import."""
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module:
             dotted = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
@@ -159,7 +171,7 @@ def test_commands_and_demonstration_ask_the_face_and_nothing_below(trees: Trees)
         f"{path.relative_to(PACKAGE)} imports {name}"
         for path, tree in trees.items()
         if _part_of(path) in FACES
-        for name in (*_imports(_leave_out_types(tree)), *_places(tree))
+        for name in (*_imports(ast.walk(_leave_out_types(tree))), *_places(tree))
         if _part_of(NAMES[name]) not in FACES[_part_of(path)] | {_part_of(path)}
     ]
     assert not below
@@ -183,13 +195,13 @@ def test_a_module_imports_heavy_libraries_only_where_they_are_used(trees: Trees)
     assert not {path: libraries for path, libraries in heavy.items() if libraries}
 
 
-def test_only_the_command_line_prints_or_exits(trees: Trees) -> None:
+def test_only_the_command_line_prints_or_exits(trees: Trees, nodes: Nodes) -> None:
     for path, tree in trees.items():
         if _part_of(path) in {"cli", "__main__"}:
             continue
         called = {
             node.func.id
-            for node in ast.walk(tree)
+            for node in nodes[path]
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         }
         assert not called & {"print", "exit", "quit"}, path

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 import bioprobe
+from tests.modules import parse_modules
 
 PACKAGE = Path(bioprobe.__file__).parent
 CHECKOUT = PACKAGE.parent
@@ -81,11 +82,9 @@ class _House:
     """Every module of ours, and what it names; read by the test, not by whoever collects it."""
 
     def __init__(self) -> None:
-        self.trees = {
-            _name_module(path): ast.parse(path.read_text(encoding="utf-8"))
-            for folder in ("bioprobe", "scripts", "benchmarks")
-            for path in sorted((CHECKOUT / folder).rglob("*.py"))
-        }
+        folders = [CHECKOUT / name for name in ("bioprobe", "scripts", "benchmarks")]
+        parsed = parse_modules(path for one in folders for path in sorted(one.rglob("*.py")))
+        self.trees = {_name_module(path): tree for path, tree in parsed.items()}
         notebooks = (CHECKOUT / "notebooks").glob("*.ipynb")
         self.trees |= {str(path): _read_notebook(path) for path in notebooks}
         # By module and the statement at its top that they are in.

@@ -469,18 +469,21 @@ def find_contradicting_copies(images: ImageTable, rows: Rows) -> list[tuple[int,
     list of (int, int)
         Rows of the first image of the bytes and of the one that contradicts it.
     """
-    frame = images.frame.iloc[rows]
-    hashes = frame["sha256"].fillna("").astype(str)
+    # Few tables have copies, and all their columns are much to read.
+    hashes = images.column("sha256").iloc[rows].fillna("").astype(str)
     is_copy = (hashes != "").to_numpy() & hashes.duplicated(keep=False).to_numpy()
     if not is_copy.any():
         return []
-    if REGION in frame:
-        is_copy &= np.array([not get_box(str(name)) for name in frame[REGION]], dtype=bool)
-    names = [name for name in (*RANKS, LABEL, CONTENT) if name in frame]
-    copies = frame.loc[is_copy]
+    columns = images.columns
+    if REGION in columns:
+        regions = images.take(rows, [REGION])[REGION]
+        is_copy &= np.array([not get_box(str(name)) for name in regions], dtype=bool)
+    copied = np.asarray(rows)[is_copy]
+    names = [name for name in (*RANKS, LABEL, CONTENT) if name in columns]
+    copies = images.take(copied, ["root", "path", *names])
     said = copies[names].fillna("").to_dict("records")
     files = zip(copies["root"], copies["path"], strict=True)
-    places = zip(np.asarray(rows)[is_copy].tolist(), hashes[is_copy], files, said, strict=True)
+    places = zip(copied.tolist(), hashes[is_copy], files, said, strict=True)
     # Of a file with several labels one that another file has too is enough.
     by_file: dict[str, dict[tuple[str, str], list[tuple[int, dict[Hashable, Any]]]]] = {}
     for row, digest, file, labels in places:

@@ -218,7 +218,7 @@ def resnet_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def timm_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(8)
-    model = timm.create_model("resnet10t", num_classes=5)
+    model = timm.create_model("test_resnet", num_classes=5)
     folder = tmp_path_factory.mktemp("timm")
     timm.models.save_for_hf(model, folder, safe_serialization=True)
     return folder

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from bioprobe.errors import BioprobeError
 from bioprobe.splits import Split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.method import find_probe
+from tests.conftest import split_by_part
 
 NO_NUMBERS: tuple[Any, ...] = (math.nan, math.inf, -math.inf, [], [math.nan], True, "text", "")
 ODD: tuple[Any, ...] = (*NO_NUMBERS, 0, -1, 0.5, 1e-300, -1e-300, 1e300, -1e300, 10**400)
@@ -46,12 +49,23 @@ BESIDE: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def kept(
+    families_folder: Path,
+    make_parts: Callable[..., Split],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Keep a split and a probe of the families, once; each test has a copy."""
+    folder = shutil.copytree(families_folder, tmp_path_factory.mktemp("kept") / "store")
+    families = EmbeddingStore.open(folder)
+    write_split(families, split_by_part(families, make_parts))
+    bp.open(folder).fit("lda", "family", split="made", name="kept")
+    return folder
+
+
 @pytest.fixture
-def opened(families: EmbeddingStore, split: Split) -> Any:  # noqa: ANN401 - what is opened
-    write_split(families, split)
-    store = bp.open(families.folder)
-    store.fit("lda", "family", split=split.name, name="kept")
-    return store
+def opened(kept: Path, tmp_path: Path) -> Any:  # noqa: ANN401 - what is opened
+    return bp.open(shutil.copytree(kept, tmp_path / "store"))
 
 
 @pytest.mark.parametrize(

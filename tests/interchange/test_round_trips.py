@@ -24,6 +24,8 @@ TARGETS = {
     "json-lines": "vectors.jsonl",
 }
 pytestmark = pytest.mark.usefixtures("example_package")
+# Blocks are of four rows, parts of clip-retrieval of five: a rest alone, a full block, full parts.
+SIZES = [1, 4, 10, *(pytest.param(n, marks=pytest.mark.long) for n in (3, 5, 9))]
 
 BuildStore = Callable[..., EmbeddingStore]
 
@@ -44,7 +46,7 @@ def test_every_layout_is_tested_here() -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
-@pytest.mark.parametrize("n", [1, 3, 4, 5, 9])
+@pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("layout", TARGETS)
 def test_vectors_labels_names_and_columns_come_back(
     layout: str, n: int, build_store: BuildStore, tmp_path: Path

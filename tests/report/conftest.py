@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,9 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 from tests.conftest import PlainEncoder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FAMILIES = {"Felidae": "Carnivora", "Canidae": "Carnivora", "Bovidae": "Artiodactyla"}
 N_PER_FAMILY = 12
@@ -65,6 +70,23 @@ def evaluated(
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lay out and write no plot: that is half of what a page takes of which plots are not read."""
+    draw_none(monkeypatch)
+
+
+def draw_none(patch: pytest.MonkeyPatch) -> None:
+    """Let plots be made up, but neither laid out nor written: they are empty, and as large."""
+    patch.setattr("bioprobe.report.plots._finish", _outline)
+
+
+def _outline(figure: Figure) -> str:
+    width, height = 72 * figure.get_size_inches()
+    drawn = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt"/>'
+    return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode()
+
+
+@pytest.fixture
 def store(evaluated: tuple[Path, Evaluation], tmp_path: Path) -> EmbeddingStore:
     """Return 36 pictures of three families in a store with a split, and one of no family.
 
@@ -72,6 +94,20 @@ def store(evaluated: tuple[Path, Evaluation], tmp_path: Path) -> EmbeddingStore:
     store is the test's own, the pictures are those of all.
     """
     return EmbeddingStore.open(shutil.copytree(evaluated[0], tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def judged_orders(evaluated: tuple[Path, Evaluation]) -> Evaluation:
+    """Return the same of two classes, Carnivora and the rarer Artiodactyla."""
+    store = EmbeddingStore.open(evaluated[0])
+    task = Task.of(store, Rank.ORDER, split=read_split(store))
+    return evaluate(task, ["centroid", "knn"], n_resamples=20)
+
+
+@pytest.fixture
+def orders(judged_orders: Evaluation) -> Evaluation:
+    """Return it with predictions that a test may change."""
+    return dataclasses.replace(judged_orders, predictions=judged_orders.predictions.copy())
 
 
 @pytest.fixture

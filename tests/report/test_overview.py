@@ -15,6 +15,7 @@ from bioprobe.cli.app import run
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.store.selections import write_selection
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 STATIONS = ("north", "south")
 
 

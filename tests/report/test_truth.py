@@ -12,7 +12,6 @@ import pytest
 
 from bioprobe.errors import MisuseError
 from bioprobe.evaluation.curves import Efficiency
-from bioprobe.evaluation.evaluate import evaluate
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.intervals import SIGNIFICANCE_LEVEL, Interval
@@ -26,9 +25,10 @@ from bioprobe.report.report import describe_report
 from bioprobe.splits import read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
-from bioprobe.task.task import Task
-from bioprobe.taxonomy import Rank, Taxon
+from bioprobe.taxonomy import Taxon
 from tests.conftest import alter_images
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def _draw(evaluation: Evaluation, seed: int) -> Evaluation:
@@ -243,11 +243,9 @@ _STATISTICS = {name for name in EXPLANATIONS if name not in {"p", "score", "seco
 
 
 def test_every_statistic_on_a_page_is_explained_on_it(
-    store: EmbeddingStore, evaluation: Evaluation, tmp_path: Path
+    store: EmbeddingStore, evaluation: Evaluation, orders: Evaluation, tmp_path: Path
 ) -> None:
-    two = evaluate(Task.of(store, Rank.ORDER, split=read_split(store)), ["centroid", "knn"],
-                   n_resamples=5)  # fmt: skip
-    for name, one in (("family", evaluation), ("order", two)):
+    for name, one in (("family", evaluation), ("order", orders)):
         path = tmp_path / f"{name}.html"
         write_report(store, one, path)
         page = _Words(path.read_text(encoding="utf-8"))

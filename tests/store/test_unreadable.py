@@ -36,14 +36,22 @@ ERRNOS = [
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> EmbeddingStore:
+def store(whole: Path, tmp_path: Path) -> EmbeddingStore:
     """Three shards of two rows; rows 1, 3 and 4 are retired."""
+    return EmbeddingStore.open(shutil.copytree(whole, tmp_path / "store"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write that store, of which each test has a copy."""
     fingerprint = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")
-    made = EmbeddingStore.create(tmp_path / "store", fingerprint, dim=6)
+    folder = tmp_path_factory.mktemp("whole") / "store"
+    made = EmbeddingStore.create(folder, fingerprint, dim=6)
     for start in (0, 2, 4):
         frame = pd.DataFrame({"root": "/data", "path": [f"{start}.jpg", f"{start + 1}.jpg"]})
         made = made.append(frame, np.eye(6)[start : start + 2])
-    return made.retire([1, 3, 4])
+    made.retire([1, 3, 4])
+    return folder
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ FORMS = {
     "siglip_dir": ("transformers:{}", 0, (16, 32), 0),
     "dinov2_dir": ("transformers:{}", 0, (17, 32), 1),
     "resnet_dir": ("transformers:{}", 0, (16, 24), 0),
-    "timm_dir": ("timm:local-dir:{}", 0, (36, 512), 0),
+    "timm_dir": ("timm:local-dir:{}", 0, (25, 96), 0),
 }
 
 

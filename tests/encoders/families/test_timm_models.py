@@ -24,11 +24,11 @@ def test_vectors_equal_those_of_timm(timm_dir: Path, pictures: list[Image.Image]
 
     encoder = load_encoder(f"timm:local-dir:{timm_dir}", device="cpu", batch_size=3)
 
-    assert encoder.dim == 512
-    assert encoder.preprocess(pictures[0]).shape == (3, 176, 176)
+    assert encoder.dim == 96
+    assert encoder.preprocess(pictures[0]).shape == (3, 160, 160)
     for n in (0, 1, 2, 3, 4, 7):
         vectors = encoder.encode_image(pictures[:n])
-        assert vectors.shape == (n, 512)
+        assert vectors.shape == (n, 96)
         np.testing.assert_allclose(vectors, expected[:n], atol=1e-6)
 
 
