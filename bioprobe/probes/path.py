@@ -250,8 +250,10 @@ def solve(
 
     shrunk_to = None if prior is None else prior @ basis.directions
     penalties = [_to_penalty(value * step, problems) for step in _WAY]
-    # Float32 cannot tell smaller decreases from rounding.
-    single = dataclasses.replace(stop, tolerance=max(stop.tolerance, _LEAST_GAIN))
+    # Float32 cannot tell smaller decreases from rounding, nor rises from those.
+    single = dataclasses.replace(
+        stop, tolerance=max(stop.tolerance, _LEAST_GAIN), noise=max(stop.noise, _FINE.noise)
+    )
     polish = [(torch.float32, single)]
     if problems.n_numbers <= _MOST_DOUBLES:
         polish = [(torch.float32, _FINE), (torch.float64, stop)]
