@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 # Judged images that are asked at once: of each the scores of all classes come with their places.
-_IMAGES_AT_ONCE = 65_536
+_IMAGES_AT_ONCE = 16_384
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -238,7 +238,15 @@ def _join(method: str, found: Sequence[_Round], classes: Classes, positive: int 
     ends = np.cumsum([len(one.rows) for one in found])[:-1]
     places = np.split(np.argsort(order), ends)
 
+    # What is in order already is not copied: it may be large.
+    is_joined = len(found) == 1 and all(
+        np.array_equal(one, np.arange(len(one)))
+        for one in (order, classes.place(found[0].classes), found[0].classes.place(classes))
+    )
+
     def gather(answer: Callable[[_Round], Scores]) -> Scores:
+        if is_joined:
+            return answer(found[0])
         joined = np.zeros((len(rows), len(classes)), dtype=np.float32)
         for one, here in zip(found, places, strict=True):
             _add(answer(one), one.classes, classes, joined, here)
@@ -275,7 +283,7 @@ def _join(method: str, found: Sequence[_Round], classes: Classes, positive: int 
 def _compare_rules(task: Task, fitted: Fitted, how: Pooling) -> dict[str, tuple[int, int]]:
     """Measure each rule of pooling on the validation part, which neither taught nor judges."""
     try:
-        inner = task.inner()
+        inner = task.inner(lazy=True)
     except ProbeError:
         return {}
     if inner.method != "validation":

@@ -48,7 +48,7 @@ from bioprobe.store.selections import read_selection
 from bioprobe.store.view import View
 from bioprobe.task.columns import Columns
 from bioprobe.task.prior import Prior, Weighed
-from bioprobe.task.scores import find_top
+from bioprobe.task.scores import find_top, split_rows
 from bioprobe.task.sequences import (
     SEQUENCE,
     SEVERAL,
@@ -101,7 +101,8 @@ def list_answers(
     probabilities = answers.probabilities
     images = np.arange(len(truth))
     best = find_best(probabilities)
-    top, values = find_top(probabilities, _N_ANSWERS)
+    parts = [find_top(probabilities[part], _N_ANSWERS) for part in split_rows(*probabilities.shape)]
+    top, values = (np.concatenate(one) for one in zip(*parts, strict=True))
     calibrated = np.full(len(truth), np.nan)
     if answers.calibrated is not None:
         calibrated = answers.calibrated.max(axis=1).astype(np.float64)
@@ -769,7 +770,7 @@ def _count_never_judged(test: _Test) -> int:
 def _find_reason(test: _Test) -> str:
     """Say why folds are held out to choose although there is a validation part."""
     try:
-        return test.rounds[0].inner().reason
+        return test.rounds[0].inner(lazy=True).reason
     except ProbeError:
         return ""  # one class: what reads may be judged all the same
 

@@ -187,6 +187,13 @@ def find_consistent(probabilities: Floats, tree: LabelTree) -> Mask:
     >>> find_consistent(np.array([[0.5, 0.1, 0.4], [0.3, 0.3, 0.4]]), tree).tolist()
     [True, False]
     """
+    found = np.ones(len(probabilities), dtype=bool)
+    for part in split_rows(*probabilities.shape):
+        found[part] = _find_consistent(probabilities[part], tree)
+    return found
+
+
+def _find_consistent(probabilities: Floats, tree: LabelTree) -> Mask:
     from scipy.sparse import csr_array
 
     best = find_best(probabilities)

@@ -89,6 +89,13 @@ class Pair:
         inverse = torch.where(curvature > 0, 1 / curvature, torch.zeros_like(curvature))
         return cls(step, change, torch.nan_to_num(inverse, nan=0.0, posinf=0.0))
 
+    def repeat(self, n_problems: int) -> Pair:
+        """Return the pair of one problem as that of several."""
+        return Pair(
+            self.step.repeat(n_problems, 1), self.change.repeat(n_problems, 1),
+            self.inverse.repeat(n_problems),
+        )  # fmt: skip
+
 
 def minimise(
     evaluate: Evaluate,

@@ -87,6 +87,14 @@ class Problems:
         np.add.at(sums, self.targets, self.weights)
         return sums.T
 
+    def join(self) -> Problems:
+        """Return one problem with all rows and classes that any of these has."""
+        return dataclasses.replace(
+            self,
+            weights=self.weights.max(axis=1, keepdims=True),
+            adjustments=self.adjustments.max(axis=0, keepdims=True),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Value:

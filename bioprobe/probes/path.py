@@ -146,6 +146,15 @@ class State:
     pairs: Sequence[Pair] = ()
     penalty: float = 0.0
 
+    def repeat(self, n_problems: int) -> State:
+        """Return the state of one problem as that of several."""
+        return dataclasses.replace(
+            self,
+            coefficients=self.coefficients.repeat(n_problems, 1, 1),
+            intercepts=self.intercepts.repeat(n_problems, 1),
+            pairs=[one.repeat(n_problems) for one in self.pairs],
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
@@ -241,8 +250,10 @@ def solve(
 
     shrunk_to = None if prior is None else prior @ basis.directions
     penalties = [_to_penalty(value * step, problems) for step in _WAY]
-    # Float32 cannot tell smaller decreases from rounding.
-    single = dataclasses.replace(stop, tolerance=max(stop.tolerance, _LEAST_GAIN))
+    # Float32 cannot tell smaller decreases from rounding, nor rises from those.
+    single = dataclasses.replace(
+        stop, tolerance=max(stop.tolerance, _LEAST_GAIN), noise=max(stop.noise, _FINE.noise)
+    )
     polish = [(torch.float32, single)]
     if problems.n_numbers <= _MOST_DOUBLES:
         polish = [(torch.float32, _FINE), (torch.float64, stop)]
@@ -273,6 +284,10 @@ def resume(
 ) -> State:
     """Go on from a solution of nearly the same regressions, in float32.
 
+    Where there is none, the way from strong regularisation is gone once, by the regression over
+    the rows that any of them has. So where they are folds, what each leaves out has taught where
+    it begins, and must be unlearnt: the stop is not to be a rough one.
+
     Parameters
     ----------
     problems : Problems
@@ -285,7 +300,7 @@ def resume(
     stop : Stop
         When it is enough.
     before : State, optional
-        Where to begin; without one, on the path from strong regularisation.
+        Where to begin.
     prior : ndarray of float64, shape (n_classes, rank), optional
         Coefficients that the penalty shrinks towards, in the basis.
 
@@ -300,8 +315,10 @@ def resume(
     shrunk_to = _to_tensor(prior, objective)
     with _one_thread():
         if before is None:
+            joined = Objective(problems.join(), torch.float32)
             penalties = [_to_penalty(value * step, problems) for step in _WAY]
-            *_, before = _iter_states(objective, basis, penalties, shrunk_to, _ROUGH)
+            *_, state = _iter_states(joined, basis, penalties, shrunk_to, _ROUGH)
+            before = state.repeat(problems.n_problems)
         penalty = _to_penalty(value, problems)
         found = _solve(objective, basis, penalty, shrunk_to, before, stop)
     # The next rows are others.

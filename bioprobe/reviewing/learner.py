@@ -294,7 +294,7 @@ class Learner:
         """
         kept, n_taught = self._of_others, len(self.teaching)
         if kept is None or n_taught > _GROWN * kept.n_taught or not kept.has(places):
-            answered, classes, probabilities = self.predict_left_out(alone=True, stop=_STOP)
+            answered, classes, probabilities = self.predict_left_out(alone=True)
             highest = _find_highest(probabilities, classes, max(k, _N_KEPT))
             kept = self._of_others = _OfOthers(n_taught, answered, *highest)
         at = np.searchsorted(kept.places, places)
@@ -307,17 +307,13 @@ class Learner:
         scores = np.take_along_axis(scores, order, axis=1)
         return np.where(scores > 0, np.take_along_axis(best, order, axis=1), -1), scores
 
-    def predict_left_out(
-        self, *, alone: bool = False, stop: Stop = _STOP_LEFT_OUT
-    ) -> tuple[Places, Places, Scores]:
+    def predict_left_out(self, *, alone: bool = False) -> tuple[Places, Places, Scores]:
         """Answer each picture that teaches by what the others teach, some left out in turn.
 
         Parameters
         ----------
         alone : bool
             Whether pictures that alone are of their class are answered too, which cannot be right.
-        stop : Stop
-            How exactly each part is solved; what is left out of it plays no part in it anyhow.
 
         Returns
         -------
@@ -341,7 +337,7 @@ class Learner:
                 before = _carry(*self._left_out, classes, prior)
             problems = _pose(rows, targets, weights, len(classes))
             basis = self._scaled(len(rows))
-            state = resume(problems, basis, self.strength, stop, before, prior)
+            state = resume(problems, basis, self.strength, _STOP_LEFT_OUT, before, prior)
             self._left_out = state, classes
             for fold in range(self.n_folds):
                 inside = folds == fold

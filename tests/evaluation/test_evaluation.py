@@ -41,10 +41,13 @@ from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
+from bioprobe.task import lazy_rows
+from bioprobe.task.lazy_rows import AnyRows, LazyRows
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from bioprobe.types import Rows
 
 KNN = ("centroid", "knn")
 
@@ -495,8 +498,20 @@ def test_answers_that_are_asked_in_parts_are_the_same(
 
     monkeypatch.setattr(FittedProbe, "ask", count)
     monkeypatch.setattr(answers, "_IMAGES_AT_ONCE", 5)
+    taken: list[AnyRows] = []
+    take = Task.take_vectors
+
+    def watch(self: Task, rows: Rows, *, lazy: bool = False) -> AnyRows:
+        taken.append(take(self, rows, lazy=lazy))
+        return taken[-1]
+
+    # Nor are the vectors of all that teach read together.
+    monkeypatch.setattr(Task, "take_vectors", watch)
+    monkeypatch.setattr(lazy_rows, "_MOST_HELD_NUMBERS", 0)
     again = evaluate(Task.of(families, Rank.FAMILY, split=split), KNN[:1], n_resamples=50)
     assert max(asked) == 5
+    assert taken
+    assert all(isinstance(one, LazyRows) for one in taken)
     assert again.find("centroid").metrics == found.find("centroid").metrics
     mine = found.predictions[found.predictions["method"] == "centroid"]
     pd.testing.assert_frame_equal(again.predictions, mine)

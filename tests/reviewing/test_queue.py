@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import pytest
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MisuseError, ProbeError
-from bioprobe.probes.lbfgs import Stop
+from bioprobe.probes import path
 from bioprobe.probes.linear import LinearProbe, PromptedProbe
+from bioprobe.probes.objective import Objective
 from bioprobe.reviewing import wrong_labels
 from bioprobe.reviewing.desk import Desk, read_mix
 from bioprobe.reviewing.learner import ClassTexts, Learner
@@ -246,6 +247,30 @@ def test_left_out_answers_are_those_of_the_others_alone() -> None:
     np.testing.assert_array_equal(desk.learner._folds[:60], folds)
 
 
+def test_left_out_answers_remember_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    # All together could learn these by heart, and each fold begins where all together end.
+    random = np.random.default_rng(3)
+    vectors = normalise_rows(random.normal(size=(N, 200)).astype("f4"))
+    labels = random.integers(0, N_CLASSES, N)
+    learner = Learner(Pool.of(vectors, NAMES, labels))
+    way, gone = path._iter_states, list[int]()
+
+    def watch(objective: Objective, *given: Any) -> Iterator[path.State]:  # noqa: ANN401
+        gone.append(objective.problems.n_problems)
+        return way(objective, *given)
+
+    monkeypatch.setattr(path, "_iter_states", watch)
+    _, classes, found = learner.predict_left_out()
+    assert gone == [1]
+    fold = learner._folds == 0
+    alone = LinearProbe(100, balance="class-weight").fit(vectors[~fold], labels[~fold])
+    own = np.searchsorted(classes, labels[fold])
+    of_label = [
+        one[np.arange(len(own)), own] for one in (found[fold], alone.predict_proba(vectors[fold]))
+    ]
+    assert abs(np.mean(of_label[0]) - np.mean(of_label[1])) < 0.005
+
+
 def test_classes_without_a_left_out_picture_are_no_trouble_to_suspicion() -> None:
     found = rank_labels(
         np.array([0, 2, 2]), np.array([[0.6, 0.1, 0.3], [0.0, 1.0, 0.0], [0.1, 0.1, 0.8]], "f4")
@@ -401,9 +426,9 @@ def test_what_others_say_is_asked_again_when_many_more_teach(
     learner = Learner(pool)
     asked, ask = [], learner.predict_left_out
 
-    def count(*, alone: bool, stop: Stop) -> tuple[Places, Places, Scores]:
+    def count(*, alone: bool) -> tuple[Places, Places, Scores]:
         asked.append(len(pool.taught))
-        return ask(alone=alone, stop=stop)
+        return ask(alone=alone)
 
     monkeypatch.setattr(learner, "predict_left_out", count)
     for n, places in ((100, [3, 1]), (105, [1, 7]), (105, [103]), (108, [3]), (120, [3])):
