@@ -88,6 +88,7 @@ def check(found: EncoderCheck) -> None:
         ("speed", f"{found.images_per_s:.1f} images/s"),
         ("backend", found.backend),
         *((f"  {one.backend}", one.describe()) for one in found.trials),
+        *([("  measured in", f"{found.trials_s:.0f} s, once")] if found.trials_s else []),
         ("ok", "yes"),
     ]
     typer.echo(_align(rows))

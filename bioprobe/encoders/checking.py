@@ -41,8 +41,10 @@ class EncoderCheck(Record):
     backend : str
         What ran the pictures.
     trials : tuple of Trial
-        What each backend did when they were measured for these pictures and this machine; empty
-        where one was named, or the model runs in nothing else.
+        What each backend did when they were measured for these pictures and this machine; the one
+        that was named, else; empty where the model runs in nothing else.
+    trials_s : float
+        How long that took, then or before; 0 where one was named.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -55,6 +57,7 @@ class EncoderCheck(Record):
     load_s: float = 0.0
     backend: str = "torch"
     trials: tuple[Trial, ...] = ()
+    trials_s: float = 0.0
     notes: Notes = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,6 +116,7 @@ def check_encoder(encoder: Encoder) -> EncoderCheck:
         images_per_s=len(pictures) / (time.perf_counter() - started),
         backend=encoder.fingerprint.backend if choice is None else choice.backend,
         trials=() if choice is None else choice.trials,
+        trials_s=0.0 if choice is None else choice.seconds_s,
     ).say(_tell_measured(encoder))
 
 

@@ -29,6 +29,8 @@ class Trial:
         Seconds until it could run.
     refused : str
         Why it is not taken, ``""`` where it may be.
+    n_rows : int
+        How many pictures or texts at once its speed was measured with.
     """
 
     backend: str
@@ -36,13 +38,15 @@ class Trial:
     cosine: float = 0.0
     prepare_s: float = 0.0
     refused: str = ""
+    n_rows: int = 0
 
     def describe(self) -> str:
         """Return it in words."""
-        if self.gain:
-            said = f"{self.gain:.2f} x the speed of torch, least cosine {self.cosine:.7f}"
-            return f"{said}: {self.refused}" if self.refused else said
-        return self.refused
+        said = f"least cosine {self.cosine:.7f}"
+        if not self.gain:
+            return self.refused or said
+        said = f"{self.gain:.2f} x the speed of torch, {self.n_rows:,} at once, {said}"
+        return f"{said}: {self.refused}" if self.refused else said
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,8 @@ class Choice:
         What was measured where; of any other it says nothing.
     time : str
         ISO 8601, UTC.
+    seconds_s : float
+        How long all trials took.
     """
 
     backend: str
@@ -66,6 +72,12 @@ class Choice:
     machine: dict[str, str] = dataclasses.field(default_factory=dict)
     model: dict[str, str] = dataclasses.field(default_factory=dict)
     time: str = ""
+    seconds_s: float = 0.0
+
+    def describe(self) -> str:
+        """Return it in words."""
+        said = f"run by {self.backend}, {self.gain:.2f} x torch"
+        return f"{said} (found in {self.seconds_s:.0f} s)"
 
     @property
     def gain(self) -> float:

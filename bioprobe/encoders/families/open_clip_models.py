@@ -16,6 +16,7 @@ from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import explain_no_tokenizer, hash_description
 from bioprobe.encoders.families.compiler import imported_when_used
 from bioprobe.encoders.families.fast_transform import build_transform
+from bioprobe.encoders.families.later import transformers_when_used
 from bioprobe.encoders.families.precision import runs_in_torch
 from bioprobe.encoders.families.runtime import Runtime
 from bioprobe.encoders.families.text_tower import (
@@ -48,7 +49,7 @@ from bioprobe.encoders.hub import (
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import read_json
 
-with imported_when_used():
+with imported_when_used(), transformers_when_used():
     import open_clip
     from open_clip import hf_model
     from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP

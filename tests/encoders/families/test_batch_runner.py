@@ -233,6 +233,64 @@ def test_what_is_no_faster_is_not_taken(
     assert find_trials(encoder) == {"same": "not faster by enough"}
 
 
+class Clocked(Fake):
+    """A backend that takes so many seconds, by a clock of the test's, for so many rows."""
+
+    def __init__(self, clock: list[float], takes_s: Mapping[int, float]) -> None:
+        super().__init__()
+        self.clock, self.takes_s = clock, takes_s
+        self.ran = list[int]()
+
+    def prepare(self, part: Part) -> Run:
+        def run(*inputs: torch.Tensor) -> torch.Tensor:
+            self.ran.append(len(inputs[0]))
+            self.clock[0] += self.takes_s[self.ran[-1]]
+            return part.tower(*inputs)
+
+        return run
+
+
+@pytest.mark.parametrize(("unit_s", "n_again"), [(1.0, 8), (3.5, 4)])
+def test_what_is_near_the_best_of_few_rows_is_tried_again_on_a_batch_as_far_as_there_is_time(
+    monkeypatch: pytest.MonkeyPatch, unit_s: float, n_again: int
+) -> None:
+    clock = [0.0]
+    # As fast as PyTorch: 1. What is best of few rows is hardly faster on many.
+    of_few, of_many, far = (
+        Clocked(clock, {2: unit_s * few, 4: unit_s * some, 8: unit_s * many})
+        for few, some, many in ((0.5, 1.8, 3.6), (0.55, 1, 2), (0.7, 0.7, 0.7))
+    )
+    monkeypatch.setattr(
+        batch_runner, "BACKENDS", Fakes({"far": far, "few": of_few, "many": of_many})
+    )
+    monkeypatch.setattr(batch_runner, "time", types.SimpleNamespace(
+        monotonic=lambda: clock[0], perf_counter=lambda: clock[0],
+    ))  # fmt: skip
+
+    def embed(x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)
+
+    def exactly(_: batch_runner.BatchRunner, x: torch.Tensor) -> torch.Tensor:
+        clock[0] += unit_s * len(x) / 2
+        return embed(x)
+
+    monkeypatch.setattr(batch_runner.BatchRunner, "_exactly", exactly)
+    tower = batch_runner.Tower(torch.nn.Linear(1, 1), embed)
+    runner = batch_runner.BatchRunner(
+        tower, asked="auto", batch_size=8, model={}, what="images", n_tried=2
+    )
+    choice = runner.settle(torch.randn(8, 3))
+    assert choice.backend == "many"
+    assert {one.backend: one.n_rows for one in choice.trials} == {
+        "far": 2, "few": n_again, "many": n_again
+    }  # fmt: skip
+    assert choice.gain == pytest.approx(2)
+    # One turn told that the other is far behind, and then the whole batch was compared.
+    assert of_many.ran == [2] * 4 + [n_again, 8]
+    assert far.ran == [2] * 4
+    assert choice.seconds_s > 0
+
+
 def test_the_choice_is_kept_for_this_machine_and_this_model(
     open_clip_dir: Path, open_clip_resnet_dir: Path, pictures: list[Image.Image],
     monkeypatch: pytest.MonkeyPatch, pretend: Callable[..., None], tmp_path: Path,
