@@ -246,7 +246,7 @@ def encoder() -> PlainEncoder:
     return PlainEncoder()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_encoder() -> type[PlainEncoder]:
     """Make an encoder with other weights, dim or precision."""
     return PlainEncoder
@@ -349,14 +349,24 @@ def broken_package(install: Callable[[str, EntryPoints], None]) -> EntryPoints:
 
 
 @pytest.fixture
-def families(
-    make_encoder: Callable[..., object], make_store: Callable[..., EmbeddingStore]
-) -> EmbeddingStore:
+def families(families_once: Path, tmp_path: Path) -> EmbeddingStore:
     """Return 80 images of five families; those of one order lie nearer to each other.
 
     Images stand in the order of the families; every fourth one of each has ``part`` test, the one
     after it validation. The last two of all have no family.
     """
+    return EmbeddingStore.open(shutil.copytree(families_once, tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def families_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that ``families`` is copied from: copy to write beside them."""
+    folder = tmp_path_factory.mktemp("families") / "store"
+    _add_families(EmbeddingStore.open_for(folder, PlainEncoder()))
+    return folder
+
+
+def _add_families(store: EmbeddingStore) -> None:
     random = np.random.default_rng(0)
     orders = {order: random.normal(size=16) for order in sorted(set(FAMILIES.values()))}
     vectors, rows = [], []
@@ -376,10 +386,10 @@ def families(
             )
     frame = pd.DataFrame(rows)
     frame.loc[frame.index[-2:], "family"] = ""
-    return make_store(make_encoder()).append(frame, np.array(vectors))
+    store.append(frame, np.array(vectors))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_parts() -> Callable[..., Split]:
     """Make a split that is not kept from parts, folds and groups."""
 
@@ -402,8 +412,17 @@ def make_parts() -> Callable[..., Split]:
 
 
 @pytest.fixture
-def split(families: EmbeddingStore, make_parts: Callable[..., Split]) -> Split:
-    """Return the split that the column ``part`` of the images says, with two folds of train."""
-    parts = families.images.frame["part"].to_numpy(dtype=object)
-    folds = np.where(parts == "train", np.arange(len(parts)) % 2, -1)
-    return make_parts(parts, folds)
+def split(families: EmbeddingStore, split_by_part: Callable[[EmbeddingStore], Split]) -> Split:
+    """Return the split of the families."""
+    return split_by_part(families)
+
+
+@pytest.fixture(scope="session")
+def split_by_part(make_parts: Callable[..., Split]) -> Callable[[EmbeddingStore], Split]:
+    """Make the split that the column ``part`` of the images says, with two folds of train."""
+
+    def make(store: EmbeddingStore) -> Split:
+        parts = store.images.frame["part"].to_numpy(dtype=object)
+        return make_parts(parts, np.where(parts == "train", np.arange(len(parts)) % 2, -1))
+
+    return make
