@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -88,7 +88,7 @@ def test_a_probe_of_a_store_learns_what_pictures_are_not(
          "genus": [one.split(" ")[0] for one in species]}
     )  # fmt: skip
     store = open_store(make_store(make_encoder(dim=8)).append(frame, vectors).folder)
-    strength = {"C": 10.0} if kind == "linear" else {}
+    strength: dict[str, Any] = {"C": 10.0} if kind == "linear" else {}
     plain = store.fit(kind, level="species", split="none", **strength)
     assert not any("what they are not" in str(note) for note in plain.notes)
     value = species[0] if level == "species" else species[0].split(" ")[0]
