@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,16 +136,16 @@ class _Block:
 
 
 def _plan(
-    weights: npt.NDArray[np.float32], parts: Iterable[slice], most: int, n_classes: int
+    weights: npt.NDArray[np.float32], parts: Sequence[slice], most: int, n_classes: int
 ) -> tuple[npt.NDArray[np.int64], list[_Block]]:
     """Return the order in which rows are used, and its blocks of so many rows at most.
 
     Rows that one problem alone holds out take part in the others, those that all hold out in
-    none. Where there are few, all take part in all.
+    none. Where there are few, in one part, all take part in all.
     """
     n, n_problems = weights.shape
-    if 0 < n * n_problems * n_classes <= _WHOLE_NUMBERS and n <= most:
-        whole = slice(0, n)
+    if 0 < n * n_problems * n_classes <= _WHOLE_NUMBERS and n <= most and len(parts) == 1:
+        (whole,) = parts
         return np.arange(n), [_Block(whole, whole, 0, n_problems, bool((weights != 1).any()))]
     pieces, blocks, start = [np.zeros(0, dtype=np.int64)], list[_Block](), 0
     for part in parts:
@@ -246,7 +246,7 @@ class Objective:
             n_shares = max(1, min(most_shares, n * width // _LEAST_SHARE))
             n_numbers, most_kept = _BLOCK_NUMBERS, _MOST_KEPT
         is_kept = not isinstance(problems.rows, LazyRows) and n * dim <= most_kept
-        parts = [slice(0, n)] if is_kept else iter_parts(n, ROWS_AT_ONCE)
+        parts = [slice(0, n)] if is_kept else list(iter_parts(n, ROWS_AT_ONCE))
         most = max(1, min(n_numbers // width, -(-n // n_shares)))
         self._order, blocks = _plan(problems.weights, parts, most, problems.n_classes)
         self._rows: torch.Tensor | None = None
