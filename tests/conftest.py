@@ -299,7 +299,7 @@ def encoder() -> PlainEncoder:
     return PlainEncoder()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_encoder() -> type[PlainEncoder]:
     """Make an encoder with other weights, dim or precision."""
     return PlainEncoder
@@ -402,18 +402,24 @@ def broken_package(install: Callable[[str, EntryPoints], None]) -> EntryPoints:
 
 
 @pytest.fixture
-def families(families_folder: Path, tmp_path: Path) -> EmbeddingStore:
+def families(families_once: Path, tmp_path: Path) -> EmbeddingStore:
     """Return 80 images of five families; those of one order lie nearer to each other.
 
     Images stand in the order of the families; every fourth one of each has ``part`` test, the one
     after it validation. The last two of all have no family.
     """
-    return EmbeddingStore.open(shutil.copytree(families_folder, tmp_path / "store"))
+    return EmbeddingStore.open(shutil.copytree(families_once, tmp_path / "store"))
 
 
 @pytest.fixture(scope="session")
-def families_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the store of the families, of which each test has a copy."""
+def families_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that ``families`` is copied from: copy to write beside them."""
+    folder = tmp_path_factory.mktemp("families") / "store"
+    _add_families(EmbeddingStore.open_for(folder, PlainEncoder()))
+    return folder
+
+
+def _add_families(store: EmbeddingStore) -> None:
     random = np.random.default_rng(0)
     orders = {order: random.normal(size=16) for order in sorted(set(FAMILIES.values()))}
     vectors, rows = [], []
@@ -433,9 +439,7 @@ def families_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
     frame = pd.DataFrame(rows)
     frame.loc[frame.index[-2:], "family"] = ""
-    folder = tmp_path_factory.mktemp("families") / "store"
-    EmbeddingStore.open_for(folder, PlainEncoder()).append(frame, np.array(vectors))
-    return folder
+    store.append(frame, np.array(vectors))
 
 
 @pytest.fixture(scope="session")
@@ -461,13 +465,17 @@ def make_parts() -> Callable[..., Split]:
 
 
 @pytest.fixture
-def split(families: EmbeddingStore, make_parts: Callable[..., Split]) -> Split:
-    """Return the split that the column ``part`` of the images says, with two folds of train."""
-    return split_by_part(families, make_parts)
+def split(families: EmbeddingStore, split_by_part: Callable[[EmbeddingStore], Split]) -> Split:
+    """Return the split of the families."""
+    return split_by_part(families)
 
 
-def split_by_part(families: EmbeddingStore, make_parts: Callable[..., Split]) -> Split:
-    """Make that split."""
-    parts = families.images.frame["part"].to_numpy(dtype=object)
-    folds = np.where(parts == "train", np.arange(len(parts)) % 2, -1)
-    return make_parts(parts, folds)
+@pytest.fixture(scope="session")
+def split_by_part(make_parts: Callable[..., Split]) -> Callable[[EmbeddingStore], Split]:
+    """Make the split that the column ``part`` of the images says, with two folds of train."""
+
+    def make(store: EmbeddingStore) -> Split:
+        parts = store.images.frame["part"].to_numpy(dtype=object)
+        return make_parts(parts, np.where(parts == "train", np.arange(len(parts)) % 2, -1))
+
+    return make

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Logits of a block, in numbers: 2 MiB as float32, which stays in the cache of most cores.
 _BLOCK_NUMBERS = 1 << 19
+# So few are sooner found together, those of rows that are held out too, than fold by fold.
+_WHOLE_NUMBERS = 1 << 14
 # On a GPU, 256 MiB; rows of up to 4 GiB stay there.
 _BLOCK_THERE, _ROWS_THERE = 1 << 26, 1 << 30
 # Rows that are kept in the order of their use: 256 MiB as float32.
@@ -142,14 +144,17 @@ class _Block:
 
 
 def _plan(
-    weights: npt.NDArray[np.float32], parts: Iterable[slice], most: int
+    weights: npt.NDArray[np.float32], parts: Sequence[slice], most: int, n_classes: int
 ) -> tuple[npt.NDArray[np.int64], list[_Block]]:
     """Return the order in which rows are used, and its blocks of so many rows at most.
 
     Rows that one problem alone holds out take part in the others, those that all hold out in
-    none.
+    none. Where there are few, in one part, all take part in all.
     """
-    n_problems = weights.shape[1]
+    n, n_problems = weights.shape
+    if 0 < n * n_problems * n_classes <= _WHOLE_NUMBERS and n <= most and len(parts) == 1:
+        (whole,) = parts
+        return np.arange(n), [_Block(whole, whole, 0, n_problems, bool((weights != 1).any()))]
     pieces, blocks, start = [np.zeros(0, dtype=np.int64)], list[_Block](), 0
     for part in parts:
         absent = weights[part] == 0
@@ -249,9 +254,9 @@ class Objective:
             n_shares = max(1, min(most_shares, n * width // _LEAST_SHARE))
             n_numbers, most_kept = _BLOCK_NUMBERS, _MOST_KEPT
         is_kept = not isinstance(problems.rows, LazyRows) and n * dim <= most_kept
-        parts = [slice(0, n)] if is_kept else iter_parts(n, ROWS_AT_ONCE)
+        parts = [slice(0, n)] if is_kept else list(iter_parts(n, ROWS_AT_ONCE))
         most = max(1, min(n_numbers // width, -(-n // n_shares)))
-        self._order, blocks = _plan(problems.weights, parts, most)
+        self._order, blocks = _plan(problems.weights, parts, most, problems.n_classes)
         self._rows: torch.Tensor | None = None
         if is_kept:
             rows = np.asarray(problems.rows)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -62,19 +63,18 @@ def test_nothing_is_chosen_below_a_confidence_that_fails() -> None:
     assert choose_roll_up(probabilities[200:], FLAT, truth[200:], 0.9).confidence < 0.6
 
 
-def _score(
-    probabilities: npt.NDArray[np.float32], truth: npt.NDArray[np.int64], at: float
-) -> float:
-    """Return the share of right answers from a confidence on."""
-    given = probabilities.max(axis=1) >= at
-    return float((probabilities.argmax(axis=1) == truth)[given].mean())
+def _draw_others(random: np.random.Generator) -> Callable[[float], float]:
+    """Draw many more, and return what tells the share of right answers from a confidence on."""
+    probabilities, truth = _draw(random, 50_000)
+    scores, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    return lambda at: float(is_right[scores >= at].mean())
 
 
 def test_what_is_promised_is_kept_in_nineteen_draws_of_twenty() -> None:
     random = np.random.default_rng(0)
-    all_others = _draw(random, 50_000)
+    score = _draw_others(random)
     confidences = [choose_roll_up(*_draw_for(random, 400), 0.95).confidence for _ in range(200)]
-    missed = [_score(*all_others, one) < 0.95 for one in confidences if math.isfinite(one)]
+    missed = [score(one) < 0.95 for one in confidences if math.isfinite(one)]
     assert len(missed) > 190
     assert sum(missed) <= 14, "7%: 5% and what 200 draws may add"
     assert np.median(confidences) < 0.97, "it answers where it may"
@@ -90,7 +90,7 @@ def _draw_for(
 def test_images_of_a_group_are_one() -> None:
     # Bursts of ten pictures of one animal, which are right or wrong together.
     random = np.random.default_rng(0)
-    all_others = _draw(random, 50_000)
+    score = _draw_others(random)
     groups = np.repeat(np.arange(200), 10)
     missed = {"alone": 0, "groups": 0}
     for _ in range(60):
@@ -99,7 +99,7 @@ def test_images_of_a_group_are_one() -> None:
         for name, given in (("alone", None), ("groups", groups)):
             chosen = choose_roll_up(probabilities, FLAT, truth, 0.9, given)
             if math.isfinite(chosen.confidence):
-                missed[name] += _score(*all_others, chosen.confidence) < 0.9
+                missed[name] += score(chosen.confidence) < 0.9
     assert missed["groups"] <= 6
     assert missed["alone"] > 15
     assert choose_roll_up(probabilities, FLAT, truth, 0.9, groups).n_units == pytest.approx(200)

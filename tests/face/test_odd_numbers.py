@@ -16,7 +16,6 @@ from bioprobe.errors import BioprobeError
 from bioprobe.splits import Split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.method import find_probe
-from tests.conftest import split_by_part
 
 NO_NUMBERS: tuple[Any, ...] = (math.nan, math.inf, -math.inf, [], [math.nan], True, "text", "")
 ODD: tuple[Any, ...] = (*NO_NUMBERS, 0, -1, 0.5, 1e-300, -1e-300, 1e300, -1e300, 10**400)
@@ -51,14 +50,14 @@ BESIDE: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def kept(
-    families_folder: Path,
-    make_parts: Callable[..., Split],
+    families_once: Path,
+    split_by_part: Callable[[EmbeddingStore], Split],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """Keep a split and a probe of the families, once; each test has a copy."""
-    folder = shutil.copytree(families_folder, tmp_path_factory.mktemp("kept") / "store")
+    folder = shutil.copytree(families_once, tmp_path_factory.mktemp("kept") / "store")
     families = EmbeddingStore.open(folder)
-    write_split(families, split_by_part(families, make_parts))
+    write_split(families, split_by_part(families))
     bp.open(folder).fit("lda", "family", split="made", name="kept")
     return folder
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -88,11 +88,12 @@ def test_a_probe_of_a_store_learns_what_pictures_are_not(
          "genus": [one.split(" ")[0] for one in species]}
     )  # fmt: skip
     store = open_store(make_store(make_encoder(dim=8)).append(frame, vectors).folder)
-    plain = store.fit(kind, level="species", split="none")
+    strength: dict[str, Any] = {"C": 10.0} if kind == "linear" else {}
+    plain = store.fit(kind, level="species", split="none", **strength)
     assert not any("what they are not" in str(note) for note in plain.notes)
     value = species[0] if level == "species" else species[0].split(" ")[0]
     store.annotate_rows(value, row=[12, 13], level=level, verdict="is not", by="anna")
-    probe = store.fit(kind, level="species", split="none")
+    probe = store.fit(kind, level="species", split="none", **strength)
     said = " ".join(map(str, probe.notes))
     assert ("2 more images taught" in said) == (n_taught > 0)
     assert ("2 images of which people only said what they are not taught nothing" in said) == (
@@ -100,4 +101,5 @@ def test_a_probe_of_a_store_learns_what_pictures_are_not(
     )
     answers = [one.predict(store.where(rows=[12, 13])).to_frame() for one in (plain, probe)]
     scores = [one.loc[one["species"] == species[0], "score"].sum() for one in answers]
-    assert (scores[1] < scores[0]) == (n_taught > 0)
+    # By more than rounding.
+    assert (scores[1] < 0.99 * scores[0]) == (n_taught > 0)

@@ -269,9 +269,8 @@ def test_texts_give_classes_without_an_image_a_score(filled: EmbeddingStore) -> 
     others = Taxonomy(tuple(Taxon.from_names({"family": name}) for name in FAMILIES))
     texts = Texts(encode, 20.0, TextType.SCI, ("{}",), others)
     condition = "family != 'Ursidae' and number < 8"
-    probe = fit_probe(
-        Task.of(View.of(filled, condition), Rank.FAMILY, split=None, texts=texts), "prompt+probe"
-    )
+    task = Task.of(View.of(filled, condition), Rank.FAMILY, split=None, texts=texts)
+    probe = fit_probe(task, "prompt+probe", {"C": 10.0})
     assert {taxon.name for taxon in probe.classes} == set(FAMILIES)
     answers = probe.ask(filled, k=1)
     assert (answers.names[:, 0] == answers.truth).mean() > 0.9
@@ -279,11 +278,7 @@ def test_texts_give_classes_without_an_image_a_score(filled: EmbeddingStore) -> 
     vectors = filled.read_vectors()
     again = read_probe(filled, "mine")
     assert np.array_equal(again.predict_vectors(vectors), probe.predict_vectors(vectors))
-    shifted = fit_probe(
-        Task.of(View.of(filled, condition), Rank.FAMILY, split=None, texts=texts),
-        "prompt+probe",
-        {"untrained_offset": -50.0},
-    )
+    shifted = fit_probe(task, "prompt+probe", {"C": 10.0, "untrained_offset": -50.0})
     assert "Ursidae" not in set(shifted.ask(filled, k=1).names[:, 0])
     with pytest.raises(ProbeError, match="starts from the texts of classes"):
         fit_probe(Task.of(filled, Rank.FAMILY, split=None), "prompt+probe")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from bioprobe.registry import METHODS
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.kept import KeptWriter
-from bioprobe.task.method import is_estimator
+from bioprobe.task.method import Fitted, is_estimator
 from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
@@ -33,20 +36,34 @@ ESTIMATORS = [name for name in NAMES if name not in {"zeroshot", "stack"}]
 ROUNDING = 1e-5
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what learns step by step take few of them."""
+    monkeypatch.setattr(AttentiveProbe, "values", (1, 3))
+
+
+@pytest.fixture(scope="module")
 def task(
-    families: EmbeddingStore,
-    split: Split,
+    families_once: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    split_by_part: Callable[[EmbeddingStore], Split],
     make_encoder: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Task:
+    families = EmbeddingStore.open(
+        shutil.copytree(families_once, tmp_path_factory.mktemp("contract") / "store")
+    )
     manifest = dataclasses.replace(families.manifest, has_text_tower=True)
     manifest.write(families.folder)
     keep_something(families)
-    monkeypatch.setattr(AttentiveProbe, "values", (1, 3))
     store = EmbeddingStore(families.folder, manifest)
     texts = Texts(make_encoder().encode_text, 20.0)
-    return Task.of(store, Rank.FAMILY, split=split, texts=texts)
+    return Task.of(store, Rank.FAMILY, split=split_by_part(store), texts=texts)
+
+
+@pytest.fixture(scope="module")
+def fit_once(task: Task) -> Callable[[str], Fitted]:
+    """Fit a method with the settings that it chooses, once for all tests."""
+    return functools.cache(functools.partial(fit, task))
 
 
 def keep_something(store: EmbeddingStore) -> None:
@@ -67,8 +84,10 @@ def test_every_method_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_answers_are_probabilities_row_for_row(task: Task, name: str) -> None:
-    fitted = fit(task, name)
+def test_answers_are_probabilities_row_for_row(
+    task: Task, fit_once: Callable[[str], Fitted], name: str
+) -> None:
+    fitted = fit_once(name)
     rows = np.array([70, 3, 41, 0], dtype=np.int64)
     view = task.view.take(rows)
     n = len(fitted.classes)
@@ -86,8 +105,10 @@ def test_answers_are_probabilities_row_for_row(task: Task, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_seed_learns_the_same(task: Task, name: str) -> None:
-    one, two = fit(task, name), fit(task, name)
+def test_the_same_seed_learns_the_same(
+    task: Task, fit_once: Callable[[str], Fitted], name: str
+) -> None:
+    one, two = fit_once(name), fit(task, name)
     assert one.settings == two.settings
     asked = [fitted.ask(task.view, 3) for fitted in (one, two)]
     np.testing.assert_array_equal(asked[0].top_classes, asked[1].top_classes)
@@ -101,9 +122,11 @@ def test_an_unknown_setting_is_refused(task: Task, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_what_is_kept_answers_the_same(task: Task, name: str) -> None:
+def test_what_is_kept_answers_the_same(
+    task: Task, fit_once: Callable[[str], Fitted], name: str
+) -> None:
     assert is_estimator(name)
-    fitted = fit(task, name)
+    fitted = fit_once(name)
     assert isinstance(fitted, FittedProbe)
     assert fitted.kind == name
     write_probe(task.store, "kept", fitted)

@@ -167,7 +167,11 @@ SHARED = {"scale", "untrained_offset", "seed"}
 def find_beside(kind: str, setting: str) -> dict[str, Any]:
     if kind == "prompt+probe":
         return {"texts": np.eye(6, dtype=np.float32)[:4], "text_classes": [0, 1, 2, 3]}
-    return BESIDE.get(setting, {}) if kind == "linear" else {}
+    if kind != "linear":
+        return {}
+    # How near the minimum the answers are makes them no better numbers.
+    steps = {} if setting == "max_iter" else {"max_iter": 20}
+    return steps | BESIDE.get(setting, {})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,27 @@ def test_each_value_and_fold_is_that_of_a_fit_of_its_own() -> None:
     np.testing.assert_allclose(sweep.accuracies.mean(axis=1), accuracies.mean(axis=1), atol=0.007)
     np.testing.assert_allclose(sweep.log_losses, log_losses, rtol=0.02)
     assert (sweep.parameter, sweep.values.tolist()) == ("C", VALUES.tolist())
+
+
+def test_few_rows_are_found_together_with_what_folds_apart_give(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, y, folds = _draw()
+    n_blocks: list[int] = []
+    plan = objective._plan
+
+    def count(*told: Any) -> Any:  # noqa: ANN401 - whatever is passed on
+        found = plan(*told)
+        n_blocks.append(len(found[1]))
+        return found
+
+    monkeypatch.setattr(objective, "_plan", count)
+    together = LinearProbe.sweep(x, y, VALUES, folds)
+    monkeypatch.setattr(objective, "_WHOLE_NUMBERS", 0)
+    apart = LinearProbe.sweep(x, y, VALUES, folds)
+    assert n_blocks == [1, 4]
+    np.testing.assert_array_equal(together.accuracies, apart.accuracies)
+    np.testing.assert_allclose(together.log_losses, apart.log_losses, rtol=1e-3)
 
 
 # What a product in bf16 may be off by, as a fraction of the lengths of its factors: these and it
