@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ def test_it_is_described_and_checked_like_any_model(
     torch.save(model.state_dict(), tmp_path / "w.pt")
     assert describe_model(f"{TINY}/{tmp_path}/w.pt").folder == tmp_path / "w.pt"
     assert run(["models", "check", f"{TINY}/{tmp_path}/w.pt", "--device", "cpu", "--quiet"]) == 0
-    assert "ok           yes" in capsys.readouterr().out
+    assert re.search(r"^ok +yes$", capsys.readouterr().out, re.M)
     assert run(["models", "download", f"{TINY}/{tmp_path}/w.pt", "--quiet"]) == 1
     assert "is on this machine already" in capsys.readouterr().err
 
