@@ -13,6 +13,7 @@ from bioprobe.index import Question, Terms, search
 from bioprobe.index.search import find_copies
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import DUPLICATES_MASK, write_selection
+from bioprobe.store.stored_table import StoredTable
 from bioprobe.store.view import View
 
 Make = Callable[[Sequence[str]], EmbeddingStore]
@@ -63,6 +64,7 @@ def test_images_the_mask_has_not_judged_join_by_their_bytes(make: Make) -> None:
     _judge(store, [7, 7, 8])
     assert find_copies(store).tolist() == [0, 0, 1, 0, 2, 2]
     # The texts of all contents take 256 bytes a row.
+    assert isinstance(store.images, StoredTable)
     assert "contents" not in store.images.stored.kept
 
 

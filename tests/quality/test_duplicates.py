@@ -116,6 +116,7 @@ def test_of_images_that_are_in_no_group_nothing_is_read_but_what_tells_them_apar
     assert found.kept.tolist() == [True, False, True, True, True, False]
     assert set(asked) == {(0, 1, 5)}
     # The texts of all take 256 bytes each.
+    assert isinstance(store.images, StoredTable)
     assert "contents" not in store.images.stored.kept
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 import bioprobe as bp
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.families import batch_runner, runtime
-from bioprobe.encoders.families.backends import COMPILE, TENSORRT, Part, Run
+from bioprobe.encoders.families.backends import COMPILE, TENSORRT, Part, Run, Tower
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.errors import BioprobeError
 from bioprobe.registry import BACKENDS
@@ -245,7 +245,8 @@ class Clocked(Fake):
         def run(*inputs: torch.Tensor) -> torch.Tensor:
             self.ran.append(len(inputs[0]))
             self.clock[0] += self.takes_s[self.ran[-1]]
-            return part.tower(*inputs)
+            embeddings: torch.Tensor = part.tower(*inputs)
+            return embeddings
 
         return run
 
@@ -275,7 +276,7 @@ def test_what_is_near_the_best_of_few_rows_is_tried_again_on_a_batch_as_far_as_t
         return embed(x)
 
     monkeypatch.setattr(batch_runner.BatchRunner, "_exactly", exactly)
-    tower = batch_runner.Tower(torch.nn.Linear(1, 1), embed)
+    tower = Tower(torch.nn.Linear(1, 1), embed)
     runner = batch_runner.BatchRunner(
         tower, asked="auto", batch_size=8, model={}, what="images", n_tried=2
     )
