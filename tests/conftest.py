@@ -183,27 +183,38 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def held_out_photos(shared_dir: Path, make_once: Callable[..., Path]) -> Path:
+def held_out_photos(photographs: Path) -> Path:
     """Embed the photographs that it was not trained on, once for all; copy to write beside them."""
+    return photographs / "held out"
+
+
+@pytest.fixture(scope="session")
+def noise_photos(photographs: Path) -> Path:
+    """Embed photographs of animals and of what is none, once for all; copy to write beside them."""
+    return photographs / "noise"
+
+
+@pytest.fixture(scope="session")
+def photographs(shared_dir: Path, make_once: Callable[..., Path]) -> Path:
+    """Embed photographs by the small model, which is loaded and exported for all of them once."""
 
     def fill(folder: Path) -> None:
-        _embed_held_out(shared_dir, folder / "store")
+        # Twice as fast as PyTorch. Of more images at once the activations are too large to be kept.
+        encoder = load_encoder(
+            _name_wildlife_mini(shared_dir), device="cpu", batch_size=4, backend="onnx"
+        )
+        listed = find_images(
+            [shared_dir / "data" / "photos" / "photos.csv"],
+            SourceOptions(rank_columns={Rank.SPECIES: "class", Rank.CLASS: "class_rank"}),
+        )
+        frame = listed.frame[listed.frame["role"] != "train"].reset_index(drop=True)
+        held_out = dataclasses.replace(listed, frame=frame)
+        # By their folder: without labels.
+        noise = find_images([shared_dir / "data" / "noise-photos"])
+        for name, table in (("held out", held_out), ("noise", noise)):
+            embed_images(table, encoder, EmbeddingStore.open_for(folder / name, encoder))
 
-    return make_once("photos", fill) / "store"
-
-
-def _embed_held_out(shared_dir: Path, folder: Path) -> None:
-    # Twice as fast as PyTorch. Of more images at once the activations are too large to be kept.
-    encoder = load_encoder(
-        _name_wildlife_mini(shared_dir), device="cpu", batch_size=4, backend="onnx"
-    )
-    listed = find_images(
-        [shared_dir / "data" / "photos" / "photos.csv"],
-        SourceOptions(rank_columns={Rank.SPECIES: "class", Rank.CLASS: "class_rank"}),
-    )
-    frame = listed.frame[listed.frame["role"] != "train"].reset_index(drop=True)
-    store = EmbeddingStore.open_for(folder, encoder)
-    embed_images(dataclasses.replace(listed, frame=frame), encoder, store)
+    return make_once("photographs", fill)
 
 
 @pytest.fixture(scope="session")
