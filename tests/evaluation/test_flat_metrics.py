@@ -96,11 +96,12 @@ def test_each_weighting_is_scored_as_scikit_learn_does_with_sample_weights() -> 
 
 
 def test_smooth_weights_tell_by_how_much_macro_figures_are_off() -> None:
-    truth, probabilities = _draw(12, 4, seed=5)
+    truth, given = _draw(12, 4, seed=5)
+    probabilities = given.astype(np.float32)
     resamples = Resamples.of_groups(np.full(12, ""), 30, 3)
     found = draw_method_scores(truth, probabilities, None, None, resamples)
     (weights,) = resamples.iter_weights(smooth=True)
-    expected = [_refer(truth, probabilities, row) for row in weights]
+    expected = [_refer(truth, given, row) for row in weights]
     for name in ("macro_f1", "macro_precision"):
         mean = np.mean([one[name] for one in expected])
         assert found[name].shift == pytest.approx(mean - found[name].estimate, abs=1e-6)

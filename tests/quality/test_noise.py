@@ -143,7 +143,9 @@ def test_a_filter_is_measured_on_images_that_chose_no_threshold_of_it() -> None:
     wanted, found = np.arange(40) % 2 == 0, []
     for seed in range(8):
         scores = np.random.default_rng(seed).normal(size=40)
-        quality = _measure_filter(np.zeros((40, 1)), scores, wanted, linear=False, seed=seed)
+        quality = _measure_filter(
+            np.zeros((40, 1), np.float32), scores, wanted, linear=False, seed=seed
+        )
         found.append(quality.f1_fraction)
     # Scores that tell nothing: what is best for any images themselves has an F1 of 2/3 or more.
     assert np.mean(found) < 2 / 3
