@@ -247,6 +247,12 @@ def test_the_interval_of_a_calibration_error_takes_back_what_resampling_adds(shi
     plain, moved = (found.high, found.low) if shift > 0 else (found.low, found.high)
     assert abs(plain - share) == pytest.approx(quantile * np.sqrt(plain * (1 - plain) / n))
     assert moved == pytest.approx(2 * share - np.quantile(resampled, 0.975 if shift > 0 else 0.025))
+    # All are right or none is: by chance alone an error is as large.
+    as_one = Resamples.of_groups(np.full(n, "a"))
+    chance = find_intervals(
+        draws, np.full((n, 2), [0.7, 0.3], dtype=np.float32), None, None, as_one
+    )
+    assert (chance["ece"].low, chance["ece"].high) == (0, found.high)
 
 
 # In 600 other draws the rule held the truth of the first .95 times, one of .6 of its width .745: so
