@@ -832,15 +832,18 @@ def draw_method_scores(
         if flagged is not None:
             units |= _list_units("_at_threshold", is_own, flagged)
     found = draw_scores(score, resamples, units)
-    return {**found, **_find_shifts(found, truth, probabilities, resamples)}
+    return {**found, **_find_shifts(found, truth, probabilities, known, resamples)}
 
 
 def _find_shifts(
-    found: Mapping[str, Draws], truth: Places, probabilities: Scores, resamples: Resamples
+    found: Mapping[str, Draws],
+    truth: Places,
+    probabilities: Scores,
+    known: FlatRows,
+    resamples: Resamples,
 ) -> dict[str, Draws]:
     """Return the figures that are off where classes are small, with how much they may be."""
     few = dataclasses.replace(resamples, n_resamples=min(_N_SHIFTED, resamples.n_resamples))
-    known = measure_flat(truth, probabilities)
     parts = [
         score_flat(truth, probabilities, weights, metrics=_SHIFTED, rows=known)
         for weights in few.iter_weights(smooth=True)

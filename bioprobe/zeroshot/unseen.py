@@ -317,9 +317,7 @@ def _measure(answers: _Answers, right: npt.NDArray[Any], seed: int) -> Generalis
     for side, is_side in enumerate((~answers.is_new, answers.is_new)):
         values = np.asarray(right[is_side], dtype=np.float64)
         resamples = Resamples.of_groups(answers.labels[is_side].astype(str), seed=seed + side)
-        found = draw_scores(partial(_score, values), resamples)["accuracy"]
-        # One image of each class stands for the class all the same.
-        draws.append(dataclasses.replace(found, is_clustered=True))
+        draws.append(draw_scores(partial(_score, values), resamples)["accuracy"])
     seen, new = draws
     both = Draws(
         float(harmonic_mean(seen.estimate, new.estimate)),

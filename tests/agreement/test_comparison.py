@@ -11,7 +11,7 @@ from bioprobe.agreement import Comparing, Comparison, Said, compare_sides, read_
 from bioprobe.agreement.comparison import relate
 from bioprobe.agreement.kappa import measure_kappa
 from bioprobe.errors import SelectionError, SourceError
-from bioprobe.intervals import Resamples
+from bioprobe.intervals import Accuracy, Resamples, measure_share
 from bioprobe.taxonomy import RANKS, Rank
 
 
@@ -99,6 +99,10 @@ def test_regions_of_one_picture_tell_as_much_as_one() -> None:
     assert alone["agreement"] == together["agreement"]
     assert together["n_pictures"] == 12
     assert together["agreement_low"] < alone["agreement_low"] - 0.1
+    plainly = measure_share(np.repeat([1, 0, 1], 4), np.array(pictures))
+    assert (together["agreement_low"], together["agreement_high"]) == pytest.approx(
+        (plainly.low, plainly.high)
+    )
 
 
 def test_what_neither_answers_is_no_disagreement() -> None:
@@ -255,6 +259,22 @@ def test_the_interval_of_kappa_covers() -> None:
         found = measure_kappa(cells // 2, cells % 2, resamples)
         n_covered += not found.low > kappa and not found.high < kappa
     assert n_covered >= 0.9 * n_draws
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_one_who_always_gives_one_class_agrees_as_by_chance(*, is_turned: bool) -> None:
+    sides = np.zeros(40, dtype=np.int64), np.arange(40) % 2
+    found = measure_kappa(*(sides[::-1] if is_turned else sides), Resamples(np.arange(40), 20))
+    # Half agree, half would by chance: kappa is 2 p - 1 of Wilson's ends of the share that does.
+    low, high = Accuracy(1, 20, 40).interval
+    assert (found.estimate, found.low, found.high) == pytest.approx((0, 2 * low - 1, 2 * high - 1))
+
+
+def test_kappa_of_one_group_lies_anywhere_between_no_agreement_and_all() -> None:
+    first = np.arange(40) % 4
+    found = measure_kappa(first, first[::-1], Resamples(np.zeros(40, dtype=np.int64), 20))
+    # A quarter agree by chance: where nothing does, kappa is -1/4 of 3/4.
+    assert (found.low, found.high) == pytest.approx((-1 / 3, 1))
 
 
 def test_resampling_agrees_with_the_standard_error_of_fleiss() -> None:

@@ -65,6 +65,18 @@ def test_one_unknown_class_says_nothing_of_others() -> None:
     assert (found.n_classes, found.low, found.high) == (1, 0, 1)
 
 
+def test_the_interval_is_of_unknown_classes_however_many_images_each_has() -> None:
+    accepted = np.array([True, False, False, True, False, False])
+    ends = []
+    for n_images in (1, 25):
+        scores = np.append(0.1, np.repeat(np.where(accepted, 0.2, 0.9), n_images))
+        labels = np.append(6, np.repeat(np.arange(6), n_images))
+        found = measure_detection(scores, labels < 6, 0.3, labels)
+        assert (found.n_classes, found.n_unknown) == (6, 6 * n_images)
+        ends.append((found.low, found.high))
+    assert ends[0] == pytest.approx(ends[1])
+
+
 @pytest.mark.parametrize(("n_known", "recall"), [(0, 0.95), (2, 0), (2, 1.1)])
 def test_a_limit_takes_kngiven_and_a_share_of_them(n_known: int, recall: float) -> None:
     with pytest.raises(SelectionError, match="takes images of known classes and a recall"):

@@ -15,7 +15,7 @@ import bioprobe as bp
 from bioprobe.cli.app import run
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MisuseError, SelectionError
-from bioprobe.intervals import find_wilson
+from bioprobe.intervals import find_wilson, measure_share
 from tests.conftest import alter_images
 from tests.conservation.conftest import TOKEN, Clock, Served, assess
 
@@ -133,6 +133,10 @@ def test_counts_have_wilsons_interval_of_the_images_and_of_groups(
     wide = pick(bursts, status="threatened")
     assert wide["n_units"] == 12
     assert wide["low"] < row["low"] < row["high"] < wide["high"]
+    frame = ask(store, table, labels=True).to_frame()
+    groups = store._view.images.frame["burst"].to_numpy()[frame["row"]]
+    plainly = measure_share(frame["threatened"].to_numpy() == "threatened", groups, 20)
+    assert (wide["low"], wide["high"]) == pytest.approx((plainly.low, plainly.high))
 
 
 def test_month_and_season_are_those_of_the_time(store: bp.Store, table: Path) -> None:

@@ -11,10 +11,12 @@ from bioprobe.evaluation.metrics import (
     FLAT_METRICS,
     N_BINS,
     Ranks,
+    draw_method_scores,
     find_places,
     measure_flat,
     score_flat,
 )
+from bioprobe.intervals import Resamples
 from bioprobe.task import scores
 
 Floats = npt.NDArray[np.float64]
@@ -91,6 +93,20 @@ def test_each_weighting_is_scored_as_scikit_learn_does_with_sample_weights() -> 
         assert {name: float(found[name][row]) for name in expected} == pytest.approx(
             expected, abs=1e-6
         )
+
+
+def test_smooth_weights_tell_by_how_much_macro_figures_are_off() -> None:
+    truth, given = _draw(12, 4, seed=5)
+    probabilities = given.astype(np.float32)
+    resamples = Resamples.of_groups(np.full(12, ""), 30, 3)
+    found = draw_method_scores(truth, probabilities, None, None, resamples)
+    (weights,) = resamples.iter_weights(smooth=True)
+    expected = [_refer(truth, given, row) for row in weights]
+    for name in ("macro_f1", "macro_precision"):
+        mean = np.mean([one[name] for one in expected])
+        assert found[name].shift == pytest.approx(mean - found[name].estimate, abs=1e-6)
+        assert abs(found[name].shift) > 0.01
+    assert found["accuracy"].shift == 0
 
 
 def test_weights_say_how_often_a_row_counts() -> None:

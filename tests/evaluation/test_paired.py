@@ -133,3 +133,8 @@ def test_the_paired_p_value_is_rarely_small_where_there_is_no_difference() -> No
 
 def test_one_method_has_nothing_to_be_compared_with() -> None:
     assert compare_pairs("accuracy", {"only": Draws(1, np.ones(3), 3)}) == []
+
+
+def test_where_no_resample_crosses_zero_both_tails_of_student_tell() -> None:
+    between = Draws(0.3, 0.3 + 0.1 * np.resize([-1, 1], 8), 10)
+    assert find_p_value(between) == pytest.approx(2 * stats.t.sf(3, 9))

@@ -363,3 +363,12 @@ def test_an_evaluation_that_was_kept_without_a_positive_class_is_read(
     assert again.positive is None
     assert again.describe_positive() == []
     assert "precision" not in again.to_frame()
+
+
+@pytest.mark.parametrize("n_positive", [3, 9])
+def test_auroc_is_known_as_well_as_the_rarer_of_two_classes(n_positive: int) -> None:
+    truth = (np.arange(12) < n_positive).astype(np.int64)
+    probabilities = np.full((12, 2), 0.5, dtype=np.float32)
+    resamples = Resamples.of_groups(np.full(12, ""), 5)
+    found = draw_method_scores(truth, probabilities, None, None, resamples, 1)
+    assert (found["auroc"].n_units, found["average_precision"].n_units) == (3, n_positive)

@@ -16,6 +16,7 @@ from bioprobe.prompts import embed_means
 from bioprobe.quality.noise import (
     NoiseFilter,
     NoisePrompts,
+    _measure_filter,
     apply_linear,
     choose_threshold,
     filter_noise,
@@ -135,6 +136,31 @@ def test_labels_that_cannot_be_used_are_refused(
 ) -> None:
     with pytest.raises(SelectionError, match=problem):
         filter_noise(make([0] * 8, hand=values), PROMPTS, _encode, labels=column)
+
+
+def test_a_filter_is_measured_on_images_that_chose_no_threshold_of_it() -> None:
+    wanted, found = np.arange(40) % 2 == 0, []
+    for seed in range(8):
+        scores = np.random.default_rng(seed).normal(size=40)
+        quality = _measure_filter(
+            np.zeros((40, 1), np.float32), scores, wanted, linear=False, seed=seed
+        )
+        found.append(quality.f1_fraction)
+    # Scores that tell nothing: what is best for any images themselves has an F1 of 2/3 or more.
+    assert np.mean(found) < 2 / 3
+
+
+def test_a_linear_filter_is_measured_on_images_that_taught_it_nothing() -> None:
+    wanted, found = np.arange(40) % 2 == 0, []
+    for seed in range(4):
+        vectors = normalise_rows(np.random.default_rng(seed).normal(size=(40, 60)))
+        found.append(
+            _measure_filter(vectors, np.zeros(40), wanted, linear=True, recall=0.9, seed=seed)
+        )
+    # Vectors of chance: who has seen their labels tells all of them, others none.
+    assert 0.35 < np.mean([one.auroc for one in found]) < 0.65
+    # Scores of images that were learnt from would choose a threshold that drops half of others.
+    assert np.mean([one.kept_fraction for one in found]) > 0.8
 
 
 def test_a_class_that_loses_too_much_is_marked(make: Callable[..., EmbeddingStore]) -> None:

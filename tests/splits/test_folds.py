@@ -105,3 +105,12 @@ def test_what_cannot_be_folded_is_refused() -> None:
         assign_folds(np.array(["a", "b"]), 1)
     with pytest.raises(SelectionError, match="2 labels were given, got 1 groups"):
         assign_folds(np.array(["a", "b"]), 2, groups=np.array(["g"]))
+
+
+def test_a_class_of_two_groups_is_in_two_folds_wherever_their_other_class_would_go() -> None:
+    # The six of one group fill the second fold: all room that is left for "y" is in the first.
+    labels = np.array([*"yyyyyy", *"xyy", *"xyy", "y", "a"])
+    groups = np.repeat(["1", "2", "3", "4", "5"], [6, 3, 3, 1, 1])
+    folds = assign_folds(labels, 2, groups=groups)
+    assert folds[[0, 12]].tolist() == [1, 0]
+    assert sorted(folds[labels == "x"].tolist()) == [0, 1]

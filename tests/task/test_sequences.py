@@ -146,3 +146,8 @@ def test_pooling_the_best_classes_is_near_to_pooling_all() -> None:
     assert isinstance(whole, Predictions)
     assert isinstance(some, Predictions)
     assert some.top_classes[:, 0].tolist() == whole.top_classes[:, 0].tolist()
+
+
+def test_of_rows_with_one_answer_the_surest_is_taken() -> None:
+    rows, _ = choose_answers([("Animalia",)] * 3, np.array([0.4, 0.9, 0.5]), np.zeros(3, np.int64))
+    assert rows.tolist() == [1]

@@ -31,6 +31,8 @@ from bioprobe.zeroshot.added_taxa import (
 from bioprobe.zeroshot.blending import (
     WEIGHT_FRACTIONS,
     Blend,
+    _leave_out_each,
+    _Rivals,
     choose_blend,
 )
 from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts
@@ -218,6 +220,16 @@ def test_without_labelled_images_of_it_the_examples_judge_each_other(
     assert added.weight_fraction == WEIGHT_FRACTIONS[0]
     assert rule in added.rule
     assert (added.own is None) == (n == 1)
+
+
+def test_an_example_has_no_part_in_the_centre_that_judges_it() -> None:
+    rivals = _Rivals(np.eye(3, 16, dtype=np.float32), np.zeros(3, np.float32), np.arange(3), 1.0)
+    examples = np.eye(16, dtype=np.float32)[[7, 8, 8]]
+    found = _leave_out_each(rivals, examples, np.eye(16, dtype=np.float32)[9])
+    assert found is not None
+    # The first has nothing of the others; each of these has one that is the same, and one that
+    # is not.
+    assert found.by_picture == pytest.approx([0, 0.5**0.5, 0.5**0.5])
 
 
 def test_rows_that_are_the_examples_do_not_validate_them(store: EmbeddingStore) -> None:

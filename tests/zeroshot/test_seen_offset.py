@@ -95,3 +95,12 @@ def test_one_image_of_each_kind_is_enough() -> None:
 )
 def test_the_harmonic_mean_is_known(one: float, other: float, expected: float) -> None:
     assert float(harmonic_mean(one, other)) == pytest.approx(expected)
+
+
+def test_of_thresholds_that_are_as_good_the_middle_is_taken() -> None:
+    # Images that are wrong anyhow, at 0 and 1, choose none of those from -1 to 3.
+    found = choose_threshold(
+        np.array([True, True]), np.array([-3.0, -1.0]),
+        np.array([True, False, False]), np.array([3.0, 0.0, 1.0]),
+    )  # fmt: skip
+    assert found == 0.5
