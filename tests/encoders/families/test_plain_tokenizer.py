@@ -64,16 +64,16 @@ def test_its_ids_are_those_of_transformers() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("clean", ["whitespace", "lower", "canonicalize"])
-def test_so_are_those_of_every_character_and_of_drawn_texts(clean: str) -> None:
+def test_so_are_those_of_many_characters_and_of_drawn_texts(clean: str) -> None:
     rng = np.random.default_rng(0)
     # All but the halves of pairs, which no text of Unicode has alone.
     known = [chr(one) for one in range(0x110000) if not 0xD800 <= one <= 0xDFFF]
     assigned = [one for one in known if unicodedata.category(one) not in {"Cn", "Co"}]
-    single = [f"a {one}b" for one in assigned if ord(one) < 0x3400 or ord(one) > 0xFB00]
+    single = [f"a {one}b" for one in assigned if ord(one) < 0x3000]
     drawn = [
         "".join(assigned[place] for place in rng.integers(size, size=rng.integers(1, 90)))
         for size in (95, 300, 2000, len(assigned))
-        for _ in range(2000)
+        for _ in range(200)
     ]
     compare(FOLDER, single + drawn, clean)
 
