@@ -36,6 +36,8 @@ ALLOWED = {
         TABLE | {"pandas", "safetensors", "scipy", "sklearn"},
         ("probe list", "probe predict lda", "probe predict linear", "probe predict knn"),
     ),
+    # A text that no run has asked before loads the model.
+    "model": (HEAVY - {"timm", "transformers"}, ("search --text jaguarundi -k 3",)),
 }  # fmt: skip
 # What one of them may import beside.
 ALSO = {"probe predict knn": {"faiss"}}

@@ -1,4 +1,4 @@
-"""transformers, which open_clip imports at once and few of its models use."""
+"""Libraries that open_clip imports at once, and few of its models use."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-_LIBRARY = "transformers"
-# What open_clip takes names from.
-_MODULES = (_LIBRARY, f"{_LIBRARY}.modeling_outputs")
+from bioprobe.encoders.families.compiler import imported_when_used
+
+# Libraries, and which of their modules open_clip takes names from.
+_LIBRARIES = {"timm": ("timm.layers",), "transformers": ("transformers.modeling_outputs",)}
 
 
 @contextlib.contextmanager
-def transformers_when_used() -> Iterator[None]:
-    """Import open_clip without transformers, which takes a third of the time.
+def libraries_when_used() -> Iterator[None]:
+    """Import open_clip without timm and transformers, which take most of the time.
 
     The names that it takes are those of stand-ins, which import the library when they are called,
     asked for something, or compared with an object. Other threads have the library itself.
 
     Examples
     --------
-    >>> with transformers_when_used():
+    >>> with libraries_when_used():
     ...     import open_clip
     """
-    spec = None if _LIBRARY in sys.modules else importlib.util.find_spec(_LIBRARY)
-    if spec is None:
-        yield
-        return
     thread = threading.get_ident()
-    stand_ins = {name: _StandIn(name, thread) for name in _MODULES}
-    library = stand_ins[_LIBRARY]
-    library.__spec__, library.__path__ = spec, list(spec.submodule_search_locations or ())
-    sys.modules.update(stand_ins)
+    for library, modules in _LIBRARIES.items():
+        spec = None if library in sys.modules else importlib.util.find_spec(library)
+        if spec is None:
+            continue
+        stand_in = _StandIn(library, thread)
+        stand_in.__spec__, stand_in.__path__ = spec, list(spec.submodule_search_locations or ())
+        sys.modules[library] = stand_in
+        sys.modules.update({name: _StandIn(name, thread) for name in modules})
     try:
         yield
     finally:
-        _make_way()
+        _make_way(*_LIBRARIES)
 
 
 class _StandIn(ModuleType):
@@ -54,7 +55,8 @@ class _StandIn(ModuleType):
         # What the machinery of imports looks for on any module.
         if name.startswith("__"):
             raise AttributeError(name)
-        if threading.get_ident() == self._thread:
+        is_importing = sys.modules.get(self.__name__) is self
+        if is_importing and threading.get_ident() == self._thread:
             return _Later(self.__name__, name)
         return _find(self.__name__, name)
 
@@ -81,12 +83,14 @@ class _Later:
 
 
 def _find(module: str, name: str) -> Any:  # noqa: ANN401 - whatever it is
-    _make_way()
-    return getattr(importlib.import_module(module), name)
+    _make_way(module.partition(".")[0])
+    with imported_when_used():
+        return getattr(importlib.import_module(module), name)
 
 
-def _make_way() -> None:
-    """Let modules be imported that something stands for."""
-    for name in _MODULES:
-        if isinstance(sys.modules.get(name), _StandIn):
-            del sys.modules[name]
+def _make_way(*libraries: str) -> None:
+    """Let libraries be imported that something stands for."""
+    for library in libraries:
+        for name in (library, *_LIBRARIES[library]):
+            if isinstance(sys.modules.get(name), _StandIn):
+                del sys.modules[name]

@@ -16,7 +16,8 @@ from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import explain_no_tokenizer, hash_description
 from bioprobe.encoders.families.compiler import imported_when_used
 from bioprobe.encoders.families.fast_transform import build_transform
-from bioprobe.encoders.families.later import transformers_when_used
+from bioprobe.encoders.families.later import libraries_when_used
+from bioprobe.encoders.families.plain_tokenizer import PlainTokenizer, read_plain_tokenizer
 from bioprobe.encoders.families.precision import runs_in_torch
 from bioprobe.encoders.families.runtime import Runtime
 from bioprobe.encoders.families.text_tower import (
@@ -49,11 +50,11 @@ from bioprobe.encoders.hub import (
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import read_json
 
-with imported_when_used(), transformers_when_used():
+with imported_when_used(), libraries_when_used():
     import open_clip
     from open_clip import hf_model
     from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
-    from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
+    from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, get_clean_fn
     from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
     from open_clip.transformer import (
         QuickGELU,
@@ -62,7 +63,7 @@ with imported_when_used(), transformers_when_used():
         VisionTransformer,
     )
 
-_Tokenizer: TypeAlias = open_clip.SimpleTokenizer | HFTokenizer
+_Tokenizer: TypeAlias = open_clip.SimpleTokenizer | HFTokenizer | PlainTokenizer
 # From tokens (n_texts, n_tokens).
 _OfIds: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
@@ -72,6 +73,8 @@ _SIMPLE: dict[str, open_clip.SimpleTokenizer] = {}
 _MASKED_POOLERS = {hf_model.MeanPooler, hf_model.ClsPooler, hf_model.ClsLastHiddenStatePooler}
 # What of a tag's configuration makes pixels.
 _STEPS = ("mean", "std", "interpolation", "resize_mode")
+# How a tokenizer of transformers has texts cleaned where nothing is said.
+_CLEAN = "whitespace"
 _TOKENIZER_FILES = Layout(config="tokenizer_config.json", weights=("tokenizer.json", "*.model"))
 
 
@@ -312,10 +315,15 @@ def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer | N
         return _find_simple_tokenizer(length, options)
     if not has_tokenizer(folder):
         return None
+    mode = text_config.get("tokenizer_mode")
+    if not mode and options.keys() <= {"clean"}:
+        clean = get_clean_fn(options.get("clean", _CLEAN))
+        if plain := read_plain_tokenizer(folder, context_length=length, clean=clean):
+            return plain
     return HFTokenizer(
         str(folder),
         context_length=length,
-        tokenizer_mode=text_config.get("tokenizer_mode"),
+        tokenizer_mode=mode,
         local_files_only=True,
         **options,
     )
@@ -377,10 +385,13 @@ def _embed_class_token(model: open_clip.CLIP, pixels: torch.Tensor) -> torch.Ten
 
 
 def _build_text_tower(model: open_clip.CLIP, tokenizer: _Tokenizer) -> TextTower:
-    is_simple = isinstance(tokenizer, open_clip.SimpleTokenizer)
-    count = _count_simple_tokens(tokenizer) if is_simple else _count_hf_tokens(tokenizer)
-    # The simple tokenizer pads with 0 on the right.
-    padding = Padding(token_id=0) if is_simple else find_padding(tokenizer.tokenizer)
+    if isinstance(tokenizer, PlainTokenizer):
+        count, padding = tokenizer.count, tokenizer.padding
+    elif isinstance(tokenizer, open_clip.SimpleTokenizer):
+        # It pads with 0 on the right.
+        count, padding = _count_simple_tokens(tokenizer), Padding(token_id=0)
+    else:
+        count, padding = _count_hf_tokens(tokenizer), find_padding(tokenizer.tokenizer)
 
     def tokenise(texts: Sequence[str]) -> dict[str, torch.Tensor]:
         return {"text": tokenizer(list(texts))}
