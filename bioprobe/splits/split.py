@@ -160,10 +160,10 @@ def read_split(store: EmbeddingStore, name: str = "default") -> Split:
         raise StoreError(msg)
     # Before it is read: what is written meanwhile is another file.
     stamp = (name, stamp_selection(store, _FOLDER + name))
-    known, split = _READ.get(store, (None, None))
-    if split is None or known != stamp:
-        split = _read(store, name)
-        _READ[store] = stamp, split
+    read = _READ.get(store)
+    if read is None or read[0] != stamp:
+        read = _READ[store] = stamp, _read(store, name)
+    split = read[1]
     return dataclasses.replace(split, provenance=copy.deepcopy(split.provenance))
 
 

@@ -198,10 +198,11 @@ def read_selection_provenance(store: EmbeddingStore, name: str) -> dict[str, Any
     try:
         with reading(path):
             metadata = pq.read_schema(path).metadata or {}
-        return parse_json(metadata.get(b"provenance", b"{}"))
+        said: dict[str, Any] = parse_json(metadata.get(b"provenance", b"{}"))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         msg = f"{path} cannot be read ({error}); make the selection again"
         raise StoreError(msg) from error
+    return said
 
 
 def _iter_images(file: pq.ParquetFile) -> Iterator[pd.DataFrame]:
