@@ -276,7 +276,7 @@ def judge_answers(answers: Predictions, finder: Finder) -> Judged:
         members = find_members(finder.find_classes(answers.classes))
         shares = answers.to_dense().astype(np.float64) @ members
     return Judged(
-        answers.images.name_rows(answers.rows), answers.rows, answers.names[:, 0],
+        answers.images.name_rows(answers.rows), answers.rows, answers.best_names,
         answers.scores[:, 0].astype(np.float64),
         tuple(distinct[place] for place in top.tolist()), _round(shares),
     )  # fmt: skip

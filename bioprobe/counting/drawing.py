@@ -20,7 +20,12 @@ from bioprobe.images.sequences import PLACE_COLUMNS, SEQUENCE_COLUMNS, find_sequ
 from bioprobe.names import suggest
 from bioprobe.splits.split import PARTS, list_splits, read_split
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import list_selections, read_selection, write_selection
+from bioprobe.store.selections import (
+    list_selections,
+    read_selection,
+    read_selection_provenance,
+    write_selection,
+)
 from bioprobe.store.view import View
 from bioprobe.types import Doubles, Mask, Names, Rows
 
@@ -395,4 +400,4 @@ def draw_images(
 
 def is_drawn(store: EmbeddingStore, name: str) -> bool:
     """Tell whether a mask of a store was drawn at random, by :func:`draw_images`."""
-    return isinstance(read_selection(store, name).provenance.get(_DRAWN), dict)
+    return isinstance(read_selection_provenance(store, name).get(_DRAWN), dict)

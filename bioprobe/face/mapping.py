@@ -234,7 +234,7 @@ class Maps(Opened):
         probe = read_probe(store, name)
         stamp = find_folder(store, name).stat().st_mtime_ns
         answers = Catalogue.of(store).keep(
-            (level, stamp, view.rows.tobytes()), lambda: probe.ask(view, 1).names[:, 0]
+            (level, stamp, view.rows.tobytes()), lambda: probe.ask(view, 1).best_names
         )
         return probe.level, answers
 

@@ -31,7 +31,7 @@ class Predictions(predictions.Predictions, Pictures):
 
     def choose(self) -> tuple[Rows, Sequence[str]]:
         """Return the rows that were asked, and the best answer of each."""
-        return self.rows, self.names[:, 0].tolist()
+        return self.rows, self.best_names.tolist()
 
     def write_page(self, path: str | Path, by: str = "answer", order: str | None = None) -> int:
         """Write the pictures with their best answers as one self-contained HTML page.

@@ -532,7 +532,7 @@ class _Asked:
 
 
 def _list_best(answers: Any) -> list[tuple[str, float]]:  # noqa: ANN401
-    names, scores = answers.names[:, 0].tolist(), answers.answer_scores[:, 0].tolist()
+    names, scores = answers.best_names.tolist(), answers.answer_scores[:, 0].tolist()
     return list(zip(names, scores, strict=True))
 
 

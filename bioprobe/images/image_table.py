@@ -19,7 +19,13 @@ import numpy.typing as npt
 from bioprobe.cells import PLACEHOLDERS, join_column, name_cells, settle
 from bioprobe.errors import SelectionError, SourceError, TaxonomyError
 from bioprobe.images.conditions import list_names, match_rows
-from bioprobe.images.identity import digest_rows, join_texts, name_contents, number_rows
+from bioprobe.images.identity import (
+    IDENTITY,
+    digest_rows,
+    join_texts,
+    name_contents,
+    number_rows,
+)
 from bioprobe.images.location import ImageLocation, find_file
 from bioprobe.images.people import PERSON_COLUMNS, WHOLE, find_people, tell_people
 from bioprobe.images.regions import REGION, Region, get_box, name_content
@@ -165,7 +171,7 @@ class ImageTable:
             None of them says where an image lies, or which its bytes are.
         """
         table = ImageTable(self.frame.assign(**columns), self.derived, self.not_derived)
-        for name in ("contents", "file_names"):
+        for name in ("contents", "file_names", "identities"):
             if name in self.__dict__:
                 table.__dict__[name] = self.__dict__[name]
         return table
@@ -269,6 +275,11 @@ class ImageTable:
         """
         hashes, regions = self.column("sha256"), self.column(REGION)
         return np.array(list(map(name_content, hashes.tolist(), regions.tolist())), dtype=str)
+
+    @cached_property
+    def identities(self) -> pa.FixedSizeBinaryArray:
+        """16 bytes of each row that tell it from all others; see :data:`IDENTITY`."""
+        return digest_rows(self.iter_frames(IDENTITY))
 
     def number_contents(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return which rows have one of :attr:`contents`, without holding the texts.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.learning.fit import fit
@@ -76,8 +78,9 @@ def ask_again(evaluation: Evaluation, task: Task, view: View) -> Predictions:
     judging = take_answers(evaluation, evaluation.best.method)
     then = dict(zip(judging["row"].tolist(), judging["predicted"].tolist(), strict=True))
     judged = set(first.judged.rows.tolist()) & then.keys()
-    now = zip(found.rows.tolist(), found.names[:, 0].tolist(), strict=True)
-    n_other = sum(row in judged and name != then[row] for row, name in now)
+    asked = np.isin(found.rows, list(judged))
+    now = zip(found.rows[asked].tolist(), found.take(asked).best_names.tolist(), strict=True)
+    n_other = sum(name != then[row] for row, name in now)
     if not n_other:
         return found
     text = (

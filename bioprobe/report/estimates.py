@@ -174,7 +174,7 @@ def describe_counts(
 
 def _count_raw(answers: Predictions) -> list[dict[str, Any]]:
     """Return how many pictures got each answer, and with a score over the threshold."""
-    best, sure = answers.names[:, 0].astype(str), answers.scores[:, 0] >= _SURE
+    best, sure = answers.best_names.astype(str), answers.scores[:, 0] >= _SURE
     names, counts = np.unique(best, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:_N_CLASSES]
     return [

@@ -182,7 +182,7 @@ def _tell_labels(n_labelled: int) -> str:
 def _describe_places(
     store: EmbeddingStore, values: Names, usable: np.ndarray, answers: Predictions | None
 ) -> list[dict[str, Any]]:
-    names = answers.names[:, 0] if answers is not None else np.zeros(0, dtype=object)
+    names = answers.best_names if answers is not None else np.zeros(0, dtype=object)
     rows = answers.rows if answers is not None else np.zeros(0, dtype=np.int64)
     scores = answers.scores[:, 0] if answers is not None else np.zeros(0)
     described = []
@@ -253,7 +253,7 @@ def _tabulate(answers: Predictions, values: Names) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "row": rows,
-            "name": answers.names[:, 0],
+            "name": answers.best_names,
             "score": answers.scores[:, 0].astype(np.float64),
             "place": values[rows],
         }

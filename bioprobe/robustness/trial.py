@@ -91,7 +91,7 @@ def read_answers(found: Result) -> Answered:
         judged &= ~found.taught
     truth = found.truth_classes
     is_right = ((found.answers[:, 0] == truth) & (truth >= 0)).astype(np.float64)
-    return Answered(found.names[:, 0], np.where(judged, is_right, np.nan))
+    return Answered(found.best_names, np.where(judged, is_right, np.nan))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +16,12 @@ from bioprobe.images.regions import REGION
 from bioprobe.names import suggest
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import list_selections, read_selection, write_selection
+from bioprobe.store.selections import (
+    list_selections,
+    read_selection,
+    stamp_selection,
+    write_selection,
+)
 from bioprobe.types import Names, Rows
 
 if TYPE_CHECKING:
@@ -23,6 +30,10 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 _FOLDER = "splits/"
+# The last split that each store was asked for, and the file that it was read from.
+_READ: weakref.WeakKeyDictionary[EmbeddingStore, tuple[tuple[Any, ...], Split]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +141,8 @@ def write_split(store: EmbeddingStore, split: Split) -> None:
 def read_split(store: EmbeddingStore, name: str = "default") -> Split:
     """Read a split as it applies to the rows of a store now.
 
-    What was retired, and what came later, is in no part.
+    What was retired, and what came later, is in no part. The last one that a store was asked for is
+    kept, and read anew once its file is another: its arrays may not be written to.
 
     Raises
     ------
@@ -146,17 +158,31 @@ def read_split(store: EmbeddingStore, name: str = "default") -> Split:
             f"{', '.join(known) or 'none'}. Make it: bioprobe split --name {name}"
         )
         raise StoreError(msg)
+    # Before it is read: what is written meanwhile is another file.
+    stamp = (name, stamp_selection(store, _FOLDER + name))
+    read = _READ.get(store)
+    if read is None or read[0] != stamp:
+        read = _READ[store] = stamp, _read(store, name)
+    split = read[1]
+    return dataclasses.replace(split, provenance=copy.deepcopy(split.provenance))
+
+
+def _read(store: EmbeddingStore, name: str) -> Split:
     selection = read_selection(store, _FOLDER + name)
     frame = selection.frame
     inside = np.zeros(len(store), dtype=bool)
     inside[store.rows] = True
     inside &= selection.judged
     parts = np.where(inside, _share_texts(frame["part"]), "").astype(object)
+    folds = np.where(parts != "", frame["fold"].fillna(-1).to_numpy(dtype=np.int64), -1)
+    groups = np.where(parts != "", _share_texts(frame["group"]), "").astype(object)
+    for shared in (parts, folds, groups):
+        shared.flags.writeable = False
     return Split(
         name,
         parts,
-        np.where(parts != "", frame["fold"].fillna(-1).to_numpy(dtype=np.int64), -1),
-        np.where(parts != "", _share_texts(frame["group"]), "").astype(object),
+        folds,
+        groups,
         selection.provenance,
         int((~selection.judged[store.rows]).sum()),
     )

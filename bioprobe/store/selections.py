@@ -133,7 +133,7 @@ def write_selection(
 
 def _find_last(store: EmbeddingStore, rows: Rows) -> Mask:
     """Tell which of rows are the last with their bytes and place: the newest is the current one."""
-    numbers = number_rows(digest_rows(store.images.iter_frames(IDENTITY, rows)))
+    numbers = number_rows(store.images.identities.take(rows))
     last = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=np.int64)
     last[numbers] = np.arange(len(rows))
     return np.asarray(last[numbers] == np.arange(len(rows)))
@@ -170,11 +170,39 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         msg = f"{path} cannot be read ({error}); make the selection again"
         raise StoreError(msg) from error
-    positions = find_rows(digest_rows(store.images.iter_frames(IDENTITY)), known)
+    positions = find_rows(store.images.identities, known)
     frame = judged.reindex(positions).reset_index(drop=True)
     frame.insert(0, "judged", positions >= 0)
     frame[KEPT] = (positions >= 0) & (frame[KEPT] == True)  # noqa: E712 - holes are not kept
     return Selection(name, frame, provenance)
+
+
+def read_selection_provenance(store: EmbeddingStore, name: str) -> dict[str, Any]:
+    """Return what a named selection was computed from, without reading what it says of rows.
+
+    Raises
+    ------
+    SelectionError
+        If the name cannot be used.
+    StoreError
+        If there is no such selection, or its file is damaged.
+    UnreadableError
+        If it cannot be read just now.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = _find_file(store.folder, name)
+    if not is_file(path):
+        raise describe_absence(store.folder, "mask", name, list_selections(store))
+    try:
+        with reading(path):
+            metadata = pq.read_schema(path).metadata or {}
+        said: dict[str, Any] = parse_json(metadata.get(b"provenance", b"{}"))
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        msg = f"{path} cannot be read ({error}); make the selection again"
+        raise StoreError(msg) from error
+    return said
 
 
 def _iter_images(file: pq.ParquetFile) -> Iterator[pd.DataFrame]:

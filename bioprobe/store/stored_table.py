@@ -572,6 +572,13 @@ class StoredTable(ImageTable):
                 self.stored.kept["contents"] = np.concatenate([before, added])
         return self.stored.kept["contents"]  # type: ignore[no-any-return]
 
+    @cached_property
+    def identities(self) -> pa.FixedSizeBinaryArray:
+        """16 bytes of each row that tell it from all others."""
+        if "identities" not in self.stored.kept:
+            self.stored.kept["identities"] = super().identities
+        return self.stored.kept["identities"]
+
 
 def _spell(numbers: npt.NDArray[np.int32], distinct: Names) -> pd.Series[Any]:
     import pandas as pd

@@ -211,12 +211,20 @@ class Predictions(Result):
     @property
     def names(self) -> Names:
         """Names of the answers, shape (n_images, k), ``""`` where there is none."""
-        answered, at = np.unique(self.answers, return_inverse=True)
+        return self._spell(self.answers)
+
+    @property
+    def best_names(self) -> Names:
+        """Names of the first answers alone, shape (n_images,)."""
+        return self._spell(self.answers[:, 0])
+
+    def _spell(self, answers: Places) -> Names:
+        answered, at = np.unique(answers, return_inverse=True)
         names = np.empty(len(answered), dtype=object)
         for place, one in enumerate(answered.tolist()):
             taxon = self.find_taxon(one)
             names[place] = taxon.name if taxon else self.classes.names[one] if one >= 0 else ""
-        return np.asarray(names[at.reshape(self.answers.shape)], dtype=object)
+        return np.asarray(names[at.reshape(answers.shape)], dtype=object)
 
     @cached_property
     def answer_scores(self) -> Scores:
@@ -433,5 +441,15 @@ def answer_in_chunks(
     top : ndarray of int64, shape (n_images, k)
     scores : ndarray of float32, of the same shape
     """
-    top, scores = zip(*view.map_vectors(answer), strict=True)
-    return np.concatenate(top), np.concatenate(scores)
+    parts = view.map_vectors(answer)
+    some, likely = next(parts)
+    # Into arrays of their whole size, so that nothing is held twice.
+    top = np.empty((len(view), some.shape[1]), dtype=some.dtype)
+    scores = np.empty(top.shape, dtype=likely.dtype)
+    at = len(some)
+    top[:at], scores[:at] = some, likely
+    for some, likely in parts:
+        place = slice(at, at + len(some))
+        top[place], scores[place] = some, likely
+        at = place.stop
+    return top, scores

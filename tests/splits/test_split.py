@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from bioprobe.errors import SelectionError, StoreError
-from bioprobe.splits import list_splits, make_split, read_split, write_split
+from bioprobe.splits import list_splits, make_split, read_split, split, write_split
 from bioprobe.splits.split import count_parts, describe_splits, hash_split
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import write_selection
+from bioprobe.store.selections import Selection, write_selection
 from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
 
@@ -32,6 +32,33 @@ def test_what_is_written_is_read_again(store: EmbeddingStore) -> None:
     assert (read.hash, read.n_later) == (made.hash, 0)
     assert read.provenance == made.provenance
     assert list_splits(store) == ["by-burst"]
+
+
+def test_a_split_is_read_once_until_its_file_is_another(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_split(store, make_split(store, Rank.FAMILY))
+    read, names = split.read_selection, list[str]()
+
+    def count(of: EmbeddingStore, name: str) -> Selection:
+        names.append(name)
+        return read(of, name)
+
+    monkeypatch.setattr(split, "read_selection", count)
+    first = read_split(store)
+    with pytest.raises(ValueError, match="read-only"):
+        first.parts[0] = "test"
+    # What is said of one is not said of the next.
+    first.provenance["rank"] = "order"
+    assert read_split(store).provenance["rank"] == "family"
+    assert len(names) == 1
+    made = make_split(store, Rank.FAMILY, group_columns=["burst"])
+    write_split(store, made)
+    assert read_split(store).hash == made.hash != first.hash
+    assert len(names) == 2
+    # What a store was opened as is its own.
+    assert read_split(store.retire([0])).parts[0] == ""
+    assert read_split(store).parts.tolist() == made.parts.tolist()
 
 
 def test_the_test_part_judges_and_folds_where_there_is_none(store: EmbeddingStore) -> None:
