@@ -10,7 +10,7 @@ from bioprobe.errors import SelectionError, StoreError
 from bioprobe.splits import list_splits, make_split, read_split, split, write_split
 from bioprobe.splits.split import count_parts, describe_splits, hash_split
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import Selection, write_selection
+from bioprobe.store.selections import Selection, read_selection, write_selection
 from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
 
@@ -38,11 +38,11 @@ def test_a_split_is_read_once_until_its_file_is_another(
     store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_split(store, make_split(store, Rank.FAMILY))
-    read, names = split.read_selection, list[str]()
+    names = list[str]()
 
     def count(of: EmbeddingStore, name: str) -> Selection:
         names.append(name)
-        return read(of, name)
+        return read_selection(of, name)
 
     monkeypatch.setattr(split, "read_selection", count)
     first = read_split(store)

@@ -385,6 +385,7 @@ def _embed_class_token(model: open_clip.CLIP, pixels: torch.Tensor) -> torch.Ten
 
 
 def _build_text_tower(model: open_clip.CLIP, tokenizer: _Tokenizer) -> TextTower:
+    count: Callable[[str], int]
     if isinstance(tokenizer, PlainTokenizer):
         count, padding = tokenizer.count, tokenizer.padding
     elif isinstance(tokenizer, open_clip.SimpleTokenizer):
