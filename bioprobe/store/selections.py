@@ -8,6 +8,7 @@ or dropped.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -151,25 +152,14 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
     UnreadableError
         If it cannot be read just now.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = _find_file(store.folder, name)
-    if not is_file(path):
-        maker = "bioprobe filter and dedupe write some"
-        raise describe_absence(store.folder, "mask", name, list_selections(store), maker)
-    try:
-        with reading(path), pq.ParquetFile(path) as file:
-            known = digest_rows(_iter_images(file))
-            names = [name for name in file.schema_arrow.names if name not in IDENTITY]
-            table = file.read(names)
+    with _opening(store, name) as file:
+        known = digest_rows(_iter_images(file))
+        names = [name for name in file.schema_arrow.names if name not in IDENTITY]
+        table = file.read(names)
         table.validate(full=True)
-        provenance = parse_json((table.schema.metadata or {}).get(b"provenance", b"{}"))
+        provenance = _read_provenance(file)
         judged = table.to_pandas()
         judged[KEPT] = judged[KEPT].astype(bool)
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        msg = f"{path} cannot be read ({error}); make the selection again"
-        raise StoreError(msg) from error
     positions = find_rows(store.images.identities, known)
     frame = judged.reindex(positions).reset_index(drop=True)
     frame.insert(0, "judged", positions >= 0)
@@ -189,20 +179,31 @@ def read_selection_provenance(store: EmbeddingStore, name: str) -> dict[str, Any
     UnreadableError
         If it cannot be read just now.
     """
+    with _opening(store, name) as file:
+        return _read_provenance(file)
+
+
+@contextlib.contextmanager
+def _opening(store: EmbeddingStore, name: str) -> Iterator[pq.ParquetFile]:
+    """Open the file of a selection; what is wrong with it is said with what to do."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = _find_file(store.folder, name)
     if not is_file(path):
-        raise describe_absence(store.folder, "mask", name, list_selections(store))
+        maker = "bioprobe filter and dedupe write some"
+        raise describe_absence(store.folder, "mask", name, list_selections(store), maker)
     try:
-        with reading(path):
-            metadata = pq.read_schema(path).metadata or {}
-        said: dict[str, Any] = parse_json(metadata.get(b"provenance", b"{}"))
+        with reading(path), pq.ParquetFile(path) as file:
+            yield file
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         msg = f"{path} cannot be read ({error}); make the selection again"
         raise StoreError(msg) from error
-    return said
+
+
+def _read_provenance(file: pq.ParquetFile) -> dict[str, Any]:
+    found: dict[str, Any] = parse_json((file.schema_arrow.metadata or {}).get(b"provenance", b"{}"))
+    return found
 
 
 def _iter_images(file: pq.ParquetFile) -> Iterator[pd.DataFrame]:
