@@ -199,11 +199,10 @@ def _measure(is_threatened: Mask, scores: dict[str, Doubles], drawn: Resamples) 
             }
 
         draws[name] = draw_scores(score, drawn)
-    alone = not drawn.is_clustered
     rows = []
     for figure, word in _FIGURES.items():
         both = {name: draws[name][figure] for name in scores}
-        found = compare_pairs(figure, both, right if alone and figure == "accuracy" else None)[0]
+        found = compare_pairs(figure, both, right if figure == "accuracy" else None)[0]
         ends = {
             name: find_interval(one, is_share=figure == "accuracy") for name, one in both.items()
         }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bioprobe.evaluation.paired import find_p_value, measure_mcnemar, subtract
+from bioprobe.evaluation.paired import find_accuracy_p_value, find_p_value, subtract
 from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval
 from bioprobe.settings import check_types
 from bioprobe.types import Doubles, Mask, Places, Scores
@@ -123,12 +123,8 @@ def measure_effects(
     found = []
     for metric in OF_ALL:
         one, other = (each[metric] for each in draws)
-        p_value = None
-        if metric == "accuracy" and not resamples.is_clustered:
-            p_value = measure_mcnemar(
-                int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-            )
-        found.append(_compare(of, metric, one, other, p_value, len(np.unique(truth)), len(truth)))
+        each = right if metric == "accuracy" else None
+        found.append(_compare(of, metric, one, other, each, len(np.unique(truth)), len(truth)))
     for metric, classes in groups.items():
         inside = np.isin(truth, classes)
         if not inside.any():
@@ -140,15 +136,16 @@ def measure_effects(
 
 
 def _compare(
-    of: str, metric: str, one: Draws, other: Draws, p_value: float | None, n_classes: int,
-    n_images: int,
+    of: str, metric: str, one: Draws, other: Draws, right: tuple[Mask, Mask] | None,
+    n_classes: int, n_images: int,
 ) -> Effect:  # fmt: skip
     between = subtract(other, one)
     is_share = metric == "accuracy"
+    p_value = find_accuracy_p_value(between, *right) if right else find_p_value(between)
     return Effect(
         of, metric, find_interval(one, is_share=is_share), find_interval(other, is_share=is_share),
         find_interval(between, low=-1.0, high=1.0),
-        find_p_value(between) if p_value is None else p_value, n_classes, n_images,
+        p_value, n_classes, n_images,
     )  # fmt: skip
 
 

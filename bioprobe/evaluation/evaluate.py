@@ -422,7 +422,7 @@ def evaluate(
         name or task.target.name,
         test.classes,
         tuple(one.result for one in judged),
-        tuple(_compare(judged, test)),
+        tuple(_compare(judged)),
         tuple(points),
         skipped,
         _concatenate(judged),
@@ -668,16 +668,14 @@ def _measure_kept(test: _Test, answers: Answers) -> dict[str, Interval]:
     return find_intervals(draw_method_scores(test.truth[kept], *asked, test.place, flagged), *asked)
 
 
-def _compare(judged: Sequence[_Judged], test: _Test) -> list[Comparison]:
-    # McNemar's test is for images that are independent of each other.
-    alone = not test.resamples.is_clustered
+def _compare(judged: Sequence[_Judged]) -> list[Comparison]:
     right: Mapping[str, Mask] = {one.result.method: one.right for one in judged}
     found = []
     for metric in COMPARED:
         if metric not in judged[0].draws:
             continue
         draws = {one.result.method: one.draws[metric] for one in judged}
-        found += compare_pairs(metric, draws, right if alone and metric == "accuracy" else None)
+        found += compare_pairs(metric, draws, right if metric == "accuracy" else None)
     return found
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.paired import count_disagreements, find_p_value, measure_mcnemar
+from bioprobe.evaluation.paired import find_accuracy_p_value
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.intervals import Draws, Resamples, find_interval
 from bioprobe.store import EmbeddingStore
@@ -107,11 +107,6 @@ def compare_with(
             float(differences.mean()), drawn, resamples.n_clusters, resamples.is_clustered
         )
         interval = find_interval(between, low=-1.0, high=1.0)
-        # McNemar's is of pictures that are independent of each other.
-        p_value = (
-            find_p_value(between) if between.is_clustered
-            else measure_mcnemar(*count_disagreements(first, second))
-        )  # fmt: skip
         gains.append(
             Gain(
                 result.method,
@@ -121,7 +116,7 @@ def compare_with(
                 between.estimate,
                 interval.low,
                 interval.high,
-                p_value,
+                find_accuracy_p_value(between, first, second),
             )
         )
     if not gains:

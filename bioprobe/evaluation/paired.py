@@ -80,8 +80,8 @@ def compare_pairs(
     draws : mapping of str to Draws
         Of each method, from the same resamples.
     right : mapping of str to ndarray of bool, shape (n_images,), optional
-        Whether each method has each image right. Given for the accuracy of images that are
-        independent of each other, the test is McNemar's; else it is the bootstrap's.
+        Whether each method has each image right, for the accuracy. The test is then McNemar's where
+        images are independent of each other; else it is the bootstrap's.
 
     Returns
     -------
@@ -111,11 +111,12 @@ def _compare(
     most = _MOST.get(metric, 1.0)
     interval = find_interval(between, low=-most, high=most)
     only: tuple[int, int] = (0, 0)
+    counts_images = right is not None and not between.is_clustered
     if right is None:
         p_value = find_p_value(between)
     else:
-        only = count_disagreements(right[first], right[second])
-        p_value = measure_mcnemar(*only)
+        p_value = find_accuracy_p_value(between, right[first], right[second])
+        only = count_disagreements(right[first], right[second]) if counts_images else only
     return Comparison(
         metric,
         first,
@@ -125,7 +126,7 @@ def _compare(
         interval.high,
         p_value,
         p_value,
-        "bootstrap" if right is None else "mcnemar",
+        "mcnemar" if counts_images else "bootstrap",
         *only,
     )
 
@@ -169,6 +170,26 @@ def find_p_value(between: Draws) -> float:
 
     tail = 2 * float(stdtr(between.n_units - 1, -abs(between.estimate) / spread))
     return min(counted, max(tail, _LEAST_P))
+
+
+def find_accuracy_p_value(
+    between: Draws, first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]
+) -> float:
+    """Find the two-sided p-value of a difference in accuracy.
+
+    It is McNemar's, which is of images that are independent of each other; where groups hold
+    several, it is the bootstrap's.
+
+    Parameters
+    ----------
+    between : Draws
+        The difference.
+    first, second : ndarray of bool, shape (n_images,)
+        Whether each of the two has each image right.
+    """
+    if between.is_clustered:
+        return find_p_value(between)
+    return measure_mcnemar(*count_disagreements(first, second))
 
 
 def count_disagreements(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,10 +11,11 @@ from scipy import stats
 from bioprobe.evaluation.paired import (
     compare_pairs,
     count_disagreements,
+    find_accuracy_p_value,
     find_p_value,
     measure_mcnemar,
 )
-from bioprobe.intervals import Draws, adjust_by_holm
+from bioprobe.intervals import Draws, Resamples, adjust_by_holm, draw_scores
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (3, 9), (12, 12), (40, 20), (0, 8)])
@@ -118,6 +120,24 @@ def test_figures_other_than_independent_accuracy_are_compared_by_the_bootstrap()
     assert found.test == "bootstrap"
     assert found.p_value < 1e-6
     assert found.to_dict()["metric"] == "macro_f1"
+
+
+def test_images_that_groups_hold_several_of_are_not_counted_one_by_one() -> None:
+    # Four groups of 50 images that are right or wrong together: McNemar's would be sure of it.
+    right = {"one": np.repeat([True, True, True, False], 50), "other": np.zeros(200, dtype=bool)}
+    resamples = Resamples.of_groups(np.repeat([*"abcd"], 50), 200, 0)
+    draws = {
+        name: draw_scores(lambda w, r=r: {"accuracy": w @ r / w.sum(axis=1)}, resamples)["accuracy"]
+        for name, r in right.items()
+    }
+    (found,) = compare_pairs("accuracy", draws, right)
+    assert (found.test, found.n_only_first) == ("bootstrap", 0)
+    between = dataclasses.replace(draws["one"], is_clustered=True)
+    assert found.p_value == find_p_value(between) > 1e-3
+    assert find_accuracy_p_value(between, right["one"], right["other"]) == found.p_value
+    alone = dataclasses.replace(between, is_clustered=False)
+    mcnemar = find_accuracy_p_value(alone, right["one"], right["other"])
+    assert mcnemar == measure_mcnemar(150, 0) < 1e-40
 
 
 def test_the_paired_p_value_is_rarely_small_where_there_is_no_difference() -> None:

@@ -160,3 +160,20 @@ def test_intervals_hold_what_other_species_would_give(
         assert found.harmonic_mean.low <= found.harmonic_mean.estimate <= found.harmonic_mean.high
         held += found.unseen.low <= 0.5 <= found.unseen.high
     assert held >= 26, "nine of ten; intervals by image hold it in a quarter"
+
+
+def test_the_harmonic_mean_is_no_surer_than_the_side_of_fewer_species(
+    make_store: Callable[..., EmbeddingStore], encoder: PlainEncoder
+) -> None:
+    labels = np.repeat(np.arange(7), N)
+    frame = pd.DataFrame(
+        {
+            "path": [str(row) for row in range(7 * N)],
+            "species": [TAXA.taxa[label].name for label in labels],
+            "role": np.where(labels < 3, "seen", "unseen"),
+        }
+    )
+    found = _measure(make_store(encoder).append(frame, np.eye(16)[labels])).before
+    assert found.seen.estimate == found.unseen.estimate == found.harmonic_mean.estimate == 1
+    assert found.harmonic_mean.low == pytest.approx(found.seen.low)
+    assert found.seen.low < found.unseen.low
