@@ -232,7 +232,12 @@ class FittedProbe:
 
     def find_taught(self, images: ImageTable, rows: Rows) -> Mask | None:
         """Return which images the probe learnt from, wherever they lie now."""
-        return None if self.taught is None else np.isin(mark_rows(images, rows), self.taught)
+        if self.taught is None or not len(self.taught):
+            return None if self.taught is None else np.zeros(len(rows), dtype=bool)
+        # They are sorted: many are asked after some at a time, and would else be sorted each time.
+        marks = mark_rows(images, rows)
+        places = np.searchsorted(self.taught, marks)
+        return np.asarray(self.taught[np.minimum(places, len(self.taught) - 1)] == marks)
 
     def _answer(self, k: int, weighed: Weighed | None, places: slice, vectors: Vectors) -> Answers:
         """Answer some images, by their places among those that are weighed."""

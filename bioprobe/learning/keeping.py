@@ -395,6 +395,9 @@ def _build(card: dict[str, Any], data: bytes) -> FittedProbe:
         check_fields(card["settings"], {chosen: NUMBER})
     names = np.array([one["name"] for one in card["classes"]], dtype=np.str_)
     taught = arrays.pop(_TAUGHT, None)
+    if taught is not None and not (taught[1:] > taught[:-1]).all():
+        msg = f"its {_TAUGHT} are not sorted"
+        raise ValueError(msg)
     estimator = make_probe(card["kind"], card["settings"]).set_arrays(arrays, names)
     block = ColumnBlock.from_dict(card["columns"]) if "columns" in card else None
     if block is not None and not block.width < int(card["dim"]) == estimator.n_features_in_:

@@ -27,7 +27,7 @@ from bioprobe.prompts import TextType
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.target import Target, Texts, hash_rows, label_rows
+from bioprobe.task.target import Target, Texts, hash_rows, label_rows, mark_rows
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 
@@ -83,6 +83,20 @@ def test_a_probe_that_is_read_again_answers_the_same(filled: EmbeddingStore, kin
     assert (predictions.names[:, 0] == predictions.truth).mean() > 0.9
     assert again.provenance["command"]
     assert again.provenance["n_rows"] == again.n_rows
+
+
+@pytest.mark.parametrize("n_taught", [0, 1, 9])
+def test_what_taught_is_found_wherever_it_lies_among_others(
+    filled: EmbeddingStore, n_taught: int
+) -> None:
+    probe = fit_probe(Task.of(filled, Rank.FAMILY, split=None), "centroid")
+    marks = mark_rows(filled.images, filled.rows)
+    few = dataclasses.replace(probe, taught=np.unique(marks[:: len(marks) // 9][:n_taught]))
+    expected = np.isin(marks, few.taught)
+    assert expected.sum() == n_taught
+    # Some marks are below, and some above, all of those.
+    assert np.array_equal(few.find_taught(filled.images, filled.rows), expected)
+    assert dataclasses.replace(probe, taught=None).find_taught(filled.images, filled.rows) is None
 
 
 def test_answers_are_for_the_rows_that_are_asked_in_their_order(filled: EmbeddingStore) -> None:
