@@ -13,10 +13,11 @@ from bioprobe.errors import MismatchError
 from bioprobe.prompts import PromptSet, embed_means
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.leaf_scores import Leaves, score_leaves
+from bioprobe.task.leaf_scores import score_leaves
+from bioprobe.task.leaves import Leaves
 from bioprobe.task.predictions import Predictions, answer_in_chunks
-from bioprobe.task.scores import Pool
 from bioprobe.task.target import Classes, Texts
+from bioprobe.task.text_pooling import Pool
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import Rank
 from bioprobe.types import Rows, Scores, Vectors
