@@ -574,14 +574,8 @@ class _Reader:
             return None
         qualifier = self._text[start:].strip()
         self._at = len(self._text)
-        return ParsedName(
-            "",
-            write_plainly(genus),
-            "genus",
-            qualifier=qualifier,
-            genus=write_plainly(genus),
-            certain=genus,
-        )
+        plain = write_plainly(genus)
+        return ParsedName("", plain, "genus", qualifier=qualifier, genus=plain, certain=genus)
 
     def _pass_subgenus(self) -> None:
         at = self._at
@@ -699,17 +693,9 @@ class _Reader:
             hybrid = "notho" if mark.startswith("notho") else ""
             rank = _RANKS_ABOVE.get(mark.removeprefix("notho"), mark)
             return ParsedName(
-                "",
-                f"{plain} {mark} {write_plainly(name)}",
-                rank,
-                authors,
-                "",
-                hybrid,
-                plain,
-                (),
-                1,
-                first,
-            )
+                "", f"{plain} {mark} {write_plainly(name)}", rank, authors, hybrid=hybrid,
+                genus=plain, cardinality=1, certain=first,
+            )  # fmt: skip
         is_family = first.endswith(("idae", "aceae"))
         rank = "family" if is_family else "uninomial"
         return ParsedName("", plain, rank, authors, genus=plain, cardinality=1, certain=first)
