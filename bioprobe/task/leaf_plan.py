@@ -1,8 +1,7 @@
 """In which order all texts of a head are gone through, and how many at a time.
 
-A block of texts is multiplied at once. What stays of it is small where classes that are asked for
-together stand together, so they are ordered by group; what is found is given back in their own
-order.
+A block of texts is multiplied at once, and left with a sum for each group of its classes. So these
+are ordered by group, and what is found is given back in their own order.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def iter_leaf_scores(
         Of the next images, some hundreds where there are many classes; of no image once.
     """
     if vectors.shape[1] != leaves.texts.shape[1]:
-        msg = f"images have dim {vectors.shape[1]}, text embeddings {leaves.texts.shape[1]}"
+        msg = f"images have dim {vectors.shape[1]}, class embeddings {leaves.texts.shape[1]}"
         raise MismatchError(msg)
     if pool is Pool.MEAN:
         msg = "a mean of texts is no pool of their scores; make the means the texts"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import MismatchError
 from bioprobe.prompts import PromptSet, embed_means
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
@@ -259,7 +258,8 @@ def find_top_classes(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Find the k most probable classes of each vector.
 
-    Memory is bounded, as :func:`bioprobe.task.leaf_scores.score_leaves` has it.
+    Memory is bounded, and other dims are refused, as
+    :func:`bioprobe.task.leaf_scores.score_leaves` has it.
 
     Parameters
     ----------
@@ -279,11 +279,6 @@ def find_top_classes(
     probabilities : ndarray of float32, of the same shape
         Softmax over all classes.
 
-    Raises
-    ------
-    MismatchError
-        If the two have different dims.
-
     Examples
     --------
     >>> vectors = np.array([[1.0, 0.0]], dtype=np.float32)
@@ -292,8 +287,5 @@ def find_top_classes(
     >>> int(top[0, 0]), round(float(probabilities[0, 0]), 3)
     (1, 0.731)
     """
-    if vectors.shape[1] != classes.shape[1]:
-        msg = f"images have dim {vectors.shape[1]}, class embeddings {classes.shape[1]}"
-        raise MismatchError(msg)
     found = score_leaves(vectors, Leaves.of(classes, offsets), k=k, logit_scale=logit_scale)
     return found.top, found.top_probabilities

@@ -289,7 +289,7 @@ def test_the_threads_of_torch_are_as_many_afterwards(monkeypatch: pytest.MonkeyP
 
 def test_other_dims_and_means_are_refused() -> None:
     tree = draw()
-    with pytest.raises(MismatchError, match="images have dim 8, text embeddings 16"):
+    with pytest.raises(MismatchError, match="images have dim 8, class embeddings 16"):
         score_leaves(tree.vectors[:, :8], tree.leaves, k=1, logit_scale=1.0)
     with pytest.raises(PromptError, match="make the means the texts"):
         score_leaves(tree.vectors, tree.leaves, k=1, logit_scale=1.0, pool=Pool.MEAN)
