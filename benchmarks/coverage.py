@@ -16,15 +16,13 @@ import sys
 
 import numpy as np
 
-from bioprobe.evaluation.metrics import (
+from bioprobe.evaluation.method_scores import draw_method_scores, find_intervals
+from bioprobe.evaluation.metrics import find_best, score_flat
+from bioprobe.evaluation.tree_metrics import (
     CONSISTENCY,
     TreeRows,
-    draw_method_scores,
-    find_best,
     find_consistent,
-    find_intervals,
     measure_rows,
-    score_flat,
     score_tree,
 )
 from bioprobe.intervals import Resamples

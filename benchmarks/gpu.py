@@ -40,7 +40,7 @@ from bioprobe.devices import products_on
 if TYPE_CHECKING:
     from bioprobe.probes.knn import KnnProbe
     from bioprobe.probes.probe import Sweep
-    from bioprobe.task.leaf_scores import Leaves
+    from bioprobe.task.leaves import Leaves
 
 #: Seconds after which nothing further is begun.
 DEADLINE_S = 400.0
@@ -232,7 +232,7 @@ def compare_answers(sizes: Sizes, device: torch.device) -> list[Row]:
     from bioprobe.index import NeighborIndex
     from bioprobe.probes.knn import KnnProbe
     from bioprobe.probes.linear import LinearProbe
-    from bioprobe.task.leaf_scores import Leaves
+    from bioprobe.task.leaves import Leaves
 
     n, few, many, n_taught = sizes.n_vectors, sizes.n_few, sizes.n_many, sizes.n_taught
     vectors = draw_vectors(n, sizes.dim, sizes.n_classes)

@@ -31,7 +31,9 @@ from benchmarks.harness import Row, alternate, make_rows, tell_openblas
 from benchmarks.limits import find_flops
 from benchmarks.results.machine import find_processor
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.task.leaf_scores import Leaves, iter_leaf_scores, sum_up
+from bioprobe.task.leaf_scores import iter_leaf_scores
+from bioprobe.task.leaves import Leaves
+from bioprobe.task.scores import sum_up
 
 K, SCALE, LIMIT_MB = 5, 100.0, 2000
 # Groups of each rank above the species, from kingdom to genus, for 450,000 of these.

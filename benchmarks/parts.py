@@ -24,7 +24,7 @@ from bioprobe.engines import Engine
 from bioprobe.index import NeighborIndex
 from bioprobe.quality import find_duplicates
 from bioprobe.store.view import View
-from bioprobe.task.leaf_scores import Leaves
+from bioprobe.task.leaves import Leaves
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.types import Vectors

@@ -327,8 +327,12 @@ def measure_share(
     return find_interval(drawn, is_share=True)
 
 
-def find_wilson(share: float, n: float, quantile: float) -> tuple[float, float]:
-    """Return the ends of Wilson's interval of a share of ``n`` images."""
+#: The 97.5% quantile of the normal distribution, for intervals of 95%.
+QUANTILE = 1.959963984540054
+
+
+def find_wilson(share: float, n: float, quantile: float = QUANTILE) -> tuple[float, float]:
+    """Return the ends of Wilson's interval of a share of ``n`` images, of 95% by default."""
     centre = (share + quantile**2 / (2 * n)) / (1 + quantile**2 / n)
     half = quantile * math.sqrt(share * (1 - share) / n + quantile**2 / (4 * n**2))
     half /= 1 + quantile**2 / n
@@ -380,10 +384,6 @@ def count_effective(groups: npt.NDArray[Any]) -> float:
     return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
 
 
-# 97.5% quantile of the normal distribution, for intervals of 95%.
-_Z = 1.959963984540054
-
-
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
     """Fraction of images whose label is among the k best classes.
@@ -421,7 +421,7 @@ class Accuracy:
         """
         if not self.n_images:
             return (math.nan, math.nan)
-        return find_wilson(self.fraction, self.n_images, _Z)
+        return find_wilson(self.fraction, self.n_images)
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -31,7 +31,8 @@ from bioprobe.probes.linear import LinearProbe
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.lazy_rows import LazyRows
-from bioprobe.task.leaf_scores import Leaves, score_leaves
+from bioprobe.task.leaf_scores import score_leaves
+from bioprobe.task.leaves import Leaves
 from bioprobe.types import Names, Vectors
 from tests.on_gpu import THERE, on_gpu
 

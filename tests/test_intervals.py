@@ -11,13 +11,8 @@ import pytest
 from scipy import stats
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.metrics import (
-    N_BINS,
-    draw_method_scores,
-    find_chance_errors,
-    find_intervals,
-    score_flat,
-)
+from bioprobe.evaluation.method_scores import draw_method_scores, find_chance_errors, find_intervals
+from bioprobe.evaluation.metrics import N_BINS, score_flat
 from bioprobe.intervals import Accuracy, Draws, Resamples, Score, draw_scores, find_interval
 from bioprobe.types import Scores
 

@@ -7,9 +7,6 @@ import numpy as np
 from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval, find_wilson
 from bioprobe.types import Doubles, Places, Scores
 
-# 97.5% quantile of the normal distribution.
-_QUANTILE = 1.959963984540054
-
 
 def measure_kappa(first: Places, second: Places, resamples: Resamples) -> Interval:
     r"""Measure how much more two answers agree than by chance, with an interval of 95%.
@@ -63,7 +60,7 @@ def measure_kappa(first: Places, second: Places, resamples: Resamples) -> Interv
     lowest = -chance / (1 - chance)
     interval = find_interval(draws, low=lowest, high=1.0)
     # Where no image of a rare class agrees, resampling moves kappa by next to nothing.
-    others = find_wilson((estimate - lowest) / (1 - lowest), found.n_units, _QUANTILE)
+    others = find_wilson((estimate - lowest) / (1 - lowest), found.n_units)
     low, high = (lowest + (1 - lowest) * end for end in others)
     return Interval(estimate, max(-1.0, min(low, interval.low)), max(high, interval.high))
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from bioprobe.errors import SelectionError
 from bioprobe.intervals import Accuracy
 from bioprobe.splits.making import assign_folds
-from bioprobe.task.scores import fit_scale, split_rows
+from bioprobe.task.probabilities import fit_scale
+from bioprobe.task.scores import split_rows
 from bioprobe.types import Arrays, Doubles, Scores
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class TemperatureScaling(Calibrator):
 
         See Also
         --------
-        bioprobe.task.scores.fit_scale : The search; few rows that are all right do not
+        bioprobe.task.probabilities.fit_scale : The search; few rows that are all right do not
             make it certain.
 
         Examples

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
+from bioprobe.intervals import QUANTILE
 from bioprobe.types import Doubles
 
 Counts = npt.NDArray[np.int64]
-_Z = 1.959963984540054
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,13 +103,13 @@ def estimate_chao1(counts: Counts | Sequence[int], n_all: int | None = None) -> 
             variance -= part**2 * once**4 / (4 * (observed + unseen))
     estimate = observed + unseen
     if unseen > 0:
-        spread = math.exp(_Z * math.sqrt(math.log1p(max(variance, 0.0) / unseen**2)))
+        spread = math.exp(QUANTILE * math.sqrt(math.log1p(max(variance, 0.0) / unseen**2)))
         low, high = observed + unseen / spread, observed + unseen * spread
     else:
         # Nothing is estimated to be unseen: how many a taxon of the mean number may hide.
         chance = math.exp(-n / observed)
         centre = observed / (1 - chance)
-        half = _Z * math.sqrt(observed * chance) / (1 - chance)
+        half = QUANTILE * math.sqrt(observed * chance) / (1 - chance)
         low, high = max(float(observed), centre - half), max(float(observed), centre + half)
     return Chao1(n, observed, once, twice, estimate, low, high, _cover(n, once, twice))
 
@@ -199,7 +199,7 @@ def accumulate(seen: npt.NDArray[np.bool_]) -> Accumulation:
     unseen = part * (one**2 / (2 * two) if two else one * (one - 1) / 2)
     total = len(numbers) + unseen
     variance = ((1 - missed) ** 2).sum(axis=1) - richness**2 / total if total else 0 * richness
-    half = _Z * np.sqrt(np.maximum(variance, 0.0))
+    half = QUANTILE * np.sqrt(np.maximum(variance, 0.0))
     return Accumulation(
         sizes.astype(np.int64), richness, np.maximum(richness - half, 0.0), richness + half
     )

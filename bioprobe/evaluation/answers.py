@@ -13,9 +13,7 @@ import numpy.typing as npt
 
 from bioprobe.calibration.calibrators import TemperatureScaling, fit_judged, to_logits
 from bioprobe.errors import ProbeError, SelectionError
-from bioprobe.evaluation.metrics import (
-    score_positive,
-)
+from bioprobe.evaluation.binary_metrics import score_positive
 from bioprobe.evaluation.positive import trace_thresholds
 from bioprobe.learning.fit import (
     answer_held_out,

@@ -20,7 +20,7 @@ from bioprobe.conservation import (
 )
 from bioprobe.errors import ProbeError, SelectionError
 from bioprobe.evaluation.answers import gather_answers
-from bioprobe.evaluation.metrics import score_binary
+from bioprobe.evaluation.binary_metrics import score_binary
 from bioprobe.evaluation.paired import compare_pairs
 from bioprobe.images.image_table import ImageTable
 from bioprobe.intervals import Resamples, draw_scores, find_interval

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from bioprobe.errors import BioprobeError, MisuseError, ProbeError, SelectionError
 from bioprobe.evaluation.answers import Answers, check_methods, find_obstacle, gather_answers
+from bioprobe.evaluation.binary_metrics import BINARY_METRICS, score_positive
 from bioprobe.evaluation.curves import EfficiencyPlan, measure_methods
 from bioprobe.evaluation.effects import (
     COLUMNS,
@@ -23,18 +24,13 @@ from bioprobe.evaluation.effects import (
     find_lowest,
     measure_effects,
 )
-from bioprobe.evaluation.metrics import (
-    BINARY_METRICS,
-    build_tree,
-    draw_method_scores,
-    find_best,
-    find_intervals,
-    score_positive,
-)
+from bioprobe.evaluation.method_scores import draw_method_scores, find_intervals
+from bioprobe.evaluation.metrics import find_best
 from bioprobe.evaluation.mistakes import Evidence, Mistake, count_confusion, explain_pairs, keep_met
 from bioprobe.evaluation.paired import Comparison, compare_pairs
 from bioprobe.evaluation.positive import Positive, find_positive
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
+from bioprobe.evaluation.tree_metrics import build_tree
 from bioprobe.images.sequences import find_sequences
 from bioprobe.images.times import Times, read_span, read_times
 from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval, measure_share

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe.errors import ProbeError
+from bioprobe.evaluation.binary_metrics import BINARY_METRICS
 from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.effects import Effect, describe_effects
-from bioprobe.evaluation.metrics import BINARY_METRICS
 from bioprobe.evaluation.mistakes import Confusion, count_confusion, keep_met, tabulate_classes
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.positive import AFFIRMED, GIVEN, Positive
@@ -41,11 +41,12 @@ class MethodResult:
     method : str
         Its name.
     metrics : dict of str to Interval
-        :data:`bioprobe.evaluation.metrics.METRICS` on all judged images, with intervals of
+        :data:`bioprobe.evaluation.method_scores.METRICS` on all judged images, with intervals of
         95%;
         ``ece_calibrated`` and ``log_loss_calibrated`` where a temperature could be chosen. Of two
-        classes also :data:`bioprobe.evaluation.metrics.BINARY_METRICS` of the positive one, and
-        :data:`~bioprobe.evaluation.metrics.AT_THRESHOLD` where a threshold could be chosen.
+        classes also :data:`~bioprobe.evaluation.binary_metrics.BINARY_METRICS` of the positive one,
+        and :data:`~bioprobe.evaluation.method_scores.AT_THRESHOLD` where a threshold could be
+        chosen.
     kept_metrics : dict of str to Interval
         The same on the images that the mask keeps; empty without a mask, or if it keeps none.
     settings : tuple of dict

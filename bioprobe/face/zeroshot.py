@@ -311,7 +311,7 @@ def _want(asked: Asked, question: Question) -> tuple[Question, Notes]:
 
 def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
     from bioprobe.prompts import PromptSet, TextType, read_templates
-    from bioprobe.task.scores import Pool
+    from bioprobe.task.text_pooling import Pool
     from bioprobe.zeroshot.candidates import find_known_taxa
     from bioprobe.zeroshot.zeroshot import ask_prompts
 
@@ -355,7 +355,7 @@ def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
 def _put_head(
     asked: Asked, head: TextHead, wording: Wording, find_texts: Callable[[], TextCache]
 ) -> _Put:
-    from bioprobe.task.scores import Pool
+    from bioprobe.task.text_pooling import Pool
     from bioprobe.zeroshot.candidates import find_candidates, find_known_taxa
     from bioprobe.zeroshot.head_recipe import Beside, put_beside
     from bioprobe.zeroshot.text_head import ask_rows, find_head_classes, find_head_leaves

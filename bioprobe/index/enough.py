@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 
 from bioprobe.errors import MisuseError, SourceError
-from bioprobe.index.exact import StoredVectors, find_all
+from bioprobe.index.exact import NUMBERS_HELD, StoredVectors, find_all
 from bioprobe.index.question import Question
 from bioprobe.types import Doubles, Mask, Rows, Scores, Vectors
 
 #: How the place of a question among background texts is told.
 FORMS = Z, PROBABILITY = ("z", "probability")
-# Numbers that are held at once: 32 MB in double precision.
-_HELD = 1 << 22
 # A mean and a spread of fewer say little.
 _LEAST_TEXTS = 5
 
@@ -115,7 +113,7 @@ class Background:
         """
         others = question.put_texts(self.vectors).astype(np.float64)
         values = np.empty(len(rows))
-        n_held = max(1, _HELD // max(others.shape))
+        n_held = max(1, NUMBERS_HELD // max(others.shape))
         order = np.argsort(rows)
         for start in range(0, len(rows), n_held):
             part = order[start : start + n_held]

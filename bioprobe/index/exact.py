@@ -273,7 +273,7 @@ _BATCH = 32
 # Candidates that a thread compares: with fewer it is not worth its beginning.
 _WORTH_A_THREAD = 1 << 14
 # Numbers of candidates that are held at once, however many there are: 32 MB in double precision.
-_HELD = 1 << 22
+NUMBERS_HELD = 1 << 22
 # Half of the last digit that a table shows.
 _SHOWN = 5e-7
 
@@ -455,7 +455,7 @@ def _compare(vectors: StoredVectors, queries: Vectors, candidates: Rows) -> Vect
     """Return the exact similarity of each candidate, -inf where there is none."""
     exact = np.empty(candidates.shape, dtype=np.float32)
     n_asking = min(_BATCH, len(queries))
-    n_held = max(1, min(candidates.shape[1], _HELD // max(1, n_asking * vectors.dim)))
+    n_held = max(1, min(candidates.shape[1], NUMBERS_HELD // max(1, n_asking * vectors.dim)))
     # One for all batches: memory that is new each time takes longer to get than to fill.
     held = np.empty((n_asking, n_held, vectors.dim))
     for first in range(0, len(queries), _BATCH):

@@ -22,7 +22,8 @@ from bioprobe.store.view import View
 from bioprobe.task.columns import ColumnBlock
 from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.prior import Prior, Weighed
-from bioprobe.task.scores import check_probabilities, find_top, split_rows
+from bioprobe.task.probabilities import check_probabilities
+from bioprobe.task.scores import find_top, split_rows
 from bioprobe.task.target import Classes, mark_rows
 from bioprobe.types import Mask, Rows, Scores, Vectors
 

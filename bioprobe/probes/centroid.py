@@ -12,7 +12,8 @@ from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.probes.closed_form import spread_rows
 from bioprobe.probes.probe import Limits, Probe
 from bioprobe.task.lazy_rows import AnyRows, average_rows, iter_parts
-from bioprobe.task.scores import fit_scale, split_rows
+from bioprobe.task.probabilities import fit_scale
+from bioprobe.task.scores import split_rows
 from bioprobe.types import Arrays, Places, Vectors
 
 _N_DRAWN = 1024

@@ -13,7 +13,7 @@ from bioprobe.cores import map_alone
 from bioprobe.errors import ProbeError
 from bioprobe.probes.probe import Limits, Probe, Sweep, space_values
 from bioprobe.task.lazy_rows import AnyRows, average_rows, iter_parts
-from bioprobe.task.scores import fit_scale
+from bioprobe.task.probabilities import fit_scale
 from bioprobe.types import Arrays, Doubles, Places, Vectors
 
 Rows = npt.NDArray[Any]

@@ -21,7 +21,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bioprobe.errors import ProbeError
 from bioprobe.task.lazy_rows import LazyRows, iter_parts
-from bioprobe.task.scores import check_probabilities, split_rows
+from bioprobe.task.probabilities import check_probabilities
+from bioprobe.task.scores import split_rows
 from bioprobe.types import Arrays, Doubles, Mask, Places, Settings, Vectors
 
 _Scores = npt.NDArray[np.float32]

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bioprobe.evaluation.metrics import AT_THRESHOLD, BINARY_METRICS, COUNTED_METRICS
+from bioprobe.evaluation.binary_metrics import BINARY_METRICS, COUNTED_METRICS
+from bioprobe.evaluation.method_scores import AT_THRESHOLD
 from bioprobe.evaluation.positive import Positive, ThresholdCurve, trace_thresholds
 from bioprobe.evaluation.result import METRIC_NAMES, Evaluation, MethodResult
 from bioprobe.report.data import take_answers

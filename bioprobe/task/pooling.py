@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.content import Classified, ContentRules, Detected, decide_content
+from bioprobe.content import NO_TAXON, Classified, ContentRules, Detected, decide_content
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import DETECTION_CATEGORY, DETECTION_CONFIDENCE, REGION, get_box
 from bioprobe.intervals import find_wilson
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 #: Rows of one picture belong together.
 IMAGE = "image"
 _HUMAN, _VEHICLE, _BLANK, _ANIMAL, _UNKNOWN = "human", "vehicle", "blank", "animal", "unknown"
-_NO_TAXON = (_HUMAN, _VEHICLE, _BLANK)
 # How detectors call what is no animal.
 _CONTENT_OF_CATEGORY = {"person": _HUMAN, "human": _HUMAN, "vehicle": _VEHICLE, "animal": _ANIMAL}
-_QUANTILE = 1.959964
 # Number of the unit that a row of a table is about, while it is made.
 _UNIT = "\0unit"
 
@@ -76,7 +74,7 @@ class SetFigures:
         return self.n_exact / self.n_units if self.n_units else float("nan")
 
     def __str__(self) -> str:
-        low, high = find_wilson(self.exact_fraction, self.n_units, _QUANTILE)
+        low, high = find_wilson(self.exact_fraction, self.n_units)
         return (
             f"precision {self.precision:.3f}, recall {self.recall:.3f}, F1 {self.f1:.3f} over "
             f"pairs of picture and class; exactly the set that is there: {self.exact_fraction:.3f} "
@@ -335,7 +333,7 @@ def _gather(
     units: dict[int, dict[str, _Found]] = {}
     for place, unit in enumerate(numbers.tolist()):
         content = str(held[place])
-        is_named = content not in _NO_TAXON and classes[place] != ""
+        is_named = content not in NO_TAXON and classes[place] != ""
         key = f"\0{classes[place]}" if is_named else content
         mine = units.setdefault(unit, {})
         one = mine.setdefault(key, _Found(content, is_named))
@@ -474,7 +472,7 @@ def _measure(answers: Predictions | Decisions, numbers: Places, held: Names) -> 
         if label:
             # A label that is none of the classes is one that could not be found.
             there[unit].add(str(known) if known >= 0 else f"\0{label}")
-        if content not in _NO_TAXON:
+        if content not in NO_TAXON:
             found[unit].add(str(answer))
     return SetFigures(
         len(there),

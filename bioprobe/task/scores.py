@@ -1,17 +1,19 @@
-"""Several texts a class: how their scores become one, for any number of texts."""
+"""Scores of images, the rows, for classes, the columns: the best of them and the sums of groups.
+
+Of a head of many classes they stand by columns and are too many to be turned round or sorted; what
+is found is the same either way.
+"""
 
 from __future__ import annotations
 
-import enum
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import ProbeError, PromptError
-from bioprobe.types import Rows, Scores, Vectors
+from bioprobe.types import Places, Rows, Scores
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 _SCORES_AT_ONCE = 4_000_000
 # Of fewer that stand by columns, numpy finds the best as fast as torch.
 _FEW_SCORES = 100_000
+
+
+def count_rows(n_columns: int) -> int:
+    """Return of how many rows all scores are computed with at once, 1 at least."""
+    return max(1, _SCORES_AT_ONCE // max(1, n_columns))
 
 
 def split_rows(n_rows: int, n_columns: int) -> Iterator[slice]:
@@ -34,7 +41,7 @@ def split_rows(n_rows: int, n_columns: int) -> Iterator[slice]:
     >>> list(split_rows(5, 2_000_000))
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
-    size = max(1, _SCORES_AT_ONCE // max(1, n_columns))
+    size = count_rows(n_columns)
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
@@ -189,180 +196,48 @@ def _sum_by_columns(values: Scores, order: Rows, starts: Rows) -> Scores:
     return sums.numpy().T
 
 
-class Pool(enum.StrEnum):
-    """How the texts of a class become one score.
-
-    ``max`` takes the best text's logit; ``mean`` asks the mean of the unit text embeddings, made
-    unit (prompt ensembling); ``sum`` adds the texts' probabilities, softmax over all texts.
-
-    References
-    ----------
-    Radford et al. 2021 (CLIP), section 3.1.4 (``mean``); pybioclip,
-    ``TreeOfLifeClassifier.format_grouped_probs`` (``sum``).
-    """
-
-    MAX = "max"
-    MEAN = "mean"
-    SUM = "sum"
-
-    @classmethod
-    def parse(cls, text: str) -> Pool:
-        """Read a way of pooling.
-
-        Raises
-        ------
-        PromptError
-            If the text names none.
-        """
-        try:
-            return cls(text.strip().lower())
-        except ValueError:
-            msg = f"{text!r} is not a way to pool texts; expected one of {', '.join(cls)}"
-            raise PromptError(msg) from None
-
-
-# At 512 numbers each, 16 MB.
-_TEXTS_AT_ONCE = 8192
-
-
-def embed_mean_rows(texts: npt.NDArray[np.floating], rows: Rows, classes: Rows) -> Vectors:
-    """Return the mean of the rows of each class, made unit; zeros where they cancel each other out.
+def sum_up(sums: Scores, parents: Sequence[Places], k: int) -> list[tuple[Places, Scores]]:
+    """Find the best groups of each higher rank.
 
     Parameters
     ----------
-    texts : ndarray of float32 or float16, shape (n_rows, dim), unit rows
-    rows : ndarray of int64, shape (n_texts,)
-        Rows of ``texts`` that take part, those of one class one after the other.
-    classes : ndarray of int64, shape (n_texts,)
-        Class of each of these rows, ascending; every class has one at least.
+    sums : ndarray of float32, shape (n_images, n_groups)
+        Of the finest groups, as in :class:`bioprobe.task.leaves.LeafScores`.
+    parents : sequence of ndarray of int64, each of shape (n_groups,)
+        For each rank, the number of the group that each of these is in; -1 for none.
+    k : int
+        Answers, ≥ 1.
 
     Returns
     -------
-    ndarray of float32, shape (n_classes, dim)
-    """
-    means = np.zeros((int(classes[-1]) + 1, texts.shape[1]), dtype=np.float32)
-    for start in range(0, len(rows), _TEXTS_AT_ONCE):
-        part = slice(start, start + _TEXTS_AT_ONCE)
-        present, starts = np.unique(classes[part], return_index=True)
-        block = np.asarray(texts[rows[part]], dtype=np.float32)
-        means[present] += np.add.reduceat(block, starts, axis=0)
-    norms = np.linalg.norm(means, axis=1, keepdims=True)
-    # Texts that cancel each other out have no mean: every image is at a right angle to it.
-    norms[norms == 0] = 1
-    return np.asarray(means / norms, dtype=np.float32)
-
-
-_STEPS = 30
-_LOG_RANGE = 12.0
-
-
-def fit_scale(scores: npt.NDArray[Any], truth: npt.NDArray[np.int64]) -> float:
-    """Fit the factor of scores at which their softmax is most likely.
-
-    Newton's method, guarded by bisection: the likelihood is concave in the factor. A share of
-    1/(n + 2) of each label is taken for doubtful, so that the factor is finite where every row is
-    right.
-
-    Parameters
-    ----------
-    scores : ndarray of float, shape (n, n_classes)
-        Of rows that were not learnt from.
-    truth : ndarray of int64, shape (n,)
-        Column of the true class, -1 for a row that plays no part.
-
-    Returns
-    -------
-    float
-        In [e⁻¹², e¹²]; 1.0 where the rows tell nothing.
-
-    References
-    ----------
-    Guo et al. 2017, *On Calibration of Modern Neural Networks*: temperature scaling (the factor
-    is one over the temperature). Platt 1999, *Probabilistic Outputs for Support Vector Machines*:
-    labels that are not quite sure.
+    list of (top, sums)
+        For each rank the best groups, an ndarray of int64 of shape (n_images, min(k, n_there)),
+        equal ones in the order of the groups, and their summed probabilities, float32.
 
     Examples
     --------
-    >>> scores = np.tile([1.0, 0.0], (1000, 1))
-    >>> truth = np.repeat([0, 1], [750, 250])
-    >>> round(fit_scale(scores, truth), 2)  # three to one: log 3
-    1.1
+    >>> sums = np.array([[0.25, 0.5, 0.25]], dtype=np.float32)
+    >>> [(top, of_top)] = sum_up(sums, [np.array([1, 0, 1])], 1)
+    >>> top.tolist(), of_top.tolist()
+    ([[0]], [[0.5]])
     """
-    rows = np.flatnonzero(truth >= 0)
-    if not len(rows):
-        return 1.0
-    owns, means = [], []
-    for part, gaps in _iter_gaps(scores, rows):
-        owns.append(gaps[np.arange(len(gaps)), truth[rows[part]]].sum(dtype=np.float64))
-        means.append(gaps.sum(dtype=np.float64))
-    own, mean = float(sum(owns)) / len(rows), float(sum(means)) / (len(rows) * scores.shape[1])
-    if mean >= 0:
-        return 1.0
-    doubt = 1 / (len(rows) + 2)
-    target = (1 - doubt) * own + doubt * mean
-    low, high, at = -_LOG_RANGE, _LOG_RANGE, min(max(-np.log(-mean), -_LOG_RANGE), _LOG_RANGE)
-    for _ in range(_STEPS):
-        factor = float(np.exp(at))
-        expected, variance = _measure(scores, rows, factor)
-        slope = target - expected
-        low, high = (at, high) if slope > 0 else (low, at)
-        move = slope / max(variance * factor, 1e-30)
-        following = at + np.log1p(move) if move > -1 else low
-        if not low < following < high:
-            following = (low + high) / 2
-        at, before = following, at
-        if abs(at - before) < 1e-4:
-            break
-    return float(np.exp(at))
+    if not len(parents):
+        return []
+    # Groups that have the same parents at all ranks are added up once.
+    coarse = [parent for parent in parents if not _is_count(parent)]
+    places = np.zeros(sums.shape[1], dtype=np.int64)
+    for parent in coarse:
+        keys = places * (int(parent.max(initial=-1)) + 2) + parent + 1
+        places = np.unique(keys, return_inverse=True)[1]
+    firsts = np.unique(places, return_index=True)[1]
+    joined = sum_columns(sums, places, len(firsts)) if coarse else sums
+    return [
+        find_top(sums, k)
+        if _is_count(parent)
+        else find_top(sum_columns(joined, parent[firsts], int(parent.max(initial=-1)) + 1), k)
+        for parent in parents
+    ]
 
 
-def _iter_gaps(
-    scores: npt.NDArray[Any], rows: Rows
-) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-    # How far each score lies below the highest of its row.
-    for part in split_rows(len(rows), scores.shape[1]):
-        some = scores[rows[part]]
-        yield part, np.asarray(some - some.max(axis=1, keepdims=True), dtype=np.float32)
-
-
-def _measure(scores: npt.NDArray[Any], rows: Rows, factor: float) -> tuple[float, float]:
-    """Return the mean over rows of the expected gap, and of its variance."""
-    sums = np.zeros(2)
-    for _, gaps in _iter_gaps(scores, rows):
-        weights = np.exp(np.float32(factor) * gaps)
-        total = weights.sum(axis=1)
-        weights *= gaps
-        expected = weights.sum(axis=1) / total
-        variance = np.einsum("ij,ij->i", weights, gaps) / total - expected**2
-        sums += expected.sum(dtype=np.float64), variance.sum(dtype=np.float64)
-    expected_mean, variance_mean = (sums / len(rows)).tolist()
-    return expected_mean, variance_mean
-
-
-# Of many classes in float32, the sum of probabilities is no nearer to 1.
-_MOST_OFF = 1e-3
-
-
-def check_probabilities(probabilities: Scores, whose: str) -> Scores:
-    """Return probabilities as they are, where each row has numbers that add up to 1.
-
-    Parameters
-    ----------
-    probabilities : ndarray of float32, shape (n_images, n_classes)
-    whose : str
-        Name of what gave them, with its settings.
-
-    Raises
-    ------
-    ProbeError
-        If a row has a number that is none, or adds up to something else.
-    """
-    sums = probabilities.sum(axis=1)
-    if probabilities.shape[1] and not (np.abs(sums - 1) <= _MOST_OFF).all():
-        msg = (
-            f"{whose} gives {np.count_nonzero(~(np.abs(sums - 1) <= _MOST_OFF)):,} of "
-            f"{len(sums):,} images probabilities that are not finite or do not add up to 1; "
-            "choose other settings"
-        )
-        raise ProbeError(msg)
-    return probabilities
+def _is_count(parent: Places) -> bool:
+    return np.array_equal(parent, np.arange(len(parent)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.content import ContentRules, read_content
+from bioprobe.content import NO_TAXON, ContentRules, read_content
 from bioprobe.errors import MisuseError
 from bioprobe.images.sequences import Sequences, find_sequences
 from bioprobe.task.also import pool_also
@@ -17,6 +17,7 @@ from bioprobe.task.decisions import LEFT_OUT, Decisions
 from bioprobe.task.listed import Listed
 from bioprobe.task.pooling import find_contents
 from bioprobe.task.predictions import Predictions, RolledUp
+from bioprobe.task.scores import count_rows
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Taxon
 from bioprobe.types import Doubles, Mask, Names, Places, Rows, Scores
@@ -34,9 +35,7 @@ SEVERAL = -2
 _LEAST = 1e-6
 # Between classes of as many votes the mean of the log-probabilities decides.
 _TIE = 1e-3
-_SCORES_AT_ONCE = 4_000_000
 _BLANK, _HUMAN = "blank", "human"
-_NO_TAXON = (_HUMAN, "vehicle", _BLANK)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +214,7 @@ def pool_sequences(answers: Predictions | Decisions, how: Pooling) -> Pooled:
     numbers = sequences.numbers
     told = answers.beside.content[rows] if answers.beside else np.full(len(rows), "", dtype=object)
     held = find_contents(images, rows, told)
-    no_taxon = np.isin(held, _NO_TAXON)
+    no_taxon = np.isin(held, list(NO_TAXON))
     if isinstance(answers, Decisions):
         return _pool_decisions(answers, sequences, held, no_taxon)
     k = answers.top_classes.shape[1]
@@ -363,8 +362,7 @@ def _iter_units(numbers: Places, n_classes: int) -> Iterator[tuple[Rows, Rows]]:
     order = np.argsort(numbers, kind="stable")
     sizes = np.bincount(numbers)
     ends = np.cumsum(sizes)
-    most = max(1, _SCORES_AT_ONCE // max(1, n_classes))
-    begin = 0
+    most, begin = count_rows(n_classes), 0
     while begin < len(sizes):
         used = ends[begin] - sizes[begin]
         end = max(begin + 1, int(np.searchsorted(ends, used + most, side="right")))

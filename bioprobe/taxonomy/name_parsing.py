@@ -126,6 +126,7 @@ _AUTHOR_WORD = re.compile(
     rf"(?:-(?:{_HIGH}{{2,}}|{_HIGH}?\.?-?{_HIGH}?{_AUTHOR_LETTER}+|{_HIGH})(?![\w]))*\.?"
     rf"(?:-(?:{_HIGH}{_AUTHOR_LETTER}*|{_AUTHOR_LETTER}+)\.?)*"
 )
+_AUTHOR_NEXT = re.compile(rf"\s+\(?{_HIGH}")
 _PREFIX = re.compile(
     rf"(?:v\.\s?d\.|v\.|d[{_TICKS}]|in\s?[{_TICKS}]t|von\s(?:dem|den|der|d\.)|v\sd(?=\s)"
     rf"|(?:{_any(*_PREFIX_WORDS)})(?=\s))\s*(?=\S)"
@@ -415,6 +416,14 @@ class _Reader:
             self._at += 1
         return self._at > before
 
+    def _take_times(self) -> bool:
+        """Pass over the sign of a hybrid; tell whether it was there."""
+        if not self._text.startswith(TIMES, self._at):
+            return False
+        self._at += len(TIMES)
+        self._skip()
+        return True
+
     def _sees(self, form: re.Pattern[str]) -> bool:
         return form.match(self._text, self._at) is not None
 
@@ -483,10 +492,8 @@ class _Reader:
     def _read_one(self, after: str = "") -> ParsedName | None:
         """Read one name; a genus that is shortened is that of the parent before it."""
         before = self._at
-        is_hybrid = self._text.startswith(TIMES, self._at)
-        if is_hybrid:
-            self._at += 1
-            self._skip()
+        is_hybrid = self._take_times()
+        start = self._at
         for form in (self._read_species, self._read_open, self._read_uninomial):
             found = form(after)
             if found is not None and self._is_over:
@@ -496,8 +503,7 @@ class _Reader:
                     found, hybrid="named", canonical=f"{TIMES} {found.canonical}",
                     certain=f"{TIMES} {found.certain}",
                 )  # fmt: skip
-            self._at = before + (1 if is_hybrid else 0)
-            self._skip() if is_hybrid else None
+            self._at = start
         self._at = before
         return None
 
@@ -505,8 +511,7 @@ class _Reader:
         short = self._take(_SHORT_GENUS)
         if short is not None:
             return after if after.startswith(short[0].rstrip(".")) else short[0]
-        whole = self._take(_GENUS) or self._take(_TWO_LETTERS)
-        return whole[0].rstrip("?") if whole is not None else None
+        return self._read_whole_genus()
 
     def _read_species(self, after: str) -> ParsedName | None:
         genus = self._read_genus(after)
@@ -516,26 +521,17 @@ class _Reader:
         if not self._skip():
             return None
         compared = self._take(_COMPARED)
-        is_hybrid = self._text.startswith(TIMES, self._at)
-        if is_hybrid:
-            self._at += 1
-            self._skip()
-        is_first = not is_hybrid
-        word = self._read_word(is_first=is_first)
+        is_hybrid = self._take_times()
+        word = self._read_word(is_first=not is_hybrid)
         if word is None:
             return None
         epithet = _Epithet(word, is_hybrid=is_hybrid)
         if compared is not None:
-            self._skip_before_authors()
-            epithet.authors = self._try(self._read_authorship) or ""
-            self._step_back()
+            epithet.authors = self._read_authors()
             qualifier = f"{compared[0].strip()} {word}"
             found = _build(genus, [epithet])
             return dataclasses.replace(found, qualifier=qualifier, certain=genus)
-        self._skip_before_authors()
-        epithet.authors = self._try(self._read_authorship) or ""
-        epithets = [epithet]
-        self._step_back()
+        epithet.authors, epithets = self._read_authors(), [epithet]
         compared_below = self._try(self._read_compared)
         if compared_below is not None and compared_below:
             found = _build(genus, epithets)
@@ -562,9 +558,7 @@ class _Reader:
         word = self._read_word()
         if word is None:
             return mark[0].strip(), []
-        self._skip_before_authors()
-        authors = self._try(self._read_authorship) or ""
-        self._step_back()
+        authors = self._read_authors()
         return f"{mark[0].strip()} {word}", [_Epithet(word, authors=authors)]
 
     def _read_open(self, after: str) -> ParsedName | None:
@@ -580,14 +574,8 @@ class _Reader:
             return None
         qualifier = self._text[start:].strip()
         self._at = len(self._text)
-        return ParsedName(
-            "",
-            write_plainly(genus),
-            "genus",
-            qualifier=qualifier,
-            genus=write_plainly(genus),
-            certain=genus,
-        )
+        plain = write_plainly(genus)
+        return ParsedName("", plain, "genus", qualifier=qualifier, genus=plain, certain=genus)
 
     def _pass_subgenus(self) -> None:
         at = self._at
@@ -629,14 +617,7 @@ class _Reader:
 
     def _is_before_author(self) -> bool:
         """Tell whether an author follows who needs no small word before the name."""
-        found = re.compile(rf"\s+\(?{_HIGH}").match(self._text, self._at)
-        return found is not None
-
-    def _skip_before_authors(self) -> None:
-        self._skip()
-        if self._text.startswith(",", self._at):
-            self._at += 1
-            self._skip()
+        return self._sees(_AUTHOR_NEXT)
 
     def _read_below(self) -> list[_Epithet]:
         """Read the epithets below species."""
@@ -665,9 +646,7 @@ class _Reader:
             word = self._read_word()
         if word is None:
             return None
-        self._skip_before_authors()
-        authors = self._try(self._read_authorship) or ""
-        self._step_back()
+        authors = self._read_authors()
         return _Epithet(word, mark, authors, is_hybrid)
 
     def _read_mark(self) -> str:
@@ -695,9 +674,7 @@ class _Reader:
         plain = write_plainly(first)
         if start is not None:
             mark = _ABOVE_SPECIES[start[1]]
-            self._skip_before_authors()
-            authors = self._try(self._read_authorship) or ""
-            self._step_back()
+            authors = self._read_authors()
             return ParsedName(
                 "", f"{mark} {plain}", _RANKS_ABOVE.get(mark, mark), authors, genus=plain,
                 cardinality=1, certain=first,
@@ -709,26 +686,16 @@ class _Reader:
                 "", f"{plain} subgen. {write_plainly(name)}", "subgenus", authors, genus=plain,
                 cardinality=1, certain=first,
             )  # fmt: skip
-        self._skip_before_authors()
-        authors = self._try(self._read_authorship) or ""
-        self._step_back()
+        authors = self._read_authors()
         combined = self._try(self._read_combined)
         if combined:
             mark, name, authors = combined
             hybrid = "notho" if mark.startswith("notho") else ""
             rank = _RANKS_ABOVE.get(mark.removeprefix("notho"), mark)
             return ParsedName(
-                "",
-                f"{plain} {mark} {write_plainly(name)}",
-                rank,
-                authors,
-                "",
-                hybrid,
-                plain,
-                (),
-                1,
-                first,
-            )
+                "", f"{plain} {mark} {write_plainly(name)}", rank, authors, hybrid=hybrid,
+                genus=plain, cardinality=1, certain=first,
+            )  # fmt: skip
         is_family = first.endswith(("idae", "aceae"))
         rank = "family" if is_family else "uninomial"
         return ParsedName("", plain, rank, authors, genus=plain, cardinality=1, certain=first)
@@ -774,6 +741,16 @@ class _Reader:
         return _ABOVE_SPECIES[mark[1]], name, authors
 
     # -- authors
+
+    def _read_authors(self) -> str:
+        """Read the authors behind a name, if there are any, and no blank or comma behind them."""
+        self._skip()
+        if self._text.startswith(",", self._at):
+            self._at += 1
+            self._skip()
+        authors = self._try(self._read_authorship) or ""
+        self._step_back()
+        return authors
 
     def _read_authorship(self) -> str | None:
         """Read all authors of a name; they end at a blank, a comma, a semicolon or the end."""

@@ -12,9 +12,9 @@ from bioprobe.errors import ProbeError
 from bioprobe.prompts import PromptSet
 from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions
-from bioprobe.task.scores import Pool
 from bioprobe.task.target import Classes, Texts
 from bioprobe.task.task import Task
+from bioprobe.task.text_pooling import Pool
 from bioprobe.taxonomy import Rank
 from bioprobe.types import Mask, Settings, Vectors
 from bioprobe.zeroshot.fusion import (

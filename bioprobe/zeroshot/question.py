@@ -10,22 +10,18 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import MismatchError, PromptError
+from bioprobe.errors import PromptError
 from bioprobe.store.view import View
 from bioprobe.task.also import Also, Wanted, sum_inside, sum_wanted
 from bioprobe.task.decisions import LEFT_OUT, Decisions, back_off_sums
-from bioprobe.task.leaf_scores import (
-    LeafScores,
-    Leaves,
-    iter_leaf_scores,
-    score_leaves,
-    sum_up,
-)
+from bioprobe.task.leaf_scores import iter_leaf_scores, score_leaves
+from bioprobe.task.leaves import LeafScores, Leaves
 from bioprobe.task.listed import Listed
 from bioprobe.task.predictions import Predictions, RolledUp, answer_in_chunks
 from bioprobe.task.prior import Weighed
-from bioprobe.task.scores import Pool, find_top, sum_columns
+from bioprobe.task.scores import find_top, sum_columns, sum_up
 from bioprobe.task.target import Classes
+from bioprobe.task.text_pooling import Pool
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
 from bioprobe.types import Mask, Names, Places, Rows, Scores, Vectors
@@ -149,16 +145,7 @@ class Question:
         groups: Places | None = None,
         allowed: Mask | None = None,
     ) -> LeafScores:
-        """Score classes as :func:`bioprobe.task.leaf_scores.score_leaves` does.
-
-        Raises
-        ------
-        MismatchError
-            If images and texts have different dims.
-        """
-        if vectors.shape[1] != leaves.texts.shape[1]:
-            msg = f"images have dim {vectors.shape[1]}, class embeddings {leaves.texts.shape[1]}"
-            raise MismatchError(msg)
+        """Score classes as :func:`bioprobe.task.leaf_scores.score_leaves` does."""
         return score_leaves(
             vectors, leaves, k=k, logit_scale=self.logit_scale, groups=groups, allowed=allowed,
             kinds=kinds, pool=self.pool,

@@ -24,9 +24,9 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
-from bioprobe.task.leaf_scores import Leaves
-from bioprobe.task.scores import Pool, embed_mean_rows
+from bioprobe.task.leaves import Leaves
 from bioprobe.task.target import mark_rows
+from bioprobe.task.text_pooling import Pool, embed_mean_rows
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import MismatchError
 from bioprobe.prompts import PromptSet, embed_means
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.leaf_scores import Leaves, score_leaves
+from bioprobe.task.leaf_scores import score_leaves
+from bioprobe.task.leaves import Leaves
 from bioprobe.task.predictions import Predictions, answer_in_chunks
-from bioprobe.task.scores import Pool
 from bioprobe.task.target import Classes, Texts
+from bioprobe.task.text_pooling import Pool
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import Rank
 from bioprobe.types import Rows, Scores, Vectors
@@ -258,7 +258,8 @@ def find_top_classes(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Find the k most probable classes of each vector.
 
-    Memory is bounded, as :func:`bioprobe.task.leaf_scores.score_leaves` has it.
+    Memory is bounded, and other dims are refused, as
+    :func:`bioprobe.task.leaf_scores.score_leaves` has it.
 
     Parameters
     ----------
@@ -278,11 +279,6 @@ def find_top_classes(
     probabilities : ndarray of float32, of the same shape
         Softmax over all classes.
 
-    Raises
-    ------
-    MismatchError
-        If the two have different dims.
-
     Examples
     --------
     >>> vectors = np.array([[1.0, 0.0]], dtype=np.float32)
@@ -291,8 +287,5 @@ def find_top_classes(
     >>> int(top[0, 0]), round(float(probabilities[0, 0]), 3)
     (1, 0.731)
     """
-    if vectors.shape[1] != classes.shape[1]:
-        msg = f"images have dim {vectors.shape[1]}, class embeddings {classes.shape[1]}"
-        raise MismatchError(msg)
     found = score_leaves(vectors, Leaves.of(classes, offsets), k=k, logit_scale=logit_scale)
     return found.top, found.top_probabilities

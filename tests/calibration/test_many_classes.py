@@ -11,7 +11,8 @@ import pytest
 
 from bioprobe.calibration.calibrators import KINDS, find_calibrator, fit_judged
 from bioprobe.task import scores
-from bioprobe.task.scores import find_top, fit_scale, split_rows
+from bioprobe.task.probabilities import fit_scale
+from bioprobe.task.scores import find_top, split_rows
 
 
 @pytest.fixture

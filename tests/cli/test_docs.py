@@ -24,13 +24,9 @@ from PIL import Image
 import bioprobe
 from bioprobe import sketch
 from bioprobe.cli.app import get_program, run
-from bioprobe.evaluation.metrics import (
-    AT_THRESHOLD,
-    BINARY_METRICS,
-    CALIBRATED,
-    METRICS,
-    TREE_METRICS,
-)
+from bioprobe.evaluation.binary_metrics import BINARY_METRICS
+from bioprobe.evaluation.method_scores import AT_THRESHOLD, CALIBRATED, METRICS
+from bioprobe.evaluation.tree_metrics import TREE_METRICS
 from bioprobe.page.words import EXPLANATIONS
 from scripts.command_reference import write_commands
 from scripts.picture_report import find_browser, picture_page

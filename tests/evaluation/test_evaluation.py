@@ -25,14 +25,9 @@ from bioprobe.evaluation import (
 from bioprobe.evaluation.answers import check_methods
 from bioprobe.evaluation.curves import EfficiencyPlan
 from bioprobe.evaluation.keeping import to_clip_benchmark, write_results
-from bioprobe.evaluation.metrics import (
-    CALIBRATED,
-    METRICS,
-    find_consistent,
-    measure_rows,
-    score_flat,
-    score_tree,
-)
+from bioprobe.evaluation.method_scores import CALIBRATED, METRICS
+from bioprobe.evaluation.metrics import score_flat
+from bioprobe.evaluation.tree_metrics import find_consistent, measure_rows, score_tree
 from bioprobe.images.image_table import ImageTable
 from bioprobe.learning.fit import fit_probe
 from bioprobe.learning.fitted import FittedProbe

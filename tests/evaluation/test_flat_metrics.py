@@ -7,15 +7,9 @@ import numpy.typing as npt
 import pytest
 from sklearn import metrics as reference
 
-from bioprobe.evaluation.metrics import (
-    FLAT_METRICS,
-    N_BINS,
-    Ranks,
-    draw_method_scores,
-    find_places,
-    measure_flat,
-    score_flat,
-)
+from bioprobe.evaluation.method_scores import draw_method_scores
+from bioprobe.evaluation.metrics import FLAT_METRICS, N_BINS, find_places, measure_flat, score_flat
+from bioprobe.evaluation.weighted_rows import Ranks
 from bioprobe.intervals import Resamples
 from bioprobe.task import scores
 

@@ -12,18 +12,18 @@ import numpy.typing as npt
 import pytest
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.metrics import (
+from bioprobe.evaluation.method_scores import draw_method_scores
+from bioprobe.evaluation.metrics import find_best
+from bioprobe.evaluation.mistakes import count_confusion, find_confused_pairs
+from bioprobe.evaluation.tree_metrics import (
     CONSISTENCY,
     TREE_METRICS,
     build_tree,
-    draw_method_scores,
-    find_best,
     find_consistent,
     measure_rows,
     score_tree,
     weigh_nodes,
 )
-from bioprobe.evaluation.mistakes import count_confusion, find_confused_pairs
 from bioprobe.intervals import Resamples
 from bioprobe.probes.label_tree import LabelTree
 from bioprobe.task.target import Classes

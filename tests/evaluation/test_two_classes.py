@@ -16,14 +16,9 @@ from sklearn import metrics as reference
 
 from bioprobe.errors import MisuseError
 from bioprobe.evaluation import Evaluation, evaluate, read_evaluation, write_evaluation
+from bioprobe.evaluation.binary_metrics import BINARY_METRICS, score_binary
 from bioprobe.evaluation.keeping import to_clip_benchmark
-from bioprobe.evaluation.metrics import (
-    AT_THRESHOLD,
-    BINARY_METRICS,
-    METRICS,
-    draw_method_scores,
-    score_binary,
-)
+from bioprobe.evaluation.method_scores import AT_THRESHOLD, METRICS, draw_method_scores
 from bioprobe.evaluation.positive import find_positive, trace_thresholds
 from bioprobe.images.image_table import ImageTable
 from bioprobe.intervals import Resamples

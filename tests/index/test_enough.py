@@ -119,7 +119,7 @@ def test_many_candidates_are_compared_some_at_a_time(
     whole = search_exactly(vectors, queries, 900, allowed)
     most: list[int] = []
     take = StoredVectors.take
-    monkeypatch.setattr(exact, "_HELD", 64 * DIM)
+    monkeypatch.setattr(exact, "NUMBERS_HELD", 64 * DIM)
 
     def watch(self: StoredVectors, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         most.append(len(rows))

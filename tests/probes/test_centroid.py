@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestCentroid
 
 from bioprobe.errors import ProbeError
 from bioprobe.probes.centroid import CentroidProbe
-from bioprobe.task.scores import fit_scale
+from bioprobe.task.probabilities import fit_scale
 
 Vectors = npt.NDArray[np.float32]
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.evaluation.metrics import TreeRows, measure_rows, score_tree
+from bioprobe.evaluation.tree_metrics import TreeRows, measure_rows, score_tree
 from bioprobe.probes.hierarchical import HierarchicalProbe
 from bioprobe.probes.label_tree import LabelTree
 

@@ -16,16 +16,12 @@ import torch
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError
+from bioprobe.task import leaf_plan, leaf_rescoring, leaf_scan, scores
 from bioprobe.task import leaf_scores as engine
-from bioprobe.task import scores
-from bioprobe.task.leaf_scores import (
-    LeafScores,
-    Leaves,
-    iter_leaf_scores,
-    score_leaves,
-    sum_up,
-)
-from bioprobe.task.scores import Columns, Pool, find_top, sum_columns
+from bioprobe.task.leaf_scores import iter_leaf_scores, score_leaves
+from bioprobe.task.leaves import LeafScores, Leaves
+from bioprobe.task.scores import sum_columns, sum_up
+from bioprobe.task.text_pooling import Pool
 from tests.on_gpu import on_gpu
 
 Doubles = npt.NDArray[np.float64]
@@ -41,18 +37,18 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     if request.param != "plain":
         monkeypatch.setattr(engine, "_FEW_SCORES", -1)
     if request.param in {"small blocks", "shared texts", "GPU"}:
-        monkeypatch.setattr(engine, "_TEXTS_AT_ONCE", 20)
+        monkeypatch.setattr(leaf_plan, "_TEXTS_AT_ONCE", 20)
         monkeypatch.setattr(engine, "_IMAGES_AT_ONCE", 99 if request.param == "shared texts" else 3)
-        monkeypatch.setattr(engine, "_STRANDS_A_BLOCK", 7)
-        monkeypatch.setattr(engine, "_TEXTS_AGAIN", 7)
-        monkeypatch.setattr(engine, "_ENTRIES_HELD", 10)
+        monkeypatch.setattr(leaf_plan, "_STRANDS_A_BLOCK", 7)
+        monkeypatch.setattr(leaf_rescoring, "_TEXTS_AGAIN", 7)
+        monkeypatch.setattr(leaf_rescoring, "_ENTRIES_HELD", 10)
         monkeypatch.setattr(scores, "_FEW_ROWS", 4)
         monkeypatch.setattr(scores, "_ROWS_A_STRAND", 2)
         monkeypatch.setattr(scores, "_FEW_SCORES", 0)
-        monkeypatch.setattr(engine, "_FEW_LINES", 2)
-        monkeypatch.setattr(engine, "_DOTS_AT_ONCE", 3)
+        monkeypatch.setattr(leaf_scan, "_FEW_LINES", 2)
+        monkeypatch.setattr(leaf_rescoring, "_DOTS_AT_ONCE", 3)
     # Some of the texts stay there.
-    monkeypatch.setattr(engine, "_NUMBERS_KEPT_THERE", 1000)
+    monkeypatch.setattr(leaf_scan, "_NUMBERS_KEPT_THERE", 1000)
     n_threads = torch.get_num_threads()
     torch.set_num_threads(3)
     with on_gpu(monkeypatch) if request.param == "GPU" else contextlib.nullcontext():
@@ -238,7 +234,7 @@ def test_any_scale(logit_scale: float) -> None:
 @pytest.mark.usefixtures("way")
 def test_one_image_far_above_the_texts_that_were_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     # Only the first text is sampled, and the last is the image: 200 apart is too much for float32.
-    monkeypatch.setattr(engine, "_SAMPLED_TEXTS", 1)
+    monkeypatch.setattr(leaf_scan, "_SAMPLED_TEXTS", 1)
     texts = np.zeros((40, 2), dtype=np.float32)
     texts[:, 0], texts[39, 0] = -1, 1
     found = score_leaves(texts[38:], Leaves.of(texts), k=1, logit_scale=SCALE)
@@ -291,40 +287,9 @@ def test_the_threads_of_torch_are_as_many_afterwards(monkeypatch: pytest.MonkeyP
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("n_rows", [1, 5, 40, 3000])
-@pytest.mark.parametrize("k", [1, 5, 30])
-def test_the_best_of_numbers_that_stand_by_columns(
-    n_rows: int, k: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    random = np.random.default_rng(n_rows)
-    # Many equal ones.
-    by_rows = random.integers(0, 50, (4, n_rows)).astype(np.float32)
-    groups = random.integers(-1, 7, n_rows)
-    expected = find_top(by_rows, k), sum_columns(by_rows, groups, 7)
-    monkeypatch.setattr(scores, "_FEW_SCORES", 0)
-    by_columns = np.asfortranarray(by_rows)
-    for one, other in zip(find_top(by_columns, k), expected[0], strict=True):
-        np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(sum_columns(by_columns, groups, 7), expected[1])
-    if n_rows == 40:
-        assert Columns(torch.from_numpy(by_rows.T)).find_kth(41).tolist() == [0] * 4
-
-
 def test_other_dims_and_means_are_refused() -> None:
     tree = draw()
-    with pytest.raises(MismatchError, match="images have dim 8, text embeddings 16"):
+    with pytest.raises(MismatchError, match="images have dim 8, class embeddings 16"):
         score_leaves(tree.vectors[:, :8], tree.leaves, k=1, logit_scale=1.0)
     with pytest.raises(PromptError, match="make the means the texts"):
         score_leaves(tree.vectors, tree.leaves, k=1, logit_scale=1.0, pool=Pool.MEAN)
-
-
-@pytest.mark.parametrize("k", [1, 3, 7, 20])
-def test_of_scores_that_tie_the_first_columns_are_best(k: int) -> None:
-    scores = np.random.default_rng(0).random((40, 20)).astype(np.float32)
-    # Of a sure answer all others are 0.
-    scores[:20, 3:] = 0
-    scores[20:30] = np.round(scores[20:30], 1)
-    top, values = find_top(scores, k)
-    expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    np.testing.assert_array_equal(top, expected)
-    np.testing.assert_array_equal(values, np.take_along_axis(scores, expected, axis=1))

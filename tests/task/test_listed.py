@@ -17,7 +17,7 @@ from bioprobe.errors import PromptError, TaxonomyError
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.also import Wanted
-from bioprobe.task.leaf_scores import Leaves
+from bioprobe.task.leaves import Leaves
 from bioprobe.task.listed import Listed, restrict
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.leaf_scores import Leaves
+from bioprobe.task.leaves import Leaves
 from bioprobe.task.prior import read_prior
 from bioprobe.task.scores import sum_columns
 from bioprobe.task.tree import Tree, group_ranks

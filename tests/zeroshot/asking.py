@@ -9,7 +9,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.decisions import Decisions
 from bioprobe.task.predictions import Predictions
-from bioprobe.task.scores import Pool
+from bioprobe.task.text_pooling import Pool
 from bioprobe.taxonomy import Rank
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.question import answer_at_rank, answer_deepest

@@ -19,7 +19,7 @@ from bioprobe.prompts import PromptSet, TextType
 from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, TextCache, read_added_taxa
 from bioprobe.store.added_taxa import AddedList
-from bioprobe.task.scores import Pool
+from bioprobe.task.text_pooling import Pool
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.zeroshot.added_taxa import (
     add_one,

@@ -15,7 +15,7 @@ from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import LongTextError, ModelUnavailableError, PromptError
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.added_taxa import AddedList
-from bioprobe.task.scores import Pool
+from bioprobe.task.text_pooling import Pool
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
 from bioprobe.types import Vectors

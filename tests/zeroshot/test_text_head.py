@@ -13,7 +13,7 @@ from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, PromptError, StoreError, StoreLockedError
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.scores import Pool
+from bioprobe.task.text_pooling import Pool
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
 from bioprobe.zeroshot.text_head import (

@@ -7,9 +7,10 @@ import numpy.typing as npt
 import pytest
 
 from bioprobe.errors import PromptError
-from bioprobe.task import scores as pooling
-from bioprobe.task.leaf_scores import Leaves, score_leaves
-from bioprobe.task.scores import Pool, embed_mean_rows
+from bioprobe.task import text_pooling
+from bioprobe.task.leaf_scores import score_leaves
+from bioprobe.task.leaves import Leaves
+from bioprobe.task.text_pooling import Pool, embed_mean_rows
 
 
 def test_the_three_ways_differ_where_they_should() -> None:
@@ -29,7 +30,7 @@ def test_the_three_ways_differ_where_they_should() -> None:
 
 @pytest.mark.parametrize("n_at_once", [1, 2, 4, 100])
 def test_means_are_unit_over_any_blocks(n_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pooling, "_TEXTS_AT_ONCE", n_at_once)
+    monkeypatch.setattr(text_pooling, "_TEXTS_AT_ONCE", n_at_once)
     texts: npt.NDArray[np.float32] = np.eye(4, dtype=np.float32)
     means = embed_mean_rows(texts, np.array([3, 0, 1, 2]), np.array([0, 1, 1, 1]))
     expected = np.array([[0, 0, 0, 1], [3**-0.5] * 3 + [0]])
