@@ -32,7 +32,7 @@ from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.encoders.loading import silence_libraries
 from bioprobe.encoders.quantised import FP8, INT8
 from bioprobe.errors import BioprobeError, ImageReadError, SourceError
-from bioprobe.files import read_json, replacing, write_text
+from bioprobe.files import check_target, read_json, replacing, write_text
 from bioprobe.images import ImageTable
 from bioprobe.images.reading import decode_region
 from bioprobe.result import Notes, Record
@@ -147,6 +147,8 @@ def quantise_model(
         that in fp32.
     SourceError
         If too few pictures can be read.
+    StoreError
+        If the cache cannot be written, which is found out first.
     """
     exact = check_quantisable(encoder)
     folder, is_fp8 = find_folder(exact.fingerprint, precision), precision == FP8
@@ -156,6 +158,7 @@ def quantise_model(
             "stores of the one that is there cannot be added to then"
         )
         raise BioprobeError(msg)
+    check_target(folder / ABOUT_NAME)
     calibrating, checking = _choose(len(table), 1 if is_fp8 else n_calibrated, n_checked)
     read = [_read(exact, table, int(row)) for row in calibrating]
     pixels = [one for one in read if not isinstance(one, str)]

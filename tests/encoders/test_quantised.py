@@ -23,6 +23,7 @@ from bioprobe.errors import (
     ModelUnavailableError,
     SelectionError,
     SourceError,
+    StoreError,
 )
 
 N = 24
@@ -139,7 +140,7 @@ def test_too_few_pictures_neither_calibrate_nor_judge(
         bp.models.quantise(name, tmp_path)
 
 
-def test_labels_are_looked_for_before_and_answers_that_cannot_be_told_cost_no_model(
+def test_what_is_needed_is_looked_for_first_and_answers_that_cannot_be_told_cost_no_model(
     open_clip_dir: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "cache"))
@@ -147,7 +148,12 @@ def test_labels_are_looked_for_before_and_answers_that_cannot_be_told_cost_no_mo
     name, few = f"local-dir:{open_clip_dir}", sorted((photos / "Felidae").glob("*.png"))[:3]
     with pytest.raises(SelectionError, match="none of the 3 pictures has a label at family"):
         bp.models.quantise(name, few, level="family")
-    assert not (tmp_path / "cache").exists()
+    (tmp_path / "cache").write_text("no folder")
+    with monkeypatch.context() as patch:
+        patch.setattr(quantising, "embed_images", pytest.fail)
+        with pytest.raises(StoreError, match="cannot be written"):
+            bp.models.quantise(name, few)
+    (tmp_path / "cache").unlink()
     found = bp.models.quantise(name, few, level="family", folder_rank="family")
     assert "what it does to answers at family cannot be told: " in " ".join(map(str, found.notes))
     assert load_encoder(found.model).dim == 24

@@ -182,7 +182,7 @@ class BatchRunner:
         try:
             backend: Backend = BACKENDS.load(self._asked)
             obstacle = backend.find_obstacle(self._make_part(inputs))
-        except Exception as error:  # noqa: BLE001 - whatever another package raises
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever another package raises
             obstacle = _tell(error)
         if obstacle:
             raise BioprobeError(self._explain(self._asked, obstacle))

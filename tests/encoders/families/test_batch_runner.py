@@ -335,6 +335,23 @@ def test_the_choice_is_kept_for_this_machine_and_this_model(
     assert len(list(files.glob("*.json"))) == 4
 
 
+@pytest.mark.parametrize("kept", ["", "{", "[]", '{"backend": "fine"}', '{"backend": "gone"}'])
+def test_a_choice_that_cannot_be_read_or_is_of_a_backend_that_is_gone_is_no_choice(
+    open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None], tmp_path: Path,
+    kept: str,
+) -> None:  # fmt: skip
+    pretend(fine=Fake())
+    load(open_clip_dir, "auto").encode_image(pictures)
+    (file,) = (tmp_path / "cache" / "backends").glob("*.json")
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps(whole | json.loads(kept)) if "gone" in kept else kept)
+    encoder = load(open_clip_dir, "auto")
+    assert len(encoder.encode_image(pictures)) == len(pictures)
+    # Another package that is gone is another machine, in earnest.
+    taken = "torch" if "gone" in kept else "fine"
+    assert (encoder.image_runner.backend, json.loads(file.read_text())["backend"]) == (taken, taken)
+
+
 def test_what_ended_a_process_is_not_tried_again(
     open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None], tmp_path: Path
 ) -> None:
