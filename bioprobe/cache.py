@@ -17,9 +17,9 @@ def find_cache(part: str) -> Path:
     ----------
     XDG Base Directory Specification, ``XDG_CACHE_HOME``.
     """
-    named, home = os.environ.get(CACHE_VARIABLE), Path.home()
-    if named:
+    if named := os.environ.get(CACHE_VARIABLE):
         return Path(named) / part
+    home = Path.home()
     if sys.platform == "darwin":
         caches = home / "Library" / "Caches"
     elif sys.platform == "win32":

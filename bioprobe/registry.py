@@ -49,6 +49,12 @@ class Registry:
         """Names that other packages add; nothing of them is imported."""
         return tuple(name for name in self._find_added() if name not in self.places)
 
+    def find_packages(self) -> dict[str, str]:
+        """Return by name which other package adds it, and its version."""
+        points = self._find_added()
+        packages = {name: points[name].dist for name in self.added}
+        return {name: f"{one.name} {one.version}" if one else "" for name, one in packages.items()}
+
     def load_added(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Return by name what other packages add, and of the rest why it cannot be loaded."""
         loaded, broken = {}, {}

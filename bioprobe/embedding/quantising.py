@@ -32,7 +32,7 @@ from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.encoders.loading import silence_libraries
 from bioprobe.encoders.quantised import FP8, INT8
 from bioprobe.errors import BioprobeError, ImageReadError, SourceError
-from bioprobe.files import read_json, replacing, write_text
+from bioprobe.files import check_target, read_json, replacing, write_text
 from bioprobe.images import ImageTable
 from bioprobe.images.reading import decode_region
 from bioprobe.result import Notes, Record
@@ -43,6 +43,8 @@ Pixels: TypeAlias = npt.NDArray[np.float32]
 
 # Rows that are timed, and how often: as backends are.
 _N_TIMED, _N_ROUNDS = 4, 3
+# One alone has no neighbour.
+_LEAST_CHECKED = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -145,6 +147,8 @@ def quantise_model(
         that in fp32.
     SourceError
         If too few pictures can be read.
+    StoreError
+        If the cache cannot be written, which is found out first.
     """
     exact = check_quantisable(encoder)
     folder, is_fp8 = find_folder(exact.fingerprint, precision), precision == FP8
@@ -154,17 +158,13 @@ def quantise_model(
             "stores of the one that is there cannot be added to then"
         )
         raise BioprobeError(msg)
+    check_target(folder / ABOUT_NAME)
     calibrating, checking = _choose(len(table), 1 if is_fp8 else n_calibrated, n_checked)
     read = [_read(exact, table, int(row)) for row in calibrating]
     pixels = [one for one in read if not isinstance(one, str)]
-    if not pixels or not len(checking):
+    if not pixels or len(checking) < _LEAST_CHECKED:
         reasons = [one for one in read if isinstance(one, str)]
-        msg = (
-            f"{len(pixels):,} of {len(table):,} pictures can calibrate and {len(checking):,} are "
-            "left to compare; name a folder of two readable pictures or more"
-            + (f" (the first cannot be read: {reasons[0]})" if reasons else "")
-        )
-        raise SourceError(msg)
+        raise SourceError(_explain_few(len(pixels), len(table), len(checking), reasons))
     rough = Fp8Encoder(exact) if is_fp8 else _make_int8(exact, pixels, scratch / GRAPH_NAME)
     checked = dataclasses.replace(table, frame=table.frame.iloc[checking].reset_index(drop=True))
     stores = (
@@ -172,6 +172,9 @@ def quantise_model(
         _embed(checked, rough, scratch / "quantised", advance),
     )
     truth, near = (one.read_vectors() for one in stores)
+    if len(truth) < _LEAST_CHECKED:
+        reasons = [one.reason for one in stores[0].list_failures()]
+        raise SourceError(_explain_few(len(pixels), len(table), len(truth), reasons))
     cosines = (truth * near).sum(axis=1)
     is_gpu = exact.device != "cpu"
     beside = copy_images(exact, "bf16") if is_gpu else exact
@@ -191,12 +194,12 @@ def quantise_model(
     if is_fp8:
         (folder / ABOUT_NAME).unlink(missing_ok=True)
     _refuse_far(found, exact.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not is_fp8:
-        with replacing(folder / GRAPH_NAME) as temporary:
-            shutil.copyfile(scratch / GRAPH_NAME, temporary)
     about = {**found.to_dict(), "time": datetime.now(UTC).isoformat(timespec="seconds")}
     write_text(folder / ABOUT_NAME, json.dumps(about, indent=2))
+    if not is_fp8:
+        # Last: once it is there, there is an int8 form.
+        with replacing(folder / GRAPH_NAME) as temporary:
+            shutil.copyfile(scratch / GRAPH_NAME, temporary)
     return Trial(found, stores, (exact, rough))
 
 
@@ -210,6 +213,14 @@ def _make_int8(exact: TorchEncoder, pixels: Sequence[Pixels], graph: Path) -> Qu
     with silence_libraries():
         quantise(exact, np.stack(pixels), graph)
     return open_int8(exact, graph)
+
+
+def _explain_few(n_calibrating: int, n_all: int, n_left: int, reasons: Sequence[str]) -> str:
+    return (
+        f"{n_calibrating:,} of {n_all:,} pictures can calibrate and {n_left:,} are left to "
+        "compare; name a folder of three readable pictures or more"
+        + (f" (the first cannot be read: {reasons[0]})" if reasons else "")
+    )
 
 
 def _refuse_far(found: Quantised, name: str) -> None:

@@ -108,12 +108,16 @@ def check_encoder(encoder: Encoder) -> EncoderCheck:
     choice = encoder.settle_backend(pictures) if isinstance(encoder, ChoosingEncoder) else None
     started = time.perf_counter()
     encoder.encode_image(pictures)
+    took_s = time.perf_counter() - started
+    if choice is not None and isinstance(encoder, ChoosingEncoder):
+        # What was chosen may have failed since.
+        choice = encoder.settle_backend(pictures)
     return EncoderCheck(
         encoder=encoder.fingerprint,
         dim=encoder.dim,
         image_norm=image_norm,
         text_norm=text_norm,
-        images_per_s=len(pictures) / (time.perf_counter() - started),
+        images_per_s=len(pictures) / took_s,
         backend=encoder.fingerprint.backend if choice is None else choice.backend,
         trials=() if choice is None else choice.trials,
         trials_s=0.0 if choice is None else choice.seconds_s,
@@ -122,9 +126,11 @@ def check_encoder(encoder: Encoder) -> EncoderCheck:
 
 def _tell_measured(encoder: Encoder) -> list[str]:
     """Say of a quantised encoder what was measured of it, on pictures and answers."""
-    about: Mapping[str, Any] = getattr(encoder, "about", {})
-    if not about:
+    about: Mapping[str, Any] | None = getattr(encoder, "about", None)
+    if about is None:
         return []
+    if not about:
+        return ["what quantising did to vectors and answers is not known: its record is lost"]
     said = (
         f"of {about['n_checked']:,} pictures when it was quantised: least cosine to fp32 "
         f"{about['least_cosine']:.4f}, mean {about['mean_cosine']:.4f}; "

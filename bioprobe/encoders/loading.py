@@ -14,7 +14,13 @@ from bioprobe.access import list_names
 from bioprobe.encoders.catalog import parse_name
 from bioprobe.encoders.encoder import Encoder, LoadOptions, hash_description
 from bioprobe.encoders.hub import LAYOUTS, find_cached, get_snapshot, read_folder
-from bioprobe.encoders.quantised import INT8, QUANTISED, check_precision, split_quantised
+from bioprobe.encoders.quantised import (
+    INT8,
+    QUANTISED,
+    add_quantised,
+    check_precision,
+    split_quantised,
+)
 from bioprobe.encoders.views import ViewsEncoder, split_views
 from bioprobe.errors import BioprobeError, ModelUnavailableError
 from bioprobe.registry import ENCODERS
@@ -103,7 +109,7 @@ def load_encoder(
         What runs whole batches of a model that PyTorch loads: ``torch``, which is PyTorch as it is,
         a name of :data:`bioprobe.registry.BACKENDS`, or ``auto``, the one of them that is measured
         to be fastest here. Each vector by another has a cosine of at least .9999 with PyTorch's,
-        in the first batch of every run. An ONNX file has its own runtime.
+        in the first batch of every run. An ONNX file, and ``int8``, have their own runtime.
 
     Raises
     ------
@@ -135,6 +141,12 @@ def load_encoder(
             check_precision(source.name, precision)
         if form == INT8 and device == "auto":
             device = "cpu"
+        if form == INT8 and backend not in {"auto", "torch", "onnx"}:
+            msg = (
+                f"{add_quantised(source.name, INT8)} runs in ONNX Runtime, got --backend "
+                f"{backend}; leave the option out"
+            )
+            raise BioprobeError(msg)
         exact = load_encoder(
             split_quantised(source.name)[0], device=device, batch_size=batch_size,
             decoding=decoding, backend=backend,

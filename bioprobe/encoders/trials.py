@@ -94,6 +94,11 @@ class Choice:
         plain = Trial(backend=TORCH, gain=1.0, cosine=1.0)
         return next((one for one in self.trials if one.backend == self.backend), plain)
 
+    def refuse(self, trial: Trial) -> Choice:
+        """Return the choice of PyTorch, as what was found fastest failed in a later trial."""
+        others = (one for one in self.trials if one.backend != trial.backend)
+        return dataclasses.replace(self, backend=TORCH, trials=(*others, trial))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a JSON-ready mapping."""
         return dataclasses.asdict(self)

@@ -474,7 +474,9 @@ def embed(
         _refuse_empty(table, summary)
     view = View.all(opened.counting(BOTH))
     said = (
-        *_describe_run(summary, Path(folder), prune=prune, n_lost=len(table.reasons)),
+        *_describe_run(
+            summary, Path(folder), prune=prune, n_lost=len(table.reasons), backend=backend
+        ),
         *table.notes,
         *read,
         *settled,
@@ -532,7 +534,9 @@ def _refuse_empty(table: Listing, summary: EmbedSummary) -> NoReturn:
     raise SourceError(msg)
 
 
-def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: int) -> list[Note]:
+def _describe_run(
+    summary: EmbedSummary, store: Path, *, prune: bool, n_lost: int, backend: str
+) -> list[Note]:
     said = [
         Note(
             f"{summary.n_embedded:,} embedded, {summary.n_reused:,} reused, {summary.n_kept:,} "
@@ -541,7 +545,7 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: in
         )
     ]
     by = sorted(summary.computed_by.items(), key=lambda one: -one[1])
-    if any(name != "torch" for name, _ in by):
+    if by and (backend not in {"auto", "torch"} or any(name != "torch" for name, _ in by)):
         said.append(Note(f"run by {', '.join(f'{name} ({n:,})' for name, n in by)}"))
     if summary.n_damaged:
         text = (

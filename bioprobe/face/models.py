@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.encoders.quantised import INT8, QUANTISED
-from bioprobe.errors import BioprobeError
+from bioprobe.errors import BioprobeError, SelectionError
 from bioprobe.face.lists import read_rank_columns
 from bioprobe.options import (
     Backend,
@@ -227,6 +227,8 @@ def quantise(
 
     Raises
     ------
+    SelectionError
+        If no picture has a label at the level.
     BioprobeError
         If it was quantised to int8 before, cannot be on that device, or comes out too far from
         fp32.
@@ -248,6 +250,12 @@ def quantise(
         folder_rank=None if folder_rank is None else Rank.parse(folder_rank),
     )
     table = find_images([Path(one) for one in list_given(sources)], options)
+    if level is not None and not table.has_label(level):
+        msg = (
+            f"none of the {len(table):,} pictures has a label at {level}; say another --level, or "
+            "where its labels are: --folder-rank RANK or --rank-column RANK=COLUMN"
+        )
+        raise SelectionError(msg)
     if precision == INT8:
         if device not in {"auto", "cpu"}:
             msg = f"int8 runs on processors only, got --device {device}; leave the option out"
@@ -260,7 +268,7 @@ def quantise(
             n_checked=check,
             advance=progress and count_outcomes(progress, 2 * min(len(table), check)),
         )  # fmt: skip
-        found, said = trial.found, [] if level is None else _compare(trial, level)
+        found, said = trial.found, [] if level is None else _tell_answers(trial, level)
     note_answers(found, said)
     return found.say(
         [
@@ -273,6 +281,14 @@ def quantise(
             f"Embed with it into a store of its own: bioprobe embed … --model {found.model}",
         ]
     )
+
+
+def _tell_answers(trial: Trial, level: str) -> Sequence[str]:
+    """Say what it does to answers, or why that cannot be told: the model is kept already."""
+    try:
+        return _compare(trial, level)
+    except BioprobeError as error:
+        return [f"what it does to answers at {level} cannot be told: {error}"]
 
 
 def _compare(trial: Trial, level: str) -> Sequence[str]:

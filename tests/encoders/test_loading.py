@@ -72,7 +72,7 @@ def test_batches_are_smaller_on_a_cpu_and_larger_on_a_large_gpu(
     [
         ({"device": "abacus"}, 'device "abacus" is not on this machine; choose auto or cpu'),
         ({"device": "cpu:banana"}, 'device "cpu:banana"'),
-        ({"precision": "fp4"}, "choose one of fp32, bf16, fp16"),
+        ({"precision": "fp4"}, "choose one of auto, fp32, bf16, fp16, int8, fp8"),
         ({"batch_size": 0}, "batch size is 0; it must be 1 or more"),
     ],
 )

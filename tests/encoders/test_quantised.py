@@ -21,7 +21,9 @@ from bioprobe.errors import (
     MismatchError,
     MisuseError,
     ModelUnavailableError,
+    SelectionError,
     SourceError,
+    StoreError,
 )
 
 N = 24
@@ -124,12 +126,52 @@ def test_what_was_not_quantised_says_how_it_is(
         bp.models.quantise(model, photos, folder_rank="family")
 
 
-def test_a_picture_alone_neither_calibrates_nor_judges(
-    open_clip_resnet_dir: Path, photos: Path
+def test_too_few_pictures_neither_calibrate_nor_judge(
+    open_clip_resnet_dir: Path, photos: Path, tmp_path: Path
 ) -> None:
-    one = next(photos.rglob("*.png"))
-    with pytest.raises(SourceError, match="a folder of two readable pictures or more"):
-        bp.models.quantise(f"local-dir:{open_clip_resnet_dir}", one)
+    name = f"local-dir:{open_clip_resnet_dir}"
+    few = sorted(photos.rglob("*.png"))[:2]
+    with pytest.raises(SourceError, match=r"1 are left .* a folder of three readable pictures"):
+        bp.models.quantise(name, few)
+    shutil.copy(few[0], tmp_path / "0.png")
+    for number in range(1, 4):
+        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+    with pytest.raises(SourceError, match=r"0 are left .* \(the first cannot be read"):
+        bp.models.quantise(name, tmp_path)
+
+
+def test_what_is_needed_is_looked_for_first_and_answers_that_cannot_be_told_cost_no_model(
+    open_clip_dir: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(quantising, "LEAST_COSINE", -1.0)
+    name, few = f"local-dir:{open_clip_dir}", sorted((photos / "Felidae").glob("*.png"))[:3]
+    with pytest.raises(SelectionError, match="none of the 3 pictures has a label at family"):
+        bp.models.quantise(name, few, level="family")
+    (tmp_path / "cache").write_text("no folder")
+    with monkeypatch.context() as patch:
+        patch.setattr(quantising, "embed_images", pytest.fail)
+        with pytest.raises(StoreError, match="cannot be written"):
+            bp.models.quantise(name, few)
+    (tmp_path / "cache").unlink()
+    found = bp.models.quantise(name, few, level="family", folder_rank="family")
+    assert "what it does to answers at family cannot be told: " in " ".join(map(str, found.notes))
+    assert load_encoder(found.model).dim == 24
+
+
+def test_a_damaged_form_is_told_with_a_remedy(
+    model: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIOPROBE_CACHE", str(shutil.copytree(cache, tmp_path / "cache")))
+    (graph,) = (tmp_path / "cache" / "int8").rglob("model.onnx")
+    graph.with_name("about.json").write_text("{")
+    checked = bp.models.check(f"{model}+int8")
+    assert ["its record is lost" in str(one) for one in checked.notes] == [True]
+    graph.write_bytes(graph.read_bytes()[:1000])
+    with pytest.raises(ModelUnavailableError, match=rf"remove {graph.parent} and quantise"):
+        load_encoder(f"{model}+int8")
+    with pytest.raises(BioprobeError, match=r"runs in ONNX Runtime, got --backend traced"):
+        load_encoder(model, precision="int8", backend="traced")
 
 
 @pytest.mark.shared

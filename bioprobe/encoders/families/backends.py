@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any, Protocol, TypeAlias
 import torch
 
 from bioprobe.encoders.families.numpy_products import run_in_threads
+from bioprobe.errors import SourceError, StoreError
+from bioprobe.files import remove_folder, replacing_folder
 
 #: From the inputs of a part, of a whole batch, to its embeddings.
 Run: TypeAlias = Callable[..., torch.Tensor]
@@ -149,8 +152,13 @@ class Onnx:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = part.n_threads
         options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            self._export(part, names), options, providers=["CPUExecutionProvider"]
+        session: Any = _open_export(
+            part,
+            "model.onnx",
+            lambda path: export_onnx(part.tower, part.example, names, path),
+            lambda path: onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            ),
         )
 
         def run(*inputs: torch.Tensor) -> torch.Tensor:
@@ -160,17 +168,6 @@ class Onnx:
             return torch.from_numpy(session.run(["embeddings"], given)[0])
 
         return run
-
-    def _export(self, part: Part, names: list[str]) -> Path:
-        from bioprobe.files import replacing
-
-        path = part.folder / "model.onnx"
-        if path.exists():
-            return path
-        part.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            export_onnx(part.tower, part.example, names, temporary)
-        return path
 
 
 def export_onnx(
@@ -202,20 +199,22 @@ class OpenVino:
         """Convert once, and compile."""
         # Absent from most environments, where mypy knows nothing of it.
         openvino: Any = importlib.import_module("openvino")
-        path = part.folder / "model.xml"
-        if not path.exists():
-            part.folder.mkdir(parents=True, exist_ok=True)
+        how = {
+            "INFERENCE_NUM_THREADS": part.n_threads,
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+
+        def convert(path: Path) -> None:
             with _in_plain_steps():
                 converted = openvino.convert_model(_trace(part), example_input=part.example)
             openvino.save_model(converted, path, compress_to_fp16=False)
-        compiled = openvino.Core().compile_model(
-            path,
-            "CPU",
-            {
-                "INFERENCE_NUM_THREADS": part.n_threads,
-                "INFERENCE_PRECISION_HINT": "f32",
-                "PERFORMANCE_HINT": "LATENCY",
-            },
+
+        compiled: Any = _open_export(
+            part,
+            "model.xml",
+            convert,
+            lambda path: openvino.Core().compile_model(path, "CPU", how),
         )
 
         def run(*inputs: torch.Tensor) -> torch.Tensor:
@@ -275,6 +274,30 @@ COMPILE = Compiled("inductor")
 ZENTORCH = Compiled("zentorch", "zentorch", is_quick=True)
 # It takes minutes, and what is measured on a GPU is worth them: millions of pictures.
 TENSORRT = Compiled("torch_tensorrt", "torch_tensorrt", "cuda", is_quick=True)
+
+
+def _open_export(
+    part: Part, name: str, export: Callable[[Path], None], open_graph: Callable[[Path], object]
+) -> object:
+    """Open the export of a part that is kept, or else a new one.
+
+    One that cannot be opened, as half of a file, is made again; where nothing can be kept it lies
+    among temporary files until it is open.
+    """
+    kept = part.folder / name
+    if kept.exists():
+        with contextlib.suppress(Exception):
+            return open_graph(kept)
+    try:
+        if part.folder.exists():
+            remove_folder(part.folder)
+        with replacing_folder(part.folder) as folder:
+            export(folder / name)
+    except (SourceError, StoreError):
+        with tempfile.TemporaryDirectory(prefix="bioprobe-", ignore_cleanup_errors=True) as scratch:
+            export(Path(scratch, name))
+            return open_graph(Path(scratch, name))
+    return open_graph(kept)
 
 
 def _trace(part: Part) -> Any:  # noqa: ANN401 -- torch.jit says no types

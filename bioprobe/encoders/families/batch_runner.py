@@ -50,6 +50,8 @@ _TURNS, _TURNS_S = (2, 3), 30.0
 _MEASURED_AFTER_S = 20.0
 # No further backend is begun after this.
 _LONGEST_S = 120.0
+# Whoever asks which is fastest waits as long for another process that measures it.
+_WAITS_S = 300.0
 _LIBRARIES = ("bioprobe", "torch", "onnxruntime", "openvino", "zentorch", "torch_tensorrt")
 
 
@@ -65,7 +67,7 @@ def describe_machine(device: torch.device, n_threads: int) -> dict[str, str]:
     for library in _LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             said[library] = importlib.metadata.version(library)
-    return said
+    return said | {f"backend {name}": by for name, by in BACKENDS.find_packages().items()}
 
 
 class BatchRunner:
@@ -109,7 +111,10 @@ class BatchRunner:
         self._n_tried = n_tried
         self._lock, self._counting = threading.Lock(), threading.Lock()
         self._run: Run | None = None
+        # Of the embedding of one row.
+        self._shape: tuple[int, ...] = ()
         self._is_settled = asked == TORCH
+        self._is_looked_at = asked in {AUTO, TORCH}
         # What PyTorch has taken so far, and what it may take before something is tried.
         self._spent_s = self._patience_s = 0.0
         self.backend = TORCH
@@ -124,6 +129,8 @@ class BatchRunner:
             found = self._by_choice(self._run, inputs)
             self.count(self.backend, len(found))
             return found
+        if not self._is_looked_at:
+            self._refuse_obstacle(inputs)
         self.count(TORCH, len(inputs[0]))
         # Who comes while another thread measures goes on as before.
         if not is_whole or self._is_settled or not self._lock.acquire(blocking=False):
@@ -146,7 +153,7 @@ class BatchRunner:
         with self._lock:
             self._spent_s = math.inf
             if not self._is_settled:
-                self._settle(inputs, self._exactly(*inputs))
+                self._settle(inputs, self._exactly(*inputs), waits=True)
         return self.choice or Choice(backend=self.backend)
 
     def _exactly(self, *inputs: torch.Tensor) -> torch.Tensor:
@@ -154,17 +161,38 @@ class BatchRunner:
         return found
 
     def _by_choice(self, run: Run, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        cause: Exception | None = None
         try:
-            return run(*inputs)
-        except Exception as error:
-            if self._asked != AUTO:
-                raise BioprobeError(self._explain(self.backend, _tell(error))) from error
-            LOGGER.info("%s: %s failed (%s); torch goes on", self._what, self.backend, _tell(error))
-            self._run, self.backend = None, TORCH
+            found = run(*inputs)
+            wrong = _find_wrong(found, (len(inputs[0]), *self._shape))
+        except Exception as error:  # noqa: BLE001 - whatever a library raises, the work goes on
+            wrong, cause = _tell(error), error
+        if not wrong:
+            return found
+        if self._asked != AUTO:
+            raise BioprobeError(self._explain(self.backend, wrong)) from cause
+        LOGGER.info("%s: %s failed (%s); torch goes on", self._what, self.backend, wrong)
+        failed = Trial(backend=self.backend, refused=wrong)
+        self.choice = self.choice and self.choice.refuse(failed)
+        self._run, self.backend = None, TORCH
         return self._exactly(*inputs)
 
-    def _settle(self, inputs: tuple[torch.Tensor, ...], exact: torch.Tensor) -> None:
+    def _refuse_obstacle(self, inputs: tuple[torch.Tensor, ...]) -> None:
+        """Refuse what was named and cannot run here, also where there is no whole batch for it."""
+        try:
+            backend: Backend = BACKENDS.load(self._asked)
+            obstacle = backend.find_obstacle(self._make_part(inputs))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever another package raises
+            obstacle = _tell(error)
+        if obstacle:
+            raise BioprobeError(self._explain(self._asked, obstacle))
+        self._is_looked_at = True
+
+    def _settle(
+        self, inputs: tuple[torch.Tensor, ...], exact: torch.Tensor, *, waits: bool = False
+    ) -> None:
         """Choose if it is time to, on a whole batch of which the embeddings are known."""
+        self._shape = tuple(exact.shape[1:])
         if self._asked != AUTO:
             trial, self._run = self._take(self._asked, self._make_part(inputs), inputs, exact)
             if self._run is None:
@@ -176,7 +204,7 @@ class BatchRunner:
             part = self._make_part(inputs)
             file = part.folder.with_suffix(".json")
             # Where another process measures, its choice is there a batch or two later.
-            with contextlib.suppress(filelock.Timeout), _hold(file):
+            with contextlib.suppress(filelock.Timeout), _hold(file, waits=waits):
                 self._choose(file, part, inputs, exact)
 
     def _choose(
@@ -197,9 +225,7 @@ class BatchRunner:
             with _marking(file, choice.backend):
                 trial, self._run = self._take(choice.backend, part, inputs, exact, run)
             if self._run is None:
-                refused = dataclasses.replace(trial, backend=choice.backend)
-                others = (one for one in choice.trials if one.backend != choice.backend)
-                choice = dataclasses.replace(choice, backend=TORCH, trials=(*others, refused))
+                choice = choice.refuse(trial)
                 _keep_choice(file, choice)
         self.choice, self.backend, self._is_settled = choice, choice.backend, True
         LOGGER.info("%s: %s", self._what, choice.describe())
@@ -215,7 +241,10 @@ class BatchRunner:
         runs: dict[str, Run] = {}
         for name in BACKENDS.names:
             if name in ended:
-                refused = "it ended the process that tried it"
+                refused = (
+                    "it ended the process that tried it, or that was ended meanwhile; to have it "
+                    f"tried again remove {_name_mark(file, name)}"
+                )
                 trials[name] = Trial(backend=name, refused=refused)
                 continue
             if time.monotonic() - started_s > _LONGEST_S:
@@ -235,8 +264,9 @@ class BatchRunner:
         best = max(taken, key=lambda one: one.gain, default=Trial(backend=TORCH))
         exports = part.folder.parent.glob(f"{part.folder.name}-*")
         for export in exports:
-            if not export.name.endswith(f"-{best.backend}"):
-                remove_folder(export)
+            if export.name != f"{part.folder.name}-{best.backend}":
+                with contextlib.suppress(StoreError):
+                    remove_folder(export)
         choice = Choice(
             backend=best.backend,
             trials=tuple(trials.values()),
@@ -254,7 +284,10 @@ class BatchRunner:
         gains = []
         for _ in range(_N_ROUNDS):
             _, exact_s = _clock(self._exactly, part.example)
-            gains.append(exact_s / _clock(run, part.example)[1])
+            try:
+                gains.append(exact_s / _clock(run, part.example)[1])
+            except Exception as error:  # noqa: BLE001 - whatever a library raises
+                return dataclasses.replace(trial, refused=_tell(error)), None
         trial = _grade(trial, statistics.median(gains), len(part.example[0]))
         return trial, None if trial.refused else run
 
@@ -311,8 +344,11 @@ class BatchRunner:
             if is_trial:
                 # The first runs choose kernels.
                 found = run(*inputs)
+            if wrong := _find_wrong(found, tuple(exact.shape)):
+                return Trial(backend=name, refused=wrong), None
             cosine = _compare(found, exact)
-        except Exception as error:  # noqa: BLE001 - whatever a library raises, the work goes on
+        # Of another package also what would end the process.
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the work goes on
             return Trial(backend=name, refused=_tell(error)), None
         prepare_s = time.monotonic() - started_s
         trial = Trial(backend=name, cosine=cosine, prepare_s=prepare_s)
@@ -345,12 +381,12 @@ class BatchRunner:
         )
 
 
-def _hold(file: Path) -> contextlib.AbstractContextManager[object]:
+def _hold(file: Path, *, waits: bool) -> contextlib.AbstractContextManager[object]:
     """Return what keeps other processes from measuring the same; `filelock.Timeout` if one does."""
     lock = filelock.FileLock(file.with_suffix(".lock"))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        return lock.acquire(timeout=0)
+        return lock.acquire(timeout=_WAITS_S if waits else 0)
     except filelock.Timeout:
         raise
     except OSError:
@@ -358,10 +394,14 @@ def _hold(file: Path) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext()
 
 
+def _name_mark(file: Path, name: str) -> Path:
+    return file.with_suffix(f".{name}.tried")
+
+
 @contextlib.contextmanager
 def _marking(file: Path, name: str) -> Iterator[None]:
     """Leave a mark while a backend is tried, which stays if it ends the process."""
-    mark = file.with_suffix(f".{name}.tried")
+    mark = _name_mark(file, name)
     with contextlib.suppress(OSError):
         mark.touch()
     try:
@@ -374,7 +414,7 @@ def _marking(file: Path, name: str) -> Iterator[None]:
 def _find_marked(file: Path) -> set[str]:
     """Return the backends that ended the process which tried them; what is known once is enough."""
     marks = list(file.parent.glob(f"{file.stem}.*.tried"))
-    return {mark.name.split(".")[1] for mark in marks}
+    return {mark.name.removeprefix(f"{file.stem}.").removesuffix(".tried") for mark in marks}
 
 
 def _read_choice(file: Path) -> Choice | None:
@@ -422,17 +462,24 @@ def _count_again(part: Part, exact_s: float, gains: Iterable[float]) -> int:
     return max(n_tried, int(n_tried * _TURNS_S / (_TURNS[0] * turn_s)))
 
 
+def _find_wrong(found: torch.Tensor, shape: tuple[int, ...]) -> str:
+    """Return what is wrong with embeddings whatever the inputs were, ``""`` where nothing is."""
+    if found.shape != shape:
+        return f"it gave the shape {tuple(found.shape)}, wanted {shape}"
+    return "" if bool(torch.isfinite(found).all()) else "it gave numbers that are not finite"
+
+
 def _compare(found: torch.Tensor, exact: torch.Tensor) -> float:
-    """Return the least cosine similarity of two rows; NaN where one is not finite."""
-    if found.shape != exact.shape:
-        return math.nan
+    """Return the least cosine similarity of two rows; NaN where one of PyTorch's is not finite."""
     cosines = torch.nn.functional.cosine_similarity(found.double(), exact.double(), dim=1)
     return float(cosines.min())
 
 
 def _tell(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:200]
+    # Our own say it all.
+    said = lines[0] if isinstance(error, BioprobeError) else f"{type(error).__name__}: {lines[0]}"
+    return said[:200]
 
 
 def _find_processor() -> str:

@@ -385,6 +385,12 @@ def load_onnx(source: ModelSource, options: LoadOptions) -> OnnxEncoder:
             "runs as it was saved; leave --precision away"
         )
         raise BioprobeError(msg)
+    if options.backend not in {"auto", "torch", "onnx"}:
+        msg = (
+            f'backend "{options.backend}" cannot be chosen for {source.name}: an ONNX file has its '
+            "own runtime; leave --backend away"
+        )
+        raise BioprobeError(msg)
     path = Path(source.target)
     if not is_file(path):
         msg = f'model "{source.name}": there is no file {path}; check the path'

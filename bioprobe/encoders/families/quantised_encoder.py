@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +16,14 @@ from bioprobe.cache import find_cache
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
 from bioprobe.encoders.families.fp8 import make_fp8
 from bioprobe.encoders.families.quantising import check_quantisable, open_graph
+from bioprobe.encoders.families.torch_encoder import TorchEncoder, describe_failure
 from bioprobe.encoders.quantised import INT8, add_quantised
-from bioprobe.errors import BioprobeError, ModelUnavailableError
+from bioprobe.errors import BioprobeError, MissingExtraError, ModelUnavailableError
 from bioprobe.files import hash_file, read_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from bioprobe.encoders.families.torch_encoder import TorchEncoder
     from bioprobe.encoders.trials import Choice
     from bioprobe.types import Vectors
 
@@ -92,9 +93,12 @@ class QuantisedEncoder:
 
     @functools.cached_property
     def about(self) -> Mapping[str, Any]:
-        """What was measured when it was quantised; empty before."""
+        """What was measured when it was quantised; empty before, and where that is lost."""
         file = find_folder(self._exact.fingerprint, self.fingerprint.precision) / ABOUT_NAME
-        return read_json(file, dict) if file.is_file() else {}
+        found: Mapping[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):
+            found = read_json(file, dict)
+        return found
 
     def preprocess(self, image: Image) -> npt.NDArray[np.float32]:
         """Preprocess a picture as the exact encoder does."""
@@ -182,7 +186,7 @@ def open_quantised(exact: Encoder, precision: str) -> QuantisedEncoder:
     BioprobeError
         If its device does not compute in that precision.
     ModelUnavailableError
-        If it never was quantised on this machine.
+        If it never was quantised on this machine, or its file is damaged.
     """
     if precision == INT8 and exact.device != "cpu":
         msg = (
@@ -198,5 +202,15 @@ def open_quantised(exact: Encoder, precision: str) -> QuantisedEncoder:
         )
         raise ModelUnavailableError(msg)
     if precision == INT8:
-        return open_int8(exact, folder / GRAPH_NAME)
+        try:
+            return open_int8(exact, folder / GRAPH_NAME)
+        except MissingExtraError:
+            raise
+        except Exception as error:
+            msg = (
+                f"the int8 form of {exact.name} cannot be opened ({describe_failure(error)}); "
+                f"remove {folder} and quantise it again: bioprobe models quantise {exact.name} "
+                "PICTURES"
+            )
+            raise ModelUnavailableError(msg) from error
     return Fp8Encoder(check_quantisable(exact))

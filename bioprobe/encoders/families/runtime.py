@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from bioprobe.devices import choose_device
-from bioprobe.encoders.quantised import FP8
+from bioprobe.encoders.quantised import FP8, QUANTISED
 from bioprobe.errors import BioprobeError
 from bioprobe.registry import BACKENDS
 
@@ -101,7 +101,8 @@ def choose_runtime(
         If an option has no such value, or the device is not on this machine.
     """
     if precision not in _DTYPES:
-        msg = f'precision "{precision}" is not known; choose one of {", ".join(_DTYPES)}'
+        known = ", ".join(("auto", *_DTYPES, *QUANTISED))
+        msg = f'precision "{precision}" is not known; choose one of {known}'
         raise BioprobeError(msg)
     backends = ("auto", "torch", *BACKENDS.names)
     if backend not in backends:

@@ -487,9 +487,11 @@ class TorchEncoder:
     def _finish(self, embeddings: torch.Tensor) -> Vectors:
         values = embeddings.float().cpu().numpy()
         if not np.isfinite(values).all():
+            precision = self.runtime.precision
+            remedy = "use --precision fp32" if precision != "fp32" else "its weights may be damaged"
             msg = (
-                f"{self.name} gave values that are not finite in {self.runtime.precision} on "
-                f"{self.runtime.device}; use --precision fp32"
+                f"{self.name} gave values that are not finite in {precision} on "
+                f"{self.runtime.device}; {remedy}"
             )
             raise BioprobeError(msg)
         return normalise_rows(values)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import importlib.util
 import json
+import math
+import re
 import sys
-import time
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -113,16 +115,30 @@ def test_tensorrt_is_for_gpus_where_it_is_installed(
     ]  # fmt: skip
 
 
+def give_up(_: torch.Tensor) -> torch.Tensor:
+    msg = "out of registers"
+    raise RuntimeError(msg)
+
+
 class Fake:
-    """A backend that is the tower itself, without what slows PyTorch down in these tests."""
+    """A backend that is the tower itself."""
 
     is_quick = True
     obstacle = ""
 
-    def __init__(self, *, noise: float = 0.0, fails: str = "", fails_late: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        noise: float = 0.0,
+        fails: str = "",
+        n_good: float = math.inf,
+        then: Callable[[torch.Tensor], torch.Tensor] = give_up,
+    ) -> None:
         self.noise = noise
         self.fails = fails
-        self.fails_late = fails_late
+        # So many runs are as they should be, and then each goes wrong.
+        self.n_good = n_good
+        self.then = then
         self.n_prepared = self.n_run = 0
 
     def find_obstacle(self, part: Part) -> str:
@@ -136,10 +152,9 @@ class Fake:
 
         def run(*inputs: torch.Tensor) -> torch.Tensor:
             self.n_run += 1
-            if self.fails_late and len(inputs[0]) == BATCH and self.n_run > 1:
-                msg = "out of registers"
-                raise RuntimeError(msg)
             found: torch.Tensor = part.tower._embed(*inputs)
+            if self.n_run > self.n_good:
+                return self.then(found)
             random = torch.Generator().manual_seed(0)
             off = torch.randn(found.shape, generator=random)
             unit = torch.nn.functional.normalize(off, dim=1) * found.norm(dim=1, keepdim=True)
@@ -163,24 +178,21 @@ class Fakes:
             raise BioprobeError(msg)
         return found
 
+    def find_packages(self) -> dict[str, str]:
+        return {}
+
 
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Have other backends than ours, measure them at once, and let PyTorch be slow."""
+    """Have other backends than ours, measure them at once, and take them however fast they are."""
 
     def have(**places: Fake | None) -> None:
-        slow = batch_runner.BatchRunner._exactly
-
-        def wait(self: batch_runner.BatchRunner, *inputs: torch.Tensor) -> torch.Tensor:
-            time.sleep(0.05)
-            return slow(self, *inputs)
-
         for module in (
             batch_runner,
             runtime,
         ):
             monkeypatch.setattr(module, "BACKENDS", Fakes(places))
-        monkeypatch.setattr(batch_runner.BatchRunner, "_exactly", wait)
+        monkeypatch.setattr(batch_runner, "_LEAST_GAIN", 0.0)
         monkeypatch.setattr(batch_runner, "_MEASURED_AFTER_S", 0.0)
 
     return have
@@ -317,6 +329,27 @@ def test_the_choice_is_kept_for_this_machine_and_this_model(
     monkeypatch.setattr(batch_runner, "_find_processor", lambda: "another")
     load(open_clip_dir, "auto").encode_image(pictures)
     assert len(list(files.glob("*.json"))) == 3
+    # What another package adds may have become faster.
+    monkeypatch.setattr(Fakes, "find_packages", lambda _: {"fine": "fine-kernels 2"})
+    load(open_clip_dir, "auto").encode_image(pictures)
+    assert len(list(files.glob("*.json"))) == 4
+
+
+@pytest.mark.parametrize("kept", ["", "{", "[]", '{"backend": "fine"}', '{"backend": "gone"}'])
+def test_a_choice_that_cannot_be_read_or_is_of_a_backend_that_is_gone_is_no_choice(
+    open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None], tmp_path: Path,
+    kept: str,
+) -> None:  # fmt: skip
+    pretend(fine=Fake())
+    load(open_clip_dir, "auto").encode_image(pictures)
+    (file,) = (tmp_path / "cache" / "backends").glob("*.json")
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps(whole | json.loads(kept)) if "gone" in kept else kept)
+    encoder = load(open_clip_dir, "auto")
+    assert len(encoder.encode_image(pictures)) == len(pictures)
+    # Another package that is gone is another machine, in earnest.
+    taken = "torch" if "gone" in kept else "fine"
+    assert (encoder.image_runner.backend, json.loads(file.read_text())["backend"]) == (taken, taken)
 
 
 def test_what_ended_a_process_is_not_tried_again(
@@ -335,19 +368,69 @@ def test_what_ended_a_process_is_not_tried_again(
     assert encoder.image_runner.backend == "torch"
     assert "ended the process" in find_trials(encoder)["deadly"]
     assert deadly.n_prepared == n_prepared
+    # A process that was ended for another reason is no blame of the backend for ever.
+    mark = re.search(r"tried again remove (.*)", find_trials(encoder)["deadly"])
+    assert mark is not None
+    assert batch_runner._find_marked(file) == {"deadly"}
+    Path(mark[1]).unlink()
+    with batch_runner._marking(file, "of.a.name"):
+        assert batch_runner._find_marked(file) == {"of.a.name"}
 
 
+@pytest.mark.parametrize(
+    ("then", "why"),
+    [
+        (give_up, "RuntimeError: out of registers"),
+        (lambda found: found * math.nan, "numbers that are not finite"),
+        (lambda found: found[:1], r"the shape \(1, 24\), wanted \(3, 24\)"),
+    ],
+    ids=["raises", "not finite", "rows are missing"],
+)
 def test_what_fails_later_is_given_up_and_nothing_is_lost(
+    open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None],
+    caplog: pytest.LogCaptureFixture, then: Callable[[torch.Tensor], torch.Tensor], why: str,
+) -> None:  # fmt: skip
+    late = Fake(then=then)
+    pretend(late=late)
+    encoder, named = load(open_clip_dir, "auto"), load(open_clip_dir, "late")
+    first = encoder.encode_image(pictures)
+    named.encode_image(pictures)
+    late.n_good = 0
+    with caplog.at_level("INFO", logger="bioprobe.loading"):
+        np.testing.assert_allclose(encoder.encode_image(pictures), first, atol=1e-6)
+    assert encoder.image_runner.backend == "torch"
+    assert re.search(rf"late failed .*{why}.*; torch goes on", caplog.text)
+    with pytest.raises(BioprobeError, match=f"late cannot run the images.*{why}"):
+        named.encode_image(pictures)
+
+
+@pytest.mark.parametrize("n_good", range(5))
+def test_what_fails_while_it_is_tried_is_refused_for_what_it_did(
+    open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None], n_good: int
+) -> None:
+    def end(_: torch.Tensor) -> torch.Tensor:
+        sys.exit("of another package")
+
+    then = (give_up, end)[n_good == 1]
+    pretend(late=Fake(n_good=n_good, then=then))
+    encoder = load(open_clip_dir, "auto")
+    assert len(encoder.encode_image(pictures)) == len(pictures)
+    assert encoder.image_runner.backend == "torch"
+    assert find_trials(encoder)["late"] in {
+        "RuntimeError: out of registers", "SystemExit: of another package"
+    }  # fmt: skip
+
+
+def test_one_that_was_named_and_is_not_here_is_an_error_also_of_less_than_a_batch(
     open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None]
 ) -> None:
-    # Too few runs in a trial of fewer rows than a batch to fail there.
-    late = Fake()
-    pretend(late=late)
-    encoder = load(open_clip_dir, "auto")
-    first = encoder.encode_image(pictures)
-    late.fails_late = True
-    np.testing.assert_allclose(encoder.encode_image(pictures), first, atol=1e-6)
-    assert encoder.image_runner.backend == "torch"
+    elsewhere = Fake()
+    elsewhere.obstacle = "fast_kernels not installed"
+    pretend(elsewhere=elsewhere, absent=None)
+    with pytest.raises(BioprobeError, match=r"elsewhere cannot run .* fast_kernels not installed"):
+        load(open_clip_dir, "elsewhere").encode_image(pictures[:1])
+    with pytest.raises(BioprobeError, match=r"absent cannot run .* its wheel is for another torch"):
+        load(open_clip_dir, "absent").encode_text(["owl"])
 
 
 def test_one_that_was_named_and_cannot_run_is_an_error(
@@ -383,6 +466,49 @@ def test_where_nothing_can_be_kept_it_is_measured_all_the_same(
     assert encoder.image_runner.backend == "fine"
 
 
+@pytest.mark.skipif("onnx" not in INSTALLED, reason="ONNX Runtime is not installed")
+def test_an_export_that_cannot_be_opened_or_kept_is_made_again(
+    open_clip_dir: Path,
+    pictures: list[Image.Image],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    truth = load(open_clip_dir, "onnx").encode_image(pictures)
+    (export,) = (tmp_path / "cache").rglob("model.onnx")
+    whole = export.stat().st_size
+    for broken in (b"", export.read_bytes()[: whole // 2]):
+        export.write_bytes(broken)
+        again = load(open_clip_dir, "onnx").encode_image(pictures)
+        np.testing.assert_allclose(again, truth, atol=1e-6)
+        assert export.stat().st_size == whole
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "file"))
+    unkept = load(open_clip_dir, "onnx")
+    np.testing.assert_allclose(unkept.encode_image(pictures), truth, atol=1e-6)
+    assert unkept.count_rows()["onnx"] == BATCH
+
+
+def test_who_asks_for_the_choice_waits_for_another_process_that_measures(
+    open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None], tmp_path: Path
+) -> None:
+    pretend(fine=Fake())
+    encoder = load(open_clip_dir, "auto")
+    encoder.settle_backend(pictures[:BATCH])
+    (file,) = (tmp_path / "cache" / "backends").glob("*.json")
+    file.unlink()
+    busy, waiting = load(open_clip_dir, "auto"), load(open_clip_dir, "auto")
+    lock = batch_runner._hold(file, waits=False)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        asked = pool.submit(waiting.settle_backend, pictures[:BATCH])
+        # Whoever encodes goes on meanwhile.
+        assert pool.submit(busy.encode_image, pictures).result().shape == (7, 24)
+        assert busy.image_runner.choice is None
+        assert not asked.done()
+        with lock:
+            pass
+        assert asked.result().backend == "fine"
+
+
 def test_a_store_says_what_ran_and_takes_vectors_of_any(
     open_clip_dir: Path, pictures: list[Image.Image], tmp_path: Path
 ) -> None:
@@ -398,8 +524,10 @@ def test_a_store_says_what_ran_and_takes_vectors_of_any(
     assert "run by torch (2), traced (2)" in [str(one) for one in traced.notes]
     for place, picture in enumerate(pictures[4:]):
         picture.save(photos / f"more{place}.png")
-    # A later run of the same store by another backend: the encoder is the same.
-    embed(store=mixed, backend="torch")
+    # A later run of the same store by another backend: the encoder is the same. One picture more
+    # is no whole batch, and of what was named it is said that something else ran.
+    few = embed(store=mixed, backend="traced", batch_size=8)
+    assert "run by torch (3)" in [str(one) for one in few.notes]
     embed(store=whole, backend="torch")
     by_torch, by_both = (EmbeddingStore.open(one).read_vectors() for one in (whole, mixed))
     assert len(by_both) == len(pictures)
