@@ -200,7 +200,8 @@ def _list_linear(
     X: Rows, y: Labels, folds: Labels, size: str, n_rounds: int, every: int  # noqa: N803
 ) -> list[Row]:  # fmt: skip
     measure("linear", X[:500], y[:500], folds[:500])  # loads the libraries
-    some, took_s, reckoned = np.where(folds < 1, folds, -1), {"linear": list[float]()}, []
+    some = np.where(folds < 1, folds, -1)
+    took_s, reckoned = {"linear": list[float]()}, list[float]()
     for _ in range(n_rounds):
         own_s, sweep = take_time(partial(measure, "linear", X, y, folds), 1)
         part_s, part = take_time(partial(loop, X, y, sweep.values[::every], some, 1e-4), 1)

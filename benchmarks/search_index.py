@@ -190,7 +190,7 @@ def _list_kind(
         return [Row(work=work, size=f"{size}: {error}", unit="queries/s", ours=())]
     built_s = time.perf_counter() - start_s
     search = _search_by(NeighborIndex.open(store))
-    peers, others_s = {"FAISS flat": search_by_faiss(vectors)}, {}
+    peers, others_s = {"FAISS flat": search_by_faiss(vectors)}, dict[str, float]()
     if kind in _FAISS_KINDS:
         start_s = time.perf_counter()
         index = build_by_faiss(kind, vectors)
