@@ -67,13 +67,14 @@ format: $(READY) ## Rewrite the code in the house format
 wheel: $(READY) ## Build the wheel into dist
 	$(BIN)/python -m hatchling build -t wheel -d $(DIST)
 
+# Goes on where it was ended; ONLY="serve start" measures some parts and leaves the others.
 bench: $(READY) ## Measure speed against what one would otherwise run; writes benchmarks/RESULTS.md
 	$(INSTALL) --group bench
-	$(BIN)/python -m benchmarks.results
+	$(BIN)/python -m benchmarks.results $(if $(ONLY),--only $(ONLY))
 
 bench-quick: $(READY) ## The same at small sizes, in minutes
 	$(INSTALL) --group bench
-	$(BIN)/python -m benchmarks.results --quick
+	$(BIN)/python -m benchmarks.results --quick $(if $(ONLY),--only $(ONLY))
 
 docs: $(READY) ## Make the site of the docs; ends with the page to open
 	$(INSTALL) --group docs

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import argparse
 import functools
-import resource
+import json
+import math
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.harness import DRAWN, Row, alternate, make_rows
+from benchmarks.harness import DRAWN, Row, alternate, find_peak_mb, make_rows
 from benchmarks.limits import find_flops
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.quality import find_duplicates
@@ -59,19 +61,20 @@ def group_by_bioprobe(store: EmbeddingStore) -> npt.NDArray[np.int64]:
 
 
 def group_by_numpy(store: EmbeddingStore) -> npt.NDArray[np.int64]:
-    """Return the groups by a plain loop over blocks of rows."""
+    """Return the groups by a plain loop over blocks of rows, each with those from it on."""
     vectors = store.read_vectors()
     first, second = [], []
     for start in range(0, len(vectors), 1000):
-        row, column = np.nonzero(vectors[start : start + 1000] @ vectors.T >= THRESHOLD)
+        row, column = np.nonzero(vectors[start : start + 1000] @ vectors[start:].T >= THRESHOLD)
         first.append(row + start)
-        second.append(column)
+        second.append(column + start)
     return find_components(np.concatenate(first), np.concatenate(second), len(vectors))
 
 
 def measure_recall(store: EmbeddingStore, groups: npt.NDArray[np.int64]) -> tuple[int, float]:
     """Return how many near pairs sampled rows have, and which share is in one group."""
-    rows = np.sort(np.random.default_rng(1).choice(len(store), _CHECKED_ROWS, replace=False))
+    n_checked = min(_CHECKED_ROWS, len(store))
+    rows = np.sort(np.random.default_rng(1).choice(len(store), n_checked, replace=False))
     queries, n_pairs, n_found = store.read_vectors(rows), 0, 0
     for start in range(0, len(store), _CHECKED_AT_ONCE):
         rows_there = np.arange(start, min(start + _CHECKED_AT_ONCE, len(store)))
@@ -80,14 +83,14 @@ def measure_recall(store: EmbeddingStore, groups: npt.NDArray[np.int64]) -> tupl
         apart = rows[one] != others
         n_pairs += int(apart.sum())
         n_found += int((groups[rows[one]] == groups[others])[apart].sum())
-    return n_pairs, n_found / n_pairs
+    return n_pairs, n_found / n_pairs if n_pairs else math.nan
 
 
 WAYS = {"bioprobe": group_by_bioprobe, "numpy": group_by_numpy}
 
 
 def list_rows(*, is_quick: bool) -> list[Row]:
-    """Measure three numbers of vectors, beside plain numpy."""
+    """Measure three numbers of vectors beside plain numpy, and a million alone, once."""
     dim, flops, rows = 512, find_flops(), []
     for n in (2_000, 4_000, 8_000) if is_quick else (10_000, 30_000, 100_000):
         with tempfile.TemporaryDirectory() as folder:
@@ -99,28 +102,50 @@ def list_rows(*, is_quick: bool) -> list[Row]:
             "dedupe", f"{n:,} x {dim}", took_s, own="bioprobe", n=n, limit="fp32 product",
             best=n * n * dim / flops,
         )  # fmt: skip
-    return rows
+    return rows + list_large_rows(20_000 if is_quick else 1_000_000, dim)
 
 
-def main() -> None:
+def list_large_rows(n: int, dim: int) -> list[Row]:
+    """Measure time, memory and what is found of many vectors, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        draw_store(Path(folder), n, dim)
+        found = measure_apart("bioprobe", Path(folder))
+    size = f"{n:,} x {dim}"
+    sampled = f"{size}, {found['pairs']:.0f} pairs of {_CHECKED_ROWS} rows"
+    return [
+        Row(work="dedupe alone", size=size, unit="s", ours=(found["s"],), most=600, n=n),
+        Row(work="dedupe, memory", size=size, unit="MB", ours=(found["peak MB"],), most=3000),
+        Row(work="dedupe", size=sampled, unit="found", ours=(found["recall"],), most=0.999),
+    ]
+
+
+def measure_apart(way: str, store: Path) -> dict[str, float]:
+    """Measure a way in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.dedupe", "--way", way, "--store", str(store)]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found: dict[str, float] = json.loads(said.splitlines()[-1])
+    return found
+
+
+def main(given: Sequence[str] | None = None) -> None:
     """Print the time, peak memory and recall of each way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if arguments.way:
         store = EmbeddingStore.open(arguments.store)
         start_s, start_cpu_s = time.perf_counter(), time.process_time()
         groups = WAYS[arguments.way](store)
         took_s, cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak_mb = find_peak_mb()
         n_pairs, recall = measure_recall(store, groups)
-        print(
-            f"| {arguments.way} | {groups.max() + 1:,} | {took_s:.1f} | {cpu_s:.1f} "
-            f"| {peak_mb:.0f} | {recall:.4f} of {n_pairs} |"
-        )
+        print(json.dumps({
+            "groups": int(groups.max()) + 1, "s": took_s, "CPU s": cpu_s, "peak MB": peak_mb,
+            "recall": recall, "pairs": n_pairs,
+        }))  # fmt: skip
         return
     print(f"{arguments.images:,} vectors of dim {arguments.dim}, threshold {THRESHOLD}\n")
     print("| way | groups | s | s of CPU | peak MB | pairs found |")
@@ -129,8 +154,12 @@ def main() -> None:
         draw_store(Path(folder), arguments.images, arguments.dim)
         ways = list(WAYS)[: 1 if arguments.images > _MOST_BY_NUMPY else None]
         for way in ways:
-            command = [sys.executable, "-m", "benchmarks.dedupe", "--way", way, "--store", folder]
-            subprocess.run(command, check=True)
+            found = measure_apart(way, Path(folder))
+            print(
+                f"| {way} | {found['groups']:,} | {found['s']:.1f} | {found['CPU s']:.1f} "
+                f"| {found['peak MB']:.0f} | {found['recall']:.4f} of {found['pairs']} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -308,6 +308,25 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def list_rows(*, is_quick: bool) -> list[Row]:
+    """Measure on the GPU what :func:`main` does, of one model where it is to be quick.
+
+    Raises
+    ------
+    RuntimeError
+        If PyTorch sees no GPU.
+    """
+    if not torch.cuda.is_available():
+        msg = "PyTorch sees no GPU here"
+        raise RuntimeError(msg)
+    sizes, device = Sizes(is_tiny=False), torch.device("cuda")
+    rows = [] if is_quick else compare_answers(sizes, device)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, batch in list(sizes.batches.items())[: 1 if is_quick else None]:
+            rows += measure_model(name, batch, sizes, Path(folder), device)
+    return rows
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from bioprobe.encoders.encoder import Fingerprint
@@ -47,6 +50,17 @@ def alternate(
     return took_s
 
 
+def find_peak_mb() -> float:
+    """Return the most memory that this process has held, in megabytes.
+
+    What ``getrusage`` says begins with the memory of the process that started this one.
+    """
+    with contextlib.suppress(OSError):
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
     """One line of the table.
@@ -58,20 +72,22 @@ class Row:
     size : str
         On how much.
     unit : str
-        Of ``ours``, ``theirs`` and ``best``; what ends in ``/s`` is better when larger, all else
-        when smaller.
+        Of ``ours``, ``theirs`` and ``best``; what ends in ``/s``, and ``found``, a share, is better
+        when larger, all else when smaller.
     ours : sequence of float
-        Of each round.
+        Of each round; none where it could not be had, which ``size`` says.
     peer : str
         What was run beside, ``""`` for nothing.
     theirs : sequence of float
-        Of the same rounds.
+        Of the same rounds; none where it could not be had, which ``peer`` says.
     limit : str
         What the machine allows, ``""`` where that is not known.
     best : float
         What it would be at the limit.
     wanted : float, optional
         The least ratio to the peer that is good enough.
+    most : float, optional
+        The most that is good enough, in the unit; of a rate, or a share, the least.
     n : int
         Pictures, for curves of growth; 0 for none.
     """
@@ -85,6 +101,7 @@ class Row:
     limit: str = ""
     best: float = math.nan
     wanted: float | None = None
+    most: float | None = None
     n: int = 0
 
     @classmethod
@@ -97,7 +114,16 @@ class Row:
     @property
     def is_rate(self) -> bool:
         """Whether more is better."""
-        return self.unit.endswith("/s")
+        return self.unit.endswith("/s") or self.unit == "found"
+
+    @property
+    def misses(self) -> bool:
+        """Whether what is wanted of it, by ratio or in the unit, is not reached."""
+        if self.most is not None and self.ours:
+            middle = statistics.median(self.ours)
+            if middle < self.most if self.is_rate else middle > self.most:
+                return True
+        return self.wanted is not None and self.ratio < self.wanted
 
     @property
     def ratios(self) -> list[float]:
@@ -162,3 +188,8 @@ def make_rows(
             peer=one, theirs=turn(took_s[one]) if one else (), **more)
         for one in others or ("",)
     ]  # fmt: skip
+
+
+def tell_absent(row: Row, peer: str, why: str) -> list[Row]:
+    """Make a row that says why a peer is not beside ours."""
+    return [dataclasses.replace(row, peer=f"{peer}: {why}", theirs=(), wanted=None)]

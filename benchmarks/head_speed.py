@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.harness import Row, alternate, make_rows, tell_openblas
+from benchmarks.harness import Row, alternate, find_peak_mb, make_rows, tell_openblas
 from benchmarks.limits import find_flops
 from benchmarks.results.machine import find_processor
 from bioprobe.encoders.encoder import normalise_rows
@@ -113,10 +113,7 @@ def measure_memory(folder: Path) -> None:
     """Ask all images and print the peak memory beyond the head, in MB."""
     head = Head(folder)
     head.ask(np.load(folder / "images.npy"))
-    # Not ru_maxrss, which begins with the memory of the process that started this one.
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    peak_bytes = next(int(one.split()[1]) for one in lines if one.startswith("VmHWM")) * 1024
-    print(round((peak_bytes - head.texts.nbytes) / 1e6))
+    print(round(find_peak_mb() - head.texts.nbytes / 2**20))
 
 
 def compare(folder: Path, n_parts: int) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
+ROOT = Path(__file__).parents[2]
 _LIBRARIES = ("bioprobe", "torch", "open_clip_torch", "faiss-cpu", "numpy", "scikit-learn",
               "onnxruntime", "openvino", "pybioclip", "pandas", "pyarrow")  # fmt: skip
 # What decides how fast products can be.
@@ -59,17 +62,59 @@ def list_versions() -> list[str]:
     return found
 
 
-def find_load() -> float:
-    """Return how many processes wanted a processor in the last minute, this run among them."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+class Look(NamedTuple):
+    """How long the cores have worked since the system began, for all and for this run, in seconds.
+
+    Its own is that of this process and of those that it waited for. What a hypervisor gave to
+    others counts as work.
+    """
+
+    worked_s: float
+    passed_s: float
+    own_s: float
+
+
+def look_at_cores() -> Look | None:
+    """Return how long the cores have worked; None where the system does not say."""
+    try:
+        first = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0].split()
+    except OSError:
+        return None
+    # User, nice, system, idle, waiting for disks, interrupts twice, stolen; guests are in user.
+    spent_s = [int(one) / os.sysconf("SC_CLK_TCK") for one in first[1:9]]
+    return Look(sum(spent_s) - spent_s[3] - spent_s[4], sum(spent_s), sum(os.times()[:4]))
+
+
+def find_others(before: Look | None, after: Look | None) -> float | None:
+    """Return the share of the cores that other work than this run's took between two looks.
+
+    Examples
+    --------
+    Of two cores in 10 seconds, which worked for 12, of which 8 for this run:
+
+    >>> find_others(Look(100, 1000, 5), Look(112, 1020, 13))
+    0.2
+    """
+    if before is None or after is None or after.passed_s <= before.passed_s:
+        return None
+    worked_s, passed_s, own_s = (b - a for a, b in zip(before, after, strict=True))
+    return max(0.0, worked_s - own_s) / passed_s
 
 
 def find_revision() -> str:
-    """Return the commit that was measured, with a mark where files were changed since."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False,
-                          cwd=Path(__file__).parent)  # fmt: skip
-    return done.stdout.strip() or "unknown"
+    """Return the commit that is measured, with a digest of what was changed since.
+
+    What the bench itself writes is no change of what it measures.
+    """
+    changed = _ask_git("diff", "HEAD", "--", "bioprobe", "benchmarks", ":!benchmarks/*.md")
+    mark = f"-changed-{hashlib.sha256(changed.encode()).hexdigest()[:8]}" if changed else ""
+    return (_ask_git("rev-parse", "--short", "HEAD") or "unknown") + mark
+
+
+def _ask_git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False,
+                          cwd=ROOT)  # fmt: skip
+    return done.stdout.strip()
 
 
 def _read_cpuinfo(name: str) -> str:
