@@ -396,6 +396,8 @@ def retry(
         If nothing lies there.
     PermissionError
         If it is not allowed, or needs who asks to say who they are.
+    ChangedError
+        If who asks says so.
     OSError
         If it cannot be done; a ConnectionError if another time it may be.
     """
@@ -406,7 +408,7 @@ def retry(
         except FileNotFoundError as error:
             # Libraries say it in words of their own.
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), address) from error
-        except (*_FINAL, _TooLargeError):
+        except (*_FINAL, ChangedError, _TooLargeError):
             raise
         except Exception as error:
             _raise_if_final(address, error)
