@@ -575,3 +575,21 @@ def test_a_file_that_is_replaced_while_it_is_read_gives_no_row(
     with pytest.raises(SourceError, match="was replaced while it was read; run the same command"):
         import_in_part(source, tmp_path / "S", within=["Felidae"])
     assert not (tmp_path / "S").exists()
+
+
+def test_what_s3_says_of_another_version_is_not_asked_again(
+    parts: list[pa.Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FileExpired(OSError):  # noqa: N818 - as s3fs names it
+        pass
+
+    def expire(*_: object, **_options: object) -> None:
+        asked.append(1)
+        raise FileExpired
+
+    asked: list[int] = []
+    source = _write_parts(tmp_path, parts[0])
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.open", expire)
+    with pytest.raises(SourceError, match="was replaced while it was read"):
+        import_in_part(source, tmp_path / "S")
+    assert asked == [1]
