@@ -367,16 +367,18 @@ def open_system(address: str) -> tuple[Any, str]:
     """
     import fsspec
 
-    protocol = address.partition("://")[0]
+    protocol = address.partition("://")[0] if "://" in address else "file"
     try:
-        system, path = fsspec.url_to_fs(address)
+        # Not by url_to_fs, to which :: within a name begins another address.
+        kind = fsspec.get_filesystem_class(protocol)
+        system = fsspec.filesystem(protocol, **kind._get_kwargs_from_urls(address))
     except ImportError as error:
         library = _LIBRARIES.get(protocol, "")
         wanted = "'bioprobe[remote]'" if library in _OF_THE_EXTRA else library
         remedy = f"pip install {wanted}" if library else str(error)
         msg = f"{protocol}:// is read by {library or 'a library'}, which is not here; {remedy}"
         raise MissingExtraError(msg) from error
-    return system, path
+    return system, kind._strip_protocol(address)
 
 
 def _try(address: str, ask: Callable[[Any, str], Answer]) -> Answer:
@@ -396,6 +398,8 @@ def retry(
         If nothing lies there.
     PermissionError
         If it is not allowed, or needs who asks to say who they are.
+    ChangedError
+        If who asks says so.
     OSError
         If it cannot be done; a ConnectionError if another time it may be.
     """
@@ -406,7 +410,7 @@ def retry(
         except FileNotFoundError as error:
             # Libraries say it in words of their own.
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), address) from error
-        except (*_FINAL, _TooLargeError):
+        except (*_FINAL, ChangedError, _TooLargeError):
             raise
         except Exception as error:
             _raise_if_final(address, error)

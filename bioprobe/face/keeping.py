@@ -574,6 +574,9 @@ def _tell_reading(summary: PartSummary) -> list[Note]:
             "that the names in all of these were read"
         )
         said.append(Note(text))
+    if summary.lacking:
+        text = f"not all files have the columns {', '.join(summary.lacking)}: empty where not"
+        said.append(Note(text))
     if summary.changed:
         text = (
             f"{len(summary.changed):,} files are others than when rows of them were imported "

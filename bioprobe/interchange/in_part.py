@@ -17,7 +17,12 @@ from bioprobe.access import exists, is_folder, list_names
 from bioprobe.encoders.catalog import CARDS, DEFAULT_MODEL, is_same_model
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, MisuseError, SourceError
-from bioprobe.interchange.arrow_tables import find_dim, find_plain_columns, to_batch
+from bioprobe.interchange.arrow_tables import (
+    find_dim,
+    find_plain_columns,
+    find_vector_columns,
+    to_batch,
+)
 from bioprobe.interchange.draft import ImportSummary, Intake
 from bioprobe.interchange.image_rows import IDENTITY_COLUMNS, RowNaming
 from bioprobe.interchange.layouts import check_dim, check_target, find_known
@@ -99,12 +104,15 @@ class PartSummary(ImportSummary):
         Models of which the source holds vectors too, where neither a person nor the store chose.
     changed : tuple of str
         Files of the source that are others than when rows of them were imported before.
+    lacking : tuple of str
+        Columns that some files of the source lack; they are empty in rows of these.
     """
 
     reading: Reading = dataclasses.field(kw_only=True)
     model: str = ""
     others: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
 
 
 def is_read_in_part(source: str | Path) -> bool:
@@ -236,6 +244,7 @@ def import_in_part(
     return PartSummary(
         **{one.name: getattr(counts, one.name) for one in dataclasses.fields(counts)},
         reading=reading, model=chosen, others=others, changed=tuple(changed),
+        lacking=reader.lacking,
     )  # fmt: skip
 
 
@@ -302,9 +311,9 @@ class _Reader:
         progress: Progress,
     ) -> None:
         self._outline, self._found, self._progress = outline, found, progress
-        self._schema = outline.groups[0].part.schema
+        self._schema = outline.schema
         address = outline.place.address
-        if KEY.encode() in (self._schema.metadata or {}):
+        if any(KEY.encode() in (part.schema.metadata or {}) for part in outline.parts):
             msg = (
                 f"{address} was exported by bioprobe, which reads such files whole: copy them to "
                 "this machine, import them without --within, and choose rows by --where"
@@ -313,6 +322,7 @@ class _Reader:
         self._column = choose_vector_column(self._schema, address, options)
         self._plain = find_plain_columns(self._schema)
         self._identity = self._find_identity(path_column)
+        self._check_columns()
         self._known = _Known()
         self.n_read = self.n_known = 0
 
@@ -328,6 +338,26 @@ class _Reader:
             raise SourceError(msg)
         return found
 
+    def _check_columns(self) -> None:
+        """Refuse a file that lacks vectors, names of rows or a rank; other columns it may lack."""
+        for part in self._outline.parts:
+            present = {*find_vector_columns(part.schema), *find_plain_columns(part.schema)}
+            for name in (self._column, self._identity, *self._outline.columns.values()):
+                if name not in present:
+                    msg = (
+                        f"{part.file.path} has no column {name!r} as other files have, but "
+                        f"{', '.join(part.schema.names)}; name one folder of files that are alike"
+                    )
+                    raise SourceError(msg)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Columns that some of the files lack."""
+        parts = self._outline.parts
+        return tuple(
+            name for name in self._plain if any(name not in part.schema.names for part in parts)
+        )
+
     @property
     def files(self) -> list[RangedFile]:
         """Files that rows are read of."""
@@ -338,7 +368,10 @@ class _Reader:
         """How the source has its vectors, as a store says it."""
         import pyarrow.types as kinds
 
-        is_half = kinds.is_float16(self._schema.field(self._column).type.value_type)
+        is_half = all(
+            kinds.is_float16(part.schema.field(self._column).type.value_type)
+            for part in self._outline.parts
+        )
         return "float16" if is_half else "float32"
 
     def open(self, *, is_unit: bool) -> VectorSource:
@@ -359,6 +392,8 @@ class _Reader:
         kind = self._schema.field(self._column).type
         if hasattr(kind, "list_size"):
             return int(kind.list_size)
+        if not self._found:
+            return 0
         import pyarrow as pa
 
         batches = self._outline.iter_batches(

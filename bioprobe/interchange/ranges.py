@@ -108,6 +108,8 @@ def open_place(source: str | Path, *endings: str) -> Place:
     address = remote.find_address(source)
     named = address or str(Path(source).absolute())
     system, root = remote.open_system(named)
+    # What was listed before may be another now.
+    system.invalidate_cache()
     meter = Meter()
     revision = ""
     if named.startswith("hf://"):
@@ -152,7 +154,7 @@ def _retry(ask: Callable[[], _T], what: str, meter: Meter) -> _T:
     Raises
     ------
     SourceError
-        If it is not there, may not be read, or every try failed.
+        If it is not there, may not be read, was replaced, or every try failed.
     """
     meter.count(n_requests=1)
     try:
@@ -165,6 +167,9 @@ def _retry(ask: Callable[[], _T], what: str, meter: Meter) -> _T:
             f"{what} may not be read: {error}. Log in where it asks for that (for the Hugging Face "
             "hub: hf auth login, and accept the conditions of the data set on its page)"
         )
+        raise SourceError(msg) from error
+    except remote.ChangedError as error:
+        msg = f"{what} was replaced while it was read; run the same command again"
         raise SourceError(msg) from error
     except ConnectionError as error:
         msg = f"{error}. Run the same command again: it goes on where it stopped"
@@ -220,10 +225,14 @@ class Ranges(io.RawIOBase):
                 if self._opened is None:
                     # Nothing is read ahead: what is not asked for is not paid for.
                     self._opened = self._system.open(self._file.path, "rb", cache_type="none")
+                    self._check_version()
                 self._opened.seek(start)
                 data: bytes = self._opened.read(stop - start)
-            except BaseException:
+            except BaseException as error:
                 self._drop()
+                if type(error).__name__ == "FileExpired":
+                    # What s3fs says of another ETag than it saw first.
+                    raise remote.ChangedError(self._file.path) from error
                 raise
             if not data:
                 self._drop()
@@ -234,6 +243,15 @@ class Ranges(io.RawIOBase):
         data = _retry(ask, self._file.path, self._meter)
         self._meter.count(n_bytes=len(data))
         return data
+
+    def _check_version(self) -> None:
+        """Refuse what is not what was listed, as its footer would be of another file."""
+        facts = getattr(self._opened, "details", None) or self._system.info(self._file.path)
+        size, tag = facts.get("size"), _find_tag(facts)
+        # Some systems tell other things of one file than of a list of them.
+        is_alike = tag.partition("=")[0] == self._file.tag.partition("=")[0]
+        if size != self._file.n_bytes or (is_alike and tag != self._file.tag):
+            raise remote.ChangedError(self._file.path)
 
     def _drop(self) -> None:
         opened, self._opened = self._opened, None

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bioprobe.errors import SelectionError, SourceError
 from bioprobe.interchange.ranges import Place, RangedFile
-from bioprobe.names import unify
+from bioprobe.names import fold, unify
 from bioprobe.taxonomy import RANKS, Rank
 from bioprobe.types import Mask
 
@@ -120,7 +120,11 @@ class Group:
     def may_hold(self, name: str, column: str) -> bool:
         """Tell whether its footer leaves room for a name in a column."""
         bounds = self.bounds[column]
-        return bounds is None or (bool(bounds) and bounds[0] <= name <= bounds[-1])
+        if not bounds:
+            return bounds is None
+        least, greatest = bounds
+        # Long names are cut off in some footers.
+        return least <= name and name[: len(greatest)] <= greatest
 
 
 def _map_in_threads(ask: Callable[[_T], _U], of: Sequence[_T]) -> Iterable[_U]:
@@ -135,13 +139,20 @@ class Outline:
     Parameters
     ----------
     place : Place
+    parts : sequence of Part
+        Its files that have rows; the first where none has.
+    schema : Schema
+        All columns of the files, in the order in which they are met; where files have a column
+        as several types, that of the first.
     columns : mapping of Rank to str
         Column of each rank that there is.
-    groups : sequence of Group
     """
 
-    def __init__(self, place: Place, columns: Mapping[Rank, str], groups: Sequence[Group]) -> None:
-        self.place, self.columns, self.groups = place, columns, tuple(groups)
+    def __init__(
+        self, place: Place, parts: Sequence[Part], schema: pa.Schema, columns: Mapping[Rank, str]
+    ) -> None:
+        self.place, self.parts, self.schema, self.columns = place, tuple(parts), schema, columns
+        self.groups = tuple(group for part in parts for group in _list_groups(part, columns))
 
     @classmethod
     def read(
@@ -157,27 +168,21 @@ class Outline:
         place : Place
         files : sequence of RangedFile
         find_columns : callable
-            Tells from the schema of the first file which columns hold ranks; all files must have
-            the same columns.
+            Tells from all columns which of them hold ranks.
 
         Raises
         ------
         SourceError
-            If one cannot be read as Parquet, or has other columns than the first.
+            If one cannot be read as Parquet.
         """
-        parts = [_read_part(place, files[0])]
-        columns = find_columns(parts[0].schema)
-        names = parts[0].schema.names
-        for part in _map_in_threads(lambda file: _read_part(place, file), files[1:]):
-            if part.schema.names != names:
-                msg = (
-                    f"{part.file.path} has the columns {', '.join(part.schema.names)}, "
-                    f"{files[0].path} {', '.join(names)}; name one folder of files that are alike"
-                )
-                raise SourceError(msg)
-            parts.append(part)
-        groups = [group for part in parts for group in _list_groups(part, columns)]
-        return cls(place, columns, groups)
+        import pyarrow as pa
+
+        read = list(_map_in_threads(lambda file: _read_part(place, file), files))
+        parts = [part for part in read if part.footer.num_rows] or read[:1]
+        fields = {field.name: field for part in reversed(parts) for field in part.schema}
+        names = dict.fromkeys(name for part in parts for name in part.schema.names)
+        schema = pa.schema([fields[name] for name in names])
+        return cls(place, parts, schema, find_columns(schema))
 
     @property
     def n_rows(self) -> int:
@@ -193,10 +198,7 @@ class Outline:
         """Read some columns of one group."""
         import pyarrow as pa
 
-        return pa.Table.from_batches(
-            list(self.iter_batches(group, columns, group.n_rows)),
-            pa.schema([group.part.schema.field(name) for name in columns]),
-        )
+        return pa.Table.from_batches(list(self.iter_batches(group, columns, group.n_rows)))
 
     def iter_batches(
         self, group: Group, columns: Sequence[str], n_rows: int, *, at_once: bool = True
@@ -216,12 +218,13 @@ class Outline:
         Yields
         ------
         RecordBatch
-            Columns in the order in which they are named.
+            Columns in the order in which they are named; one that the file lacks is empty.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         part = group.part
+        there = [name for name in columns if name in part.schema.names]
         n_bytes = _count_column_bytes(part.footer, group.number, columns)
         is_whole = at_once and n_bytes <= _AT_ONCE_BYTES
         try:
@@ -230,11 +233,19 @@ class Outline:
                     raw, metadata=part.footer, pre_buffer=is_whole,
                     buffer_size=0 if is_whole else _BUFFER_BYTES,
                 )  # fmt: skip
-                batches = file.iter_batches(n_rows, row_groups=[group.number], columns=columns)
+                batches = file.iter_batches(n_rows, row_groups=[group.number], columns=there)
                 for batch in batches:
-                    yield batch.select(list(columns))
+                    arrays = [
+                        _simplify(
+                            batch.column(name) if name in there
+                            else pa.nulls(batch.num_rows, self.schema.field(name).type)
+                        )
+                        for name in columns
+                    ]  # fmt: skip
+                    yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
         except (pa.ArrowException, OSError) as error:
-            msg = f"row group {group.number} of {part.file.path} cannot be read: {error}"
+            said = " ".join(str(error).split())
+            msg = f"row group {group.number} of {part.file.path} cannot be read: {said}"
             raise SourceError(msg) from error
 
     def find(self, sought: Sequence[Sought]) -> list[Found]:
@@ -250,6 +261,17 @@ class Outline:
         SelectionError
             If a taxon is nowhere, or a name that was given without its rank is at two places.
         """
+        found, places, seen = self._search(sought)
+        for one in sought:
+            if not places[one]:
+                raise SelectionError(self._tell_missing(one, seen))
+            _check_one_place(one, places[one])
+        return found
+
+    def _search(
+        self, sought: Sequence[Sought]
+    ) -> tuple[list[Found], dict[Sought, set[tuple[Rank, str]]], set[str]]:
+        """Return groups with rows of some taxa, where each taxon is, and names that were seen."""
         wanted = [(one, rank) for one in sought for rank in one.ranks if rank in self.columns]
         asked = [
             (group, [want for want in wanted if self._may_hold(group, *want)])
@@ -267,11 +289,7 @@ class Outline:
                 seen |= look.names
             if len(look.runs):
                 found.append(Found(group, look.runs))
-        for one in sought:
-            if not places[one]:
-                raise SelectionError(self._tell_missing(one, seen))
-            _check_one_place(one, places[one])
-        return found
+        return found, places, seen
 
     def _may_hold(self, group: Group, sought: Sought, rank: Rank) -> bool:
         for name in sought.above:
@@ -332,15 +350,39 @@ class Outline:
 
     def _tell_missing(self, sought: Sought, seen: set[str]) -> str:
         """Say that a taxon is nowhere, and which names that were seen are like it."""
-        known = set(seen)
-        for group in self.groups:
-            for rank in sought.ranks:
-                known.update(group.bounds.get(self.columns.get(rank, ""), None) or ())
-        near = difflib.get_close_matches(sought.name, known, n=_SHOWN)
         is_open = len(sought.ranks) > 1
         there = "any rank above species" if is_open else sought.ranks[0].value
         msg = f"{self.place.address} has no {sought.text!r} at {there}"
-        return f"{msg}; near it: {', '.join(near)}" if near else f"{msg}; check the spelling"
+        if not any(rank in self.columns for rank in sought.ranks):
+            rank = sought.ranks[-1].value
+            return f"{msg}, as no column holds it; name the column: --rank-column {rank}=COLUMN"
+        if sought.above:
+            bare = dataclasses.replace(sought, above=())
+            if kingdoms := sorted({one for _, one in self._search([bare])[1][bare] if one}):
+                return f"{msg}; {sought.name} is in {' and '.join(kingdoms)}"
+        if near := _find_near(sought.name, seen | self._list_bounds(sought.ranks)):
+            return f"{msg}; near it: {', '.join(near)}"
+        genus, _, epithet = sought.name.partition(" ")
+        if epithet and (near := _find_near(genus, self._list_bounds((Rank.GENUS,)))):
+            return f"{msg}; at genus there is {', '.join(near)}"
+        binomial = "" if epithet else " (a species is a binomial: 'Panthera leo')"
+        return f"{msg}; check the spelling{binomial}"
+
+    def _list_bounds(self, ranks: Sequence[Rank]) -> set[str]:
+        """Return the names that footers say; epithets alone are none."""
+        columns = [(rank, self.columns[rank]) for rank in ranks if rank in self.columns]
+        return {
+            name
+            for group in self.groups
+            for rank, column in columns
+            for name in group.bounds[column] or ()
+            if rank is not Rank.SPECIES or " " in name
+        }
+
+
+def _find_near(name: str, known: Iterable[str]) -> list[str]:
+    spelt = {fold(one): one for one in sorted(known)}
+    return [spelt[one] for one in difflib.get_close_matches(fold(name), spelt, n=_SHOWN)]
 
 
 # Names that are remembered to tell which are near a misspelt one.
@@ -427,8 +469,15 @@ def _read_part(place: Place, file: RangedFile) -> Part:
             opened = pq.ParquetFile(raw)
             return Part(file, opened.metadata, opened.schema_arrow)
     except (pa.ArrowException, OSError) as error:
-        msg = f"{file.path} cannot be read as Parquet: {error}"
+        msg = f"{file.path} cannot be read as Parquet: {' '.join(str(error).split())}"
         raise SourceError(msg) from error
+
+
+def _simplify(column: pa.Array) -> pa.Array:
+    """Return texts in a form that Arrow's functions take."""
+    import pyarrow as pa
+
+    return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
 
 
 def _list_groups(part: Part, columns: Mapping[Rank, str]) -> list[Group]:
@@ -437,8 +486,12 @@ def _list_groups(part: Part, columns: Mapping[Rank, str]) -> list[Group]:
     groups = []
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
-        bounds = {name: _read_bounds(group.column(places[name])) for name in columns.values()}
-        groups.append(Group(part, number, group.num_rows, bounds))
+        bounds: dict[str, Bounds] = {
+            name: _read_bounds(group.column(places[name])) if name in places else ()
+            for name in columns.values()
+        }
+        if group.num_rows:
+            groups.append(Group(part, number, group.num_rows, bounds))
     return groups
 
 
@@ -448,9 +501,14 @@ def _read_bounds(chunk: Any) -> Bounds:  # noqa: ANN401 - of pyarrow, which has 
         return None
     if said.has_null_count and said.null_count == chunk.num_values:
         return ()
-    if not said.has_min_max or not isinstance(said.min, str):
+    if not said.has_min_max:
         return None
-    return said.min, said.max
+    try:
+        bounds = said.min, said.max
+    except UnicodeDecodeError:
+        # Cut off within a character.
+        return None
+    return bounds if all(isinstance(one, str) for one in bounds) else None
 
 
 def _count_column_bytes(footer: pq.FileMetaData, number: int, columns: Sequence[str]) -> int:

@@ -213,6 +213,8 @@ def pull(address: str, folder: Path, progress: Progress | None = None) -> Moved:
     if not is_begun and (folder / "shards").exists():
         msg = f"{folder} holds shards of another store; choose another --store"
         raise StoreError(msg)
+    if not holds_store(address):
+        raise _describe_none(address)
     folder.mkdir(parents=True, exist_ok=True)
     with holding(folder):
         return _bring(address, folder, is_own=True, progress=progress)
@@ -323,8 +325,7 @@ def _bring(address: str, folder: Path, *, is_own: bool, progress: Progress | Non
         for _ in range(_TRIES):
             there = remote.list_below(address)
             if MANIFEST_NAME not in there:
-                msg = f"no store at {address}; send one there with: bioprobe store push {address}"
-                raise StoreError(msg)
+                raise _describe_none(address)
             with LastSeen(folder, address) as record:
                 moved = _bring_once(folder, record, there, is_own=is_own, progress=progress)
             if moved is not None:
@@ -461,6 +462,10 @@ def _is_sent(path: str) -> bool:
     # A name in a bucket could lead out of the folder.
     is_odd = any(not part or part.startswith(".") or "\\" in part for part in parts)
     return not is_odd and parts[0] != "damaged"
+
+
+def _describe_none(address: str) -> StoreError:
+    return StoreError(f"no store at {address}; send one there with: bioprobe store push {address}")
 
 
 def _describe_change(address: str, paths: list[str]) -> StoreError:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
@@ -331,7 +332,11 @@ def test_a_row_that_is_there_twice_comes_once(tmp_path: Path) -> None:
         ("Panthera lea", r"at species; near it: Panthera leo"),
         ("Actinobacteria", r"two places: say phylum=Actinobacteria or class=Actinobacteria"),
         ("Morus", r"in Animalia and Plantae: say genus=Animalia/Morus or genus=Plantae/Morus"),
-        ("Animalia/Frankia", "no 'Animalia/Frankia'"),
+        ("Animalia/Frankia", "no 'Animalia/Frankia' at any .*; Frankia is in Bacteria"),
+        ("PANTHERA", "near it: Panthera"),
+        ("Panthera LEO", "at genus there is Panthera"),
+        ("Panthero sp. 7", "at genus there is Panthera"),
+        ("species=leo", r"check the spelling \(a species is a binomial"),
     ],
 )  # fmt: skip
 def test_a_name_that_is_nowhere_or_at_two_places_is_refused(
@@ -455,10 +460,136 @@ def test_what_bioprobe_exported_is_read_whole(published: Path, tmp_path: Path) -
         import_in_part(file, tmp_path / "T", within=["Felidae"], model="bioclip-2")
 
 
-def test_files_that_are_not_alike_are_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "set" / "bioclip-2_float16"
-    write_published(str(folder.parent), ROWS, {folder.name: VECTORS[folder.name]}, n_files=2)
-    file = folder / "train-00001-of-00002.parquet"
-    pq.write_table(pq.read_table(file).drop_columns(["publisher"]), file)
-    with pytest.raises(SourceError, match=r"has the columns .* name one folder of files that are"):
-        import_in_part(folder, tmp_path / "S", within=["Felidae"])
+def _write_parts(folder: Path, *tables: pa.Table) -> Path:
+    """Write files in small row groups; tables without rows too."""
+    place = folder / "set" / "bioclip-2_float16"
+    place.mkdir(parents=True)
+    for number, table in enumerate(tables):
+        name = f"train-{number:05d}-of-{len(tables):05d}.parquet"
+        pq.write_table(table, place / name, row_group_size=GROUP_ROWS)
+    return folder / "set"
+
+
+@pytest.fixture(scope="module")
+def parts() -> list[pa.Table]:
+    vectors = VECTORS["bioclip-2_float16"]
+    emb = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+    table = ROWS.append_column("emb", emb)
+    return [table.slice(start, 200) for start in range(0, N, 200)]
+
+
+def test_files_may_have_their_columns_in_other_orders_and_types_and_lack_some(
+    parts: list[pa.Table], tmp_path: Path
+) -> None:
+    first, second = parts
+    wide = second.column("emb").combine_chunks().cast(pa.list_(pa.float32()))
+    texts = [pa.field(one.name, pa.string_view()) for one in second.schema if one.name != "emb"]
+    second = second.drop_columns(["emb"]).cast(pa.schema(texts)).append_column("emb", wide)
+    second = second.drop_columns(["publisher"]).append_column("url", second["identifier"])
+    second = second.select(second.column_names[::-1])
+    empty = first.slice(0, 0)
+    source = _write_parts(tmp_path, empty, first, second)
+    summary = import_in_part(source, tmp_path / "S", within=["Felidae", "Canidae"])
+    rows = _find("Carnivora", "order")
+    _assert_holds(tmp_path / "S", rows)
+    assert summary.lacking == ("publisher", "url")
+    opened = EmbeddingStore.open(tmp_path / "S")
+    assert opened.manifest.dtype == "float32"
+    frame = opened.images.frame
+    assert list(frame["publisher"].fillna("") != "") == list(rows < 200)
+    assert list(frame["url"].fillna("") != "") == list(rows >= 200)
+
+
+@pytest.mark.parametrize("column", ["emb", "uuid", "family"])
+def test_a_file_without_what_tells_rows_is_refused(
+    column: str, parts: list[pa.Table], tmp_path: Path
+) -> None:
+    source = _write_parts(tmp_path, parts[0], parts[1].drop_columns([column]))
+    message = rf"00001-of-00002.parquet has no column '{column}' as other files have, but .*alike"
+    with pytest.raises(SourceError, match=message):
+        import_in_part(source, tmp_path / "S", within=["Felidae"])
+
+
+def test_where_there_is_no_row_that_is_said(parts: list[pa.Table], tmp_path: Path) -> None:
+    empty = parts[0].slice(0, 0)
+    lists = empty.drop_columns(["emb"]).append_column("emb", pa.array([], pa.list_(pa.float32())))
+    source = _write_parts(tmp_path, lists, empty)
+    with pytest.raises(SourceError, match="holds no row"):
+        import_in_part(source, tmp_path / "S")
+    with pytest.raises(SelectionError, match="no 'Felidae' at any rank above species"):
+        import_in_part(source, tmp_path / "S", within=["Felidae"])
+
+
+class _CutStatistics:
+    """Bounds of which all but a few characters are cut off."""
+
+    has_min_max, has_null_count, null_count = True, True, 0
+
+    def __init__(self, said: Any, how: str) -> None:  # noqa: ANN401 - of pyarrow
+        self._said, self._how = said, how
+
+    @property
+    def min(self) -> str | bytes:
+        least: str = self._said.min[:3]
+        return least.encode() if self._how == "bytes" else least
+
+    @property
+    def max(self) -> str:
+        if self._how == "within a character":
+            b"\xc3".decode()
+        greatest: str = self._said.max
+        return greatest[:2] + chr(ord(greatest[2]) + 1) if self._how == "above" else greatest[:3]
+
+
+@pytest.mark.parametrize("how", ["above", "at", "bytes", "within a character"])
+def test_bounds_that_are_cut_off_lose_no_row(
+    how: str, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(chunk: Any) -> row_groups.Bounds:  # noqa: ANN401 - of pyarrow
+        said = _CutStatistics(chunk.statistics, how)
+        return read(SimpleNamespace(is_stats_set=True, statistics=said, num_values=1))
+
+    read = row_groups._read_bounds
+    monkeypatch.setattr(row_groups, "_read_bounds", cut)
+    import_in_part(published, tmp_path / "S", within=["Felidae"])
+    _assert_holds(tmp_path / "S", _find("Felidae"))
+
+
+@pytest.mark.parametrize("kind", ["other bytes", "same size"])
+def test_a_file_that_is_replaced_while_it_is_read_gives_no_row(
+    kind: str, parts: list[pa.Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = _write_parts(tmp_path, *parts)
+    find = row_groups.Outline.find
+
+    def replace(self: row_groups.Outline, sought: list[row_groups.Sought]) -> object:
+        found = find(self, sought)
+        for file in source.rglob("*.parquet"):
+            if kind == "same size":
+                os.utime(file, (1, 1))
+            else:
+                pq.write_table(parts[0], file, row_group_size=GROUP_ROWS, compression="none")
+        return found
+
+    monkeypatch.setattr(row_groups.Outline, "find", replace)
+    with pytest.raises(SourceError, match="was replaced while it was read; run the same command"):
+        import_in_part(source, tmp_path / "S", within=["Felidae"])
+    assert not (tmp_path / "S").exists()
+
+
+def test_what_s3_says_of_another_version_is_not_asked_again(
+    parts: list[pa.Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FileExpired(OSError):  # noqa: N818 - as s3fs names it
+        pass
+
+    def expire(*_: object, **_options: object) -> None:
+        asked.append(1)
+        raise FileExpired
+
+    asked: list[int] = []
+    source = _write_parts(tmp_path, parts[0])
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.open", expire)
+    with pytest.raises(SourceError, match="was replaced while it was read"):
+        import_in_part(source, tmp_path / "S")
+    assert asked == [1]

@@ -190,7 +190,7 @@ def test_a_library_that_is_not_there_is_named(
         msg = "Install s3fs to access S3"
         raise ImportError(msg)
 
-    monkeypatch.setattr(fsspec, "url_to_fs", refuse)
+    monkeypatch.setattr(fsspec, "get_filesystem_class", refuse)
     with pytest.raises(bp.MissingExtraError, match=r"pip install 'bioprobe\[remote\]'"):
         find_images([Path("s3://bucket/photos")])
 
@@ -228,3 +228,12 @@ def test_many_pictures_are_waited_for_at_one_time(
     most[0] = 0
     bp.embed(ADDRESS, store=tmp_path / "other", model="sketch", threads=1)
     assert most[0] == 1
+
+
+def test_a_name_leads_to_no_other_address() -> None:
+    """Where fsspec chains addresses by ``::``, a listing or a table has it in a name."""
+    for name in ("a::b.jpg", "a::memory://bucket/private/c.jpg"):
+        remote.send(b"1", f"{ADDRESS}/{name}", None)
+        assert remote.read(f"{ADDRESS}/{name}") == b"1"
+    assert remote.look(f"{ADDRESS}/a") is None
+    assert remote.list_below("memory://bucket/private") == {}

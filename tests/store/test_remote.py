@@ -248,6 +248,9 @@ def test_objects_whose_names_lead_out_of_the_store_are_left_where_they_are(tmp_p
 def test_where_no_store_is_that_is_said(tmp_path: Path) -> None:
     with pytest.raises(bp.StoreError, match="no store at memory://bucket/stores/photos"):
         bp.open(ADDRESS)
+    with pytest.raises(bp.StoreError, match="no store at memory://bucket/stores/photos"):
+        pull(ADDRESS, tmp_path / "there")
+    assert not (tmp_path / "there").exists()
     fill(tmp_path / "here", 1)
     with pytest.raises(bp.MisuseError, match="is no address of a bucket or hub"):
         bp.open(tmp_path / "here").push("https://host/store")
