@@ -48,6 +48,8 @@ class Settings:
         Of the store.
     run : mapping
         Arguments of :func:`bioprobe.embedding.embed_images`.
+    options : mapping of str to str
+        Of the command, that the card of every share names.
     threads : int or None
         That read and decode, and cores of an actor; None chooses.
     """
@@ -56,6 +58,7 @@ class Settings:
     encoder: Mapping[str, Any]
     dtype: str | None
     run: Mapping[str, Any]
+    options: Mapping[str, str]
     threads: int | None = None
 
 
@@ -103,15 +106,15 @@ def embed_on_ray(
 
 
 def _is_done(share: Share, order: Order, settings: Settings) -> bool:
-    """Tell whether an earlier run has finished a share of the same sources with this encoder."""
+    """Tell whether an earlier run has finished a share of the same sources in the same way."""
     folder = share.name_store(settings.store)
     if not EmbeddingStore.exists(folder):
         return False
     card = ShareCard.read(folder)
-    is_finished = card is not None and card.is_finished and card.listing == order.digest
-    return is_finished and names_encoder_of(
-        EmbeddingStore.open(folder), settings.encoder.get("model")
-    )
+    if card is None or not card.is_finished:
+        return False
+    is_alike = card.listing == order.digest and card.options == settings.options
+    return is_alike and names_encoder_of(EmbeddingStore.open(folder), settings.encoder.get("model"))
 
 
 def _run(
@@ -179,7 +182,7 @@ class _Embed:
             return embed_share(
                 listing, share, order, settings.store, lambda: self._encoder,
                 model=settings.encoder.get("model"), dtype=settings.dtype,
-                n_threads=settings.threads, **settings.run,
+                options=settings.options, n_threads=settings.threads, **settings.run,
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - the driver raises it, as it is
             return error

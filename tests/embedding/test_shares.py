@@ -67,7 +67,9 @@ def _write_photos(folder: Path, n: int) -> Path:
         Image.fromarray(pixels).save(place)
     # The same bytes in another share, and what is no picture.
     shutil.copyfile(folder / "Lynx" / "01.png", folder / "Puma" / "copy.png")
-    (folder / "Puma" / "torn.png").write_bytes(b"not a picture")
+    # In several shares, each of which lists its own.
+    for number in range(6):
+        (folder / "Puma" / f"torn {number}.png").write_bytes(b"not a picture")
     return folder
 
 
@@ -178,6 +180,7 @@ def test_what_is_missing_is_said_and_refused(
     ):
         assert part in said
     assert "1/4" not in said
+    assert f"({other.n_files} pictures; they {other.n_files})" in said
     assert not target.exists()
     assert run([*command, "--partial", "--quiet"]) == 0
     # What is lost is said even so.
@@ -188,6 +191,20 @@ def test_what_is_missing_is_said_and_refused(
         bp.merge(copies, store=target, partial=True)
     with pytest.raises(MisuseError, match="is given twice"):
         bp.merge([copies[0], copies[0]], store=tmp_path / "none")
+
+
+def test_shares_that_were_given_other_options_are_refused_by_name(tmp_path: Path) -> None:
+    for number in range(4):
+        Image.new("RGB", (20, 20), (9, 60 * number, 9)).save(tmp_path / f"{number}.png")
+    stores = [
+        bp.embed(tmp_path, store=tmp_path / "s", model="sketch", shard=f"{n}/3", **given).folder
+        for n, given in enumerate([{}, {"damaged": "refuse", "no_label": "x"}, {}], start=1)
+    ]  # fmt: skip
+    said = r"2/3 .* options: --damaged refuse, others mark; --no-label x, others not given"
+    with pytest.raises(StoreError, match=said):
+        bp.merge(stores, store=tmp_path / "all")
+    bp.embed(tmp_path, store=tmp_path / "s", model="sketch", shard="2/3")
+    assert len(EmbeddingStore.open(bp.merge(stores, store=tmp_path / "all").store)) == 4
 
 
 def test_a_compacted_share_says_that_its_order_is_gone(shares: list[Path], tmp_path: Path) -> None:
