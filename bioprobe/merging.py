@@ -26,6 +26,7 @@ from bioprobe.files import explaining_refusal, hash_file, replacing_folder
 from bioprobe.index.index_file import NOTE_NAME
 from bioprobe.learning.kept import PROBES_NAME, list_probes
 from bioprobe.progress import Progress
+from bioprobe.quality.description import describe_contradicting_copies
 from bioprobe.result import WARNING, Note, Notes, Result
 from bioprobe.sources.listing import join
 from bioprobe.store import EmbeddingStore
@@ -187,7 +188,7 @@ def _carry(merged: MergedRows, target: EmbeddingStore) -> list[Note]:
     said += _carry_named(merged, target, "head", HEADS_DIR, list_heads)
     said += _carry_named(merged, target, "probe", Path(PROBES_NAME), list_probes)
     said += _carry_offset(merged, target)
-    return [*said, *_tell_left(merged)]
+    return [*said, *_tell_copies(merged, target), *_tell_left(merged)]
 
 
 def _carry_training(merged: MergedRows, target: EmbeddingStore) -> None:
@@ -393,6 +394,15 @@ def _tell_mixed(stores: Sequence[EmbeddingStore]) -> list[Note]:
             text = f"vectors are of several kinds of {name}, alike but in the last digits: {shares}"
             said.append(Note(text, WARNING))
     return said
+
+
+def _tell_copies(merged: MergedRows, target: EmbeddingStore) -> Notes:
+    """Say which copies contradict each other: where they are of two stores, nobody saw both."""
+    copies = np.flatnonzero(merged.vectors != np.arange(len(merged)))
+    if not len(copies):
+        return ()
+    rows = np.unique(np.concatenate([merged.vectors[copies], copies]))
+    return describe_contradicting_copies(target.images, rows)
 
 
 def _tell_left(merged: MergedRows) -> list[Note]:

@@ -118,6 +118,21 @@ def test_a_picture_that_only_one_store_could_read_is_no_failure(fill: Fill, tmp_
     assert merged.read_failures().empty
 
 
+def test_copies_in_two_stores_whose_labels_contradict_are_told(
+    fill: Fill, tmp_path: Path, encoder: PlainEncoder
+) -> None:
+    one = fill("one", ["Lynx/1.png", "Lynx/2.png"])
+    copy = tmp_path / "photos" / "Puma" / "copy.png"
+    copy.parent.mkdir()
+    shutil.copyfile(tmp_path / "photos" / "Lynx" / "2.png", copy)
+    other = EmbeddingStore.open_for(tmp_path / "other", encoder)
+    listed = find_images([copy], SourceOptions(tmp_path / "photos", folder_rank=Rank.GENUS))
+    embed_images(listed, encoder, other)
+    _, said = _merge(one, EmbeddingStore.open(other.folder))
+    (note,) = (one for one in said if "copies of another with another label" in one)
+    assert "Puma/copy.png = Lynx/2.png" in note
+
+
 def test_a_box_that_failed_in_a_picture_with_others_stays_a_failure(fill: Fill) -> None:
     one, other = fill("one", ["a/1.png"]), fill("other", ["a/2.png"])
     failed = one.images.frame[["root", "path"]].assign(reason="a box lies outside")
