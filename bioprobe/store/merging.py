@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MismatchError, MisuseError, StoreError
-from bioprobe.images.image_table import ImageTable, concatenate
+from bioprobe.images.image_table import COLUMNS, ImageTable, concatenate
 from bioprobe.images.regions import REGION
 from bioprobe.progress import Progress, Step
 from bioprobe.result import Notes
-from bioprobe.sources.listing import join
+from bioprobe.sources.listing import find_filled, join
 from bioprobe.store.compaction import count_shard_rows
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.manifest import Manifest
@@ -55,6 +55,8 @@ class MergedRows:
     twice : tuple of (ndarray of int32, ndarray of int64, ndarray of int64), each shape (n_twice,)
         Rows left out, as an earlier store has the same picture: place of the store, row of it, and
         the merged row that stands for it.
+    are_shares : bool
+        Whether all stores are shares of a run.
     """
 
     stores: tuple[EmbeddingStore, ...]
@@ -62,6 +64,7 @@ class MergedRows:
     rows: Rows
     vectors: Rows
     twice: tuple[npt.NDArray[np.int32], Rows, Rows]
+    are_shares: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -195,7 +198,7 @@ def order_rows(stores: Sequence[EmbeddingStore]) -> MergedRows:
     left_out = of_store[twice], rows[twice], merged_row[firsts[twice]]
     of_store, rows = np.delete(of_store, twice), np.delete(rows, twice)
     vectors = _find_firsts(stores, of_store, rows, _CONTENT)
-    return MergedRows(tuple(stores), of_store, rows, vectors, left_out)
+    return MergedRows(tuple(stores), of_store, rows, vectors, left_out, all(cards))
 
 
 def write_rows(merged: MergedRows, folder: Path, progress: Progress | None = None) -> Notes:
@@ -351,10 +354,27 @@ def _take_table(merged: MergedRows, chosen: Rows, twice: SaidTwice) -> ImageTabl
     if len(also):
         others = _take(merged.stores, of_store[also], rows[also])
         frame = twice.fill(frame, others, stands_in[also] - chosen[0])
+    if merged.are_shares:
+        frame = frame[_order_columns(merged, chosen, frame)]
     for name in frame.columns:
         if isinstance(frame[name].dtype, pd.CategoricalDtype):
             frame[name] = frame[name].cat.remove_unused_categories()
     return ImageTable.build(frame)
+
+
+def _order_columns(merged: MergedRows, chosen: Rows, frame: pd.DataFrame) -> list[str]:
+    """Return free columns in the order in which rows come to fill them, as in one run."""
+    free = [name for name in frame.columns if name not in COLUMNS]
+    own = [store.given.columns for store in merged.stores]
+    places = dict[str, tuple[int, int]]()
+    for name in free:
+        filled = find_filled(frame[name])
+        row = int(filled.argmax()) if filled.any() else len(frame) - 1
+        of_store = own[merged.of_store[chosen[row]]]
+        places[name] = (row, of_store.index(name) if name in of_store else len(of_store))
+    return [name for name in frame.columns if name not in places] + sorted(
+        free, key=lambda name: places[name]
+    )
 
 
 def _take_vectors(

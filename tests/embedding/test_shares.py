@@ -207,6 +207,25 @@ def test_shares_that_were_given_other_options_are_refused_by_name(tmp_path: Path
     assert len(EmbeddingStore.open(bp.merge(stores, store=tmp_path / "all").store)) == 4
 
 
+def test_columns_that_few_pictures_fill_stand_as_in_one_run(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(6)]
+    for number, name in enumerate(names):
+        Image.new("RGB", (20, 20), (9, 40 * number, 9)).save(tmp_path / name)
+    rows = {"path": names, "late": ["", "", "", "", "5", ""], "code": ["007", "", "3", "", "", "9"],
+            "n": ["", "1", "", "2", "", ""], "f": ["", ".5", "", "x", "", "2"]}  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "table.csv", index=False)
+    given: dict[str, Any] = {"model": "sketch", "threads": 1}
+    bp.embed(tmp_path / "table.csv", store=tmp_path / "once", **given)
+    stores = [
+        bp.embed(tmp_path / "table.csv", store=tmp_path / "s", shard=f"{n}/2", **given).folder
+        for n in (1, 2)
+    ]
+    bp.merge(stores, store=tmp_path / "all")
+    once, merged = (EmbeddingStore.open(tmp_path / name).images.frame for name in ("once", "all"))
+    assert once.columns[-4:].tolist() == ["code", "n", "f", "late"]
+    pd.testing.assert_frame_equal(merged, once)
+
+
 def test_a_compacted_share_says_that_its_order_is_gone(shares: list[Path], tmp_path: Path) -> None:
     copies = [Path(shutil.copytree(one, tmp_path / one.name)) for one in shares]
     bp.open(copies[0]).remove(row=[0])
