@@ -83,14 +83,15 @@ class SaidTwice:
     @property
     def notes(self) -> Notes:
         """What the first stores say otherwise than the later ones."""
-        of = {"label": self._labels, **self._values}
+        # A free column may be called so too.
+        said = [("label", self._labels), *self._values.items()]
         return tuple(
             Note(
                 f"{count(len(files), 'picture has', 'pictures have')} another {name} in a later "
                 f"store, such as {name_some(files)}; that of the first stands",
                 WARNING,
             )
-            for name, files in of.items()
+            for name, files in said
             if files
         )
 
