@@ -10,11 +10,14 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from bioprobe.errors import BioprobeError, MissingExtraError
+from bioprobe.access import exists
+from bioprobe.errors import BioprobeError, MissingExtraError, SourceError
 from bioprobe.options import RAY
 
 _Part = TypeVar("_Part")
@@ -59,7 +62,9 @@ def map_parts(
     return map(work, parts) if engine is None else engine.map(work, parts)
 
 
-def open_engine(name: str, threads: int | None = None) -> Engine | None:
+def open_engine(
+    name: str, threads: int | None = None, folders: Sequence[str] = ()
+) -> Engine | None:
     """Open what works on parts.
 
     Parameters
@@ -67,6 +72,8 @@ def open_engine(name: str, threads: int | None = None) -> Engine | None:
     name : {"local", "ray"}
     threads : int, optional
         Cores of a part; chosen by default.
+    folders : sequence of str
+        That parts are read from, as :func:`check_folders` takes them.
 
     Returns
     -------
@@ -78,7 +85,7 @@ def open_engine(name: str, threads: int | None = None) -> Engine | None:
     MissingExtraError
         If Ray is asked for and not installed.
     """
-    return OnRay(threads) if name == RAY else None
+    return OnRay(threads, folders) if name == RAY else None
 
 
 class OnRay:
@@ -92,6 +99,8 @@ class OnRay:
     ----------
     threads : int, optional
         Cores of a part; by default four, or as many as the smallest node has.
+    folders : sequence of str
+        That parts are read from; a node that does not see them says so.
 
     Raises
     ------
@@ -99,8 +108,8 @@ class OnRay:
         If Ray is not installed.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
-        self._ray = connect()
+    def __init__(self, threads: int | None = None, folders: Sequence[str] = ()) -> None:
+        self._ray, self._folders = connect(), tuple(folders)
         self._n_cores, self._n_at_once = plan_cores(self._ray.nodes(), threads)
 
     def map(self, work: Callable[[_Part], _Result], parts: Iterable[_Part]) -> Iterator[_Result]:
@@ -114,11 +123,15 @@ class OnRay:
         ray = self._ray
         do, shared, ahead = ray.remote(num_cpus=self._n_cores)(_do), ray.put(work), iter(parts)
         n = _WAITING * self._n_at_once
-        waiting = deque(do.remote([shared], part) for part in itertools.islice(ahead, n))
+        waiting = deque(
+            do.remote(self._folders, [shared], part) for part in itertools.islice(ahead, n)
+        )
         try:
             while waiting:
                 found = ray.get(waiting.popleft())
-                waiting.extend(do.remote([shared], part) for part in itertools.islice(ahead, 1))
+                waiting.extend(
+                    do.remote(self._folders, [shared], part) for part in itertools.islice(ahead, 1)
+                )
                 yield found
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
@@ -169,8 +182,32 @@ def plan_cores(nodes: Sequence[Mapping[str, Any]], threads: int | None) -> tuple
     return taken, max(1, sum(n // taken for n in cores))
 
 
-def _do(shared: list[Any], part: Any) -> Any:  # noqa: ANN401 - what parts and results are
+def check_folders(folders: Iterable[str]) -> None:
+    """Refuse to work on a node that does not see what the driver sees.
+
+    Parameters
+    ----------
+    folders : iterable of str
+        That the driver sees.
+
+    Raises
+    ------
+    SourceError
+        If one is not there.
+    """
+    for folder in folders:
+        if not exists(Path(folder)):
+            msg = (
+                f"{folder} is not there on the node {platform.node()}; all nodes of a cluster must "
+                "see pictures, weights and stores under the same names. Mount it there, or start "
+                "Ray on the nodes that see it alone"
+            )
+            raise SourceError(msg)
+
+
+def _do(folders: Sequence[str], shared: list[Any], part: Any) -> Any:  # noqa: ANN401 - any parts
     """Work on a part, on a node. What is shared comes in a list, or Ray would read it each time."""
+    check_folders(folders)
     return _read(shared[0])(part)
 
 

@@ -26,6 +26,7 @@ from bioprobe.files import explaining_refusal, hash_file, replacing_folder
 from bioprobe.index.index_file import NOTE_NAME
 from bioprobe.learning.kept import PROBES_NAME, list_probes
 from bioprobe.progress import Progress
+from bioprobe.quality.description import describe_contradicting_copies
 from bioprobe.result import WARNING, Note, Notes, Result
 from bioprobe.sources.listing import join
 from bioprobe.store import EmbeddingStore
@@ -138,21 +139,26 @@ def merge_stores(
     if again:
         msg = f"{again[0]} is given twice; name each store once"
         raise MisuseError(msg)
+    inside = [one for one in folders if target.resolve().is_relative_to(one.resolve())]
+    if inside and target.resolve() != inside[0].resolve():
+        msg = f"{target} lies in {inside[0]}, which stays as it is; choose a folder beside it"
+        raise MisuseError(msg)
     check_alike(stores)
     missing = find_missing(stores)
     if missing and not partial:
         msg = (
             f"the shares are not complete: {'; '.join(missing)}. Run their embed commands again, "
-            "which go on from where they were, or merge what there is with --partial"
+            "or those of all shares where sources or options are not the same: they go on from "
+            "where they were. --partial merges what there is"
         )
         raise StoreError(msg)
     merged = order_rows(stores)
     with replacing_folder(target) as folder:
-        write_rows(merged, folder, progress)
-        notes = _carry(merged, EmbeddingStore.open(folder))
+        said = write_rows(merged, folder, progress)
+        notes = (*_tell_mixed(stores), *said, *_carry(merged, EmbeddingStore.open(folder)))
     cards = [ShareCard.read(store.folder) for store in stores]
     frame = _describe(stores, cards)
-    return Merged(target, len(merged), frame, len(merged.twice[0]), tuple(missing), tuple(notes))
+    return Merged(target, len(merged), frame, len(merged.twice[0]), tuple(missing), notes)
 
 
 def _describe(stores: Sequence[EmbeddingStore], cards: Sequence[ShareCard | None]) -> pd.DataFrame:
@@ -182,7 +188,7 @@ def _carry(merged: MergedRows, target: EmbeddingStore) -> list[Note]:
     said += _carry_named(merged, target, "head", HEADS_DIR, list_heads)
     said += _carry_named(merged, target, "probe", Path(PROBES_NAME), list_probes)
     said += _carry_offset(merged, target)
-    return [*said, *_tell_left(merged)]
+    return [*said, *_tell_copies(merged, target), *_tell_left(merged)]
 
 
 def _carry_training(merged: MergedRows, target: EmbeddingStore) -> None:
@@ -193,18 +199,24 @@ def _carry_training(merged: MergedRows, target: EmbeddingStore) -> None:
 
 
 def _carry_failures(merged: MergedRows, target: EmbeddingStore) -> None:
+    """Bring along what no store could read; a box may fail in a picture that its store has."""
     import pandas as pd
 
-    failed = pd.concat([store.read_failures() for store in merged.stores], ignore_index=True)
-    if failed.empty:
-        return
-    files = [join(*at) for at in zip(failed["root"], failed["path"], strict=True)]
-    images = target.images
-    there = set(map(images.find_file, images.find_rows(files).tolist()))
-    mended = [Path(file) in there for file in files]
-    failed = failed.assign(_file=files)[~np.array(mended)].drop_duplicates("_file")
-    if len(failed):
-        target.write_failures(failed.drop(columns="_file").reset_index(drop=True))
+    frames = list[pd.DataFrame]()
+    for store in merged.stores:
+        failed = store.read_failures()
+        files = [join(*at) for at in zip(failed["root"], failed["path"], strict=True)]
+        own, all_ = (_find_files(one, files) for one in (store, target))
+        unread = [file in own or file not in all_ for file in map(Path, files)]
+        frames.append(failed.assign(_file=files)[np.array(unread, dtype=bool)])
+    together = pd.concat(frames, ignore_index=True).drop_duplicates("_file")
+    if len(together):
+        target.write_failures(together.drop(columns="_file").reset_index(drop=True))
+
+
+def _find_files(store: EmbeddingStore, files: Sequence[str]) -> set[Path]:
+    """Return those of some files that a store has rows of."""
+    return set(map(store.images.find_file, store.find_rows(files).tolist()))
 
 
 def _carry_contents(merged: MergedRows, target: EmbeddingStore) -> None:
@@ -367,6 +379,30 @@ def _tell_unlike(what: str, names: Sequence[str], command: str) -> list[Note]:
         f"them again with {command}"
     )
     return [Note(text, WARNING)]
+
+
+def _tell_mixed(stores: Sequence[EmbeddingStore]) -> list[Note]:
+    """Say where vectors are not alike to the last digit, of which the new store names one way."""
+    said = []
+    for name in ("precision", "decoding"):
+        ways = collections.Counter[str]()
+        for store in stores:
+            if len(store.rows):
+                ways[getattr(store.manifest.encoder, name)] += len(store.rows)
+        if len(ways) > 1:
+            shares = ", ".join(f"{n:,} by {way}" for way, n in ways.items())
+            text = f"vectors are of several kinds of {name}, alike but in the last digits: {shares}"
+            said.append(Note(text, WARNING))
+    return said
+
+
+def _tell_copies(merged: MergedRows, target: EmbeddingStore) -> Notes:
+    """Say which copies contradict each other: where they are of two stores, nobody saw both."""
+    copies = np.flatnonzero(merged.vectors != np.arange(len(merged)))
+    if not len(copies):
+        return ()
+    rows = np.unique(np.concatenate([merged.vectors[copies], copies]))
+    return describe_contradicting_copies(target.images, rows)
 
 
 def _tell_left(merged: MergedRows) -> list[Note]:

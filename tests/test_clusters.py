@@ -39,7 +39,7 @@ def test_scripts_are_what_a_shell_can_read(script: str) -> None:
 def test_a_task_of_the_array_embeds_its_share(tmp_path: Path) -> None:
     """Also where two tasks alone are started again: of their number nothing depends."""
     srun = tmp_path / "srun"
-    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$SRUN_CPUS_PER_TASK" "$@"\n')
     srun.chmod(0o755)
     environment = {
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path),
@@ -49,8 +49,8 @@ def test_a_task_of_the_array_embeds_its_share(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", *batch], env=environment, capture_output=True, text=True, check=True
     )
-    program, command, *given = done.stdout.splitlines()
-    assert (program, command) == ("bioprobe", "embed")
+    cores, program, command, *given = done.stdout.splitlines()
+    assert (cores, program, command) == ("4", "bioprobe", "embed")
     made = get_program().commands[command]
     with made.make_context("embed", given) as context:
         asked = context.params

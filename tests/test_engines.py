@@ -24,7 +24,7 @@ import bioprobe.store.view
 from bioprobe import engines
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.errors import MissingExtraError, MisuseError
+from bioprobe.errors import MissingExtraError, MisuseError, SourceError
 from bioprobe.index import NeighborIndex
 from bioprobe.quality.near_cells import NearPairs
 from bioprobe.store import EmbeddingStore
@@ -110,7 +110,7 @@ def test_parts_are_answered_as_the_whole(
 ) -> None:
     monkeypatch.chdir(folder)
     engine = InTurn()
-    monkeypatch.setattr(engines, "OnRay", lambda _threads: engine)
+    monkeypatch.setattr(engines, "OnRay", lambda *_: engine)
     store = bp.open("store", model="sketch")
     if what == "copies":
         # All rows are compared where they are few.
@@ -155,7 +155,7 @@ def test_many_queries_and_near_pairs_are_merged_exactly(
 def test_a_store_that_others_do_not_see_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "OnRay", lambda _threads: InTurn())
+    monkeypatch.setattr(engines, "OnRay", lambda *_: InTurn())
     monkeypatch.setenv("BIOPROBE_CACHE", str(folder))
     copied = folder / "stores" / "copy"
     copied.parent.mkdir()
@@ -167,6 +167,13 @@ def test_a_store_that_others_do_not_see_is_refused(
         store.search(row=1, threads=2)
     with pytest.raises(MisuseError, match="--against"):
         store.dedupe(against=folder / "store", engine="ray")
+
+
+def test_a_node_that_does_not_see_the_store_says_so(tmp_path: Path) -> None:
+    here, gone = str(tmp_path), str(tmp_path / "gone")
+    engines.check_folders([here])
+    with pytest.raises(SourceError, match=rf"{gone} is not there on the node"):
+        engines._do([here, gone], [], 1)
 
 
 def test_without_ray_it_is_said_what_to_install(

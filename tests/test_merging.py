@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 import bioprobe as bp
 from bioprobe.embedding import embed_images
 from bioprobe.encoders.keeping import KeptForm
-from bioprobe.errors import MismatchError, StoreError
+from bioprobe.errors import MismatchError, MisuseError, StoreError
 from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, read_added_taxa, verify_store
 from bioprobe.store.added_taxa import AddedList
@@ -65,12 +66,46 @@ def test_stores_stand_one_after_the_other_and_a_picture_once(fill: Fill) -> None
     one = fill("one", ["b/1.png", "b/2.png", "b/torn.jpg"])
     other = fill("other", ["a/1.png", "b/2.png", "b/torn.jpg"])
     merged, said = _merge(one, other)
+    assert "1 picture could not be read, and why: bioprobe store info" in said
     assert merged.images.column("path").tolist() == ["b/1.png", "b/2.png", "a/1.png"]
     assert merged.images.column("genus").tolist() == ["b", "b", "a"]
     assert len(merged.read_failures()) == 1
-    assert any(note.startswith("1 rows left out") for note in said)
+    assert any(note.startswith("1 row was left out") for note in said)
     expected = np.concatenate([one.read_vectors(), other.read_vectors(np.array([0]))])
     assert np.array_equal(merged.read_vectors(), expected)
+
+
+def test_what_only_a_later_store_says_of_a_picture_is_taken_and_what_differs_is_said(
+    tmp_path: Path, encoder: PlainEncoder
+) -> None:
+    said = {
+        "one": "path,species,site,n\n1.png,Lynx lynx,,1\n2.png,,a,\n3.png,Puma concolor,b,3\n",
+        "other": "path,species,site,n\n3.png,Lynx rufus,c,3\n2.png,Lynx lynx,a,2\n1.png,,b,\n",
+    }
+    for number in "123":
+        Image.new("RGB", (9, 9), (50, 9, 60 * int(number))).save(tmp_path / f"{number}.png")
+    stores = []
+    for name, table in said.items():
+        (tmp_path / f"{name}.csv").write_text(table)
+        store = EmbeddingStore.open_for(tmp_path / name, encoder)
+        embed_images(find_images([tmp_path / f"{name}.csv"]), encoder, store)
+        stores.append(EmbeddingStore.open(store.folder))
+    merged, notes = _merge(*stores)
+    frame = merged.images.frame
+    assert frame["species"].tolist() == ["Lynx lynx", "Lynx lynx", "Puma concolor"]
+    assert frame["genus"].tolist() == ["Lynx", "Lynx", "Puma"]
+    assert frame["site"].tolist() == ["b", "a", "b"]
+    assert frame["n"].tolist() == [1, 2, 3]
+    for what in ("label", "site"):
+        (note,) = (one for one in notes if f"another {what} in a later store" in one)
+        assert note.startswith("1 picture has")
+        assert "3.png" in note
+
+
+def test_a_store_is_not_merged_into_one_of_its_own(fill: Fill) -> None:
+    one, other = fill("one", ["a/1.png"]), fill("other", ["a/2.png"])
+    with pytest.raises(MisuseError, match=r"lies in .*other"):
+        bp.merge([one.folder, other.folder], store=other.folder / "merged")
 
 
 def test_a_picture_that_only_one_store_could_read_is_no_failure(fill: Fill, tmp_path: Path) -> None:
@@ -81,6 +116,29 @@ def test_a_picture_that_only_one_store_could_read_is_no_failure(fill: Fill, tmp_
     merged, _ = _merge(one, EmbeddingStore.open(other.folder))
     assert len(merged) == 2
     assert merged.read_failures().empty
+
+
+def test_copies_in_two_stores_whose_labels_contradict_are_told(
+    fill: Fill, tmp_path: Path, encoder: PlainEncoder
+) -> None:
+    one = fill("one", ["Lynx/1.png", "Lynx/2.png"])
+    copy = tmp_path / "photos" / "Puma" / "copy.png"
+    copy.parent.mkdir()
+    shutil.copyfile(tmp_path / "photos" / "Lynx" / "2.png", copy)
+    other = EmbeddingStore.open_for(tmp_path / "other", encoder)
+    listed = find_images([copy], SourceOptions(tmp_path / "photos", folder_rank=Rank.GENUS))
+    embed_images(listed, encoder, other)
+    _, said = _merge(one, EmbeddingStore.open(other.folder))
+    (note,) = (one for one in said if "copies of another with another label" in one)
+    assert "Puma/copy.png = Lynx/2.png" in note
+
+
+def test_a_box_that_failed_in_a_picture_with_others_stays_a_failure(fill: Fill) -> None:
+    one, other = fill("one", ["a/1.png"]), fill("other", ["a/2.png"])
+    failed = one.images.frame[["root", "path"]].assign(reason="a box lies outside")
+    one.write_failures(failed)
+    merged, _ = _merge(one, other)
+    assert merged.read_failures()["reason"].tolist() == ["a box lies outside"]
 
 
 def test_different_pictures_under_one_name_are_refused(fill: Fill, tmp_path: Path) -> None:
@@ -96,8 +154,17 @@ def test_different_pictures_under_one_name_are_refused(fill: Fill, tmp_path: Pat
 def test_stores_of_two_encoders_are_refused(fill: Fill, tmp_path: Path) -> None:
     one = fill("one", ["a/1.png"])
     other = EmbeddingStore.open_for(tmp_path / "other", PlainEncoder(2))
-    with pytest.raises(MismatchError, match="cannot be compared"):
+    with pytest.raises(MismatchError, match=r"one holds .*other of .*cannot be compared .* again"):
         _merge(one, other)
+
+
+def test_vectors_of_several_decodings_are_merged_and_it_is_said(fill: Fill) -> None:
+    one, other = fill("one", ["a/1.png"]), fill("other", ["a/2.png", "a/3.png"])
+    encoder = dataclasses.replace(other.manifest.encoder, decoding="fast")
+    dataclasses.replace(other.manifest, encoder=encoder).write(other.folder)
+    _, said = _merge(one, EmbeddingStore.open(other.folder))
+    assert any("several kinds of decoding" in note and "1 by exact, 2 by fast" in note
+               for note in said)  # fmt: skip
 
 
 def test_a_damaged_store_is_refused(fill: Fill, tmp_path: Path) -> None:

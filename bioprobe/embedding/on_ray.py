@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import os
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from bioprobe.embedding.shard_buffer import SHARD_IMAGES, EmbedSummary
 from bioprobe.embedding.sharing import embed_share
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.encoders.keeping import need_keeping
-from bioprobe.engines import connect, plan_cores
+from bioprobe.engines import check_folders, connect, plan_cores
 from bioprobe.sources.listing import Listing
 from bioprobe.sources.shares import Order, Share, split
 from bioprobe.store import EmbeddingStore
@@ -48,15 +49,21 @@ class Settings:
         Of the store.
     run : mapping
         Arguments of :func:`bioprobe.embedding.embed_images`.
+    options : mapping of str to str
+        Of the command, that the card of every share names.
     threads : int or None
         That read and decode, and cores of an actor; None chooses.
+    folders : tuple of str
+        That the driver sees and every node must: of sources, and that of the stores.
     """
 
     store: Path
     encoder: Mapping[str, Any]
     dtype: str | None
     run: Mapping[str, Any]
+    options: Mapping[str, str]
     threads: int | None = None
+    folders: tuple[str, ...] = ()
 
 
 def embed_on_ray(
@@ -84,6 +91,7 @@ def embed_on_ray(
     ray = connect()
     start_s, order = time.monotonic(), Order.of(listing)
     shares = dict(split(listing, max(1, -(-order.n_files // SHARE_IMAGES))))
+    settings = dataclasses.replace(settings, folders=_find_folders(listing, settings.store))
     waiting = {one: part for one, part in shares.items() if not _is_done(one, order, settings)}
     # By the name of a field of the summary.
     counts: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
@@ -102,16 +110,22 @@ def embed_on_ray(
     return [one.name_store(settings.store) for one in shares], summary
 
 
+def _find_folders(listing: Listing, store: Path) -> tuple[str, ...]:
+    """Return the folders that a run reads and writes, as far as they are there."""
+    named = {*map(str, listing.frame["root"].unique()), str(store.parent)}
+    return tuple(sorted(one for one in named if os.path.isabs(one) and Path(one).is_dir()))  # noqa: PTH117
+
+
 def _is_done(share: Share, order: Order, settings: Settings) -> bool:
-    """Tell whether an earlier run has finished a share of the same sources with this encoder."""
+    """Tell whether an earlier run has finished a share of the same sources in the same way."""
     folder = share.name_store(settings.store)
     if not EmbeddingStore.exists(folder):
         return False
     card = ShareCard.read(folder)
-    is_finished = card is not None and card.is_finished and card.listing == order.digest
-    return is_finished and names_encoder_of(
-        EmbeddingStore.open(folder), settings.encoder.get("model")
-    )
+    if card is None or not card.is_finished:
+        return False
+    is_alike = card.listing == order.digest and card.options == settings.options
+    return is_alike and names_encoder_of(EmbeddingStore.open(folder), settings.encoder.get("model"))
 
 
 def _run(
@@ -176,10 +190,11 @@ class _Embed:
         share, listing, order = pickle.loads(work)
         settings = self._settings
         try:
+            check_folders(settings.folders)
             return embed_share(
                 listing, share, order, settings.store, lambda: self._encoder,
                 model=settings.encoder.get("model"), dtype=settings.dtype,
-                n_threads=settings.threads, **settings.run,
+                options=settings.options, n_threads=settings.threads, **settings.run,
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - the driver raises it, as it is
             return error

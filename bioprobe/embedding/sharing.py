@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,30 +27,24 @@ def embed_share(
     *,
     model: str | None = None,
     dtype: str | None = None,
+    options: Mapping[str, str],
     **run: Any,  # noqa: ANN401 - what embed_images takes
 ) -> EmbedSummary:
     """Embed a share into a store of its own, which says so from start to end."""
     folder = share.name_store(store)
     opened, encoder = open_on_demand(folder, load, model=model, dtype=dtype)
-    _begin_share(opened, share, order)
+    card = ShareCard(
+        number=share.number, of=share.of, listing=order.digest, n_files=order.n_files,
+        options=options,
+    )  # fmt: skip
+    card.begin(opened.folder)
     summary = embed_images(listing, encoder, opened, **run)
-    _finish_share(EmbeddingStore.open(folder), share, order)
+    _finish_share(EmbeddingStore.open(folder), card, order)
     return summary
 
 
-def _begin_share(store: EmbeddingStore, share: Share, order: Order) -> None:
-    """Say in a store that a run over a share has begun."""
-    _describe(share, order).begin(store.folder)
-
-
-def _finish_share(store: EmbeddingStore, share: Share, order: Order) -> None:
+def _finish_share(store: EmbeddingStore, card: ShareCard, order: Order) -> None:
     """Say in a store that all of a share was tried, and where its rows stand among all."""
     frame = store.images.select(["root", "path"])
     places = order.find(list(map(join, frame["root"], frame["path"])))
-    _describe(share, order).finish(
-        store.folder, np.asarray(places, dtype=np.int64), store.manifest.generation
-    )
-
-
-def _describe(share: Share, order: Order) -> ShareCard:
-    return ShareCard(number=share.number, of=share.of, listing=order.digest, n_files=order.n_files)
+    card.finish(store.folder, np.asarray(places, dtype=np.int64), store.manifest.generation)

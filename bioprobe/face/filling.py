@@ -458,13 +458,22 @@ def embed(
         "reads_camera": exif, "keep": kinds,
         "memory_bytes": None if memory is None else max(1, round(memory * 1e9)),
     }  # fmt: skip
+    # What rows depend on beside the sources and the encoder: alike in all shares.
+    alike = {
+        "--damaged": damaged, "--exif": str(exif), "--keep": ",".join(kinds),
+        "--max-pixels": str(max_pixels), "--names": str(names or ""), "--no-label": ",".join(given),
+        "--synonyms": str(synonyms or ""), "--decoding": decoding or "",
+        "--precision": precision or "",
+    }  # fmt: skip
     if engine == RAY:
-        settings = Settings(Path(store).absolute(), loading, dtype, run, threads)
+        settings = Settings(Path(store).absolute(), loading, dtype, run, alike, threads)
         summary = _embed_on_ray(table, settings, progress)
     else:
         run |= {"advance": progress and count_outcomes(progress, len(table)), "n_threads": threads}
         if share is not None:
-            summary = embed_share(table, share, order, store, load, model=model, dtype=dtype, **run)
+            summary = embed_share(
+                table, share, order, store, load, model=model, dtype=dtype, options=alike, **run
+            )
         else:
             begun, encoder = open_on_demand(store, load, model=model, dtype=dtype)
             summary = embed_images(table, encoder, begun, **run)

@@ -245,8 +245,8 @@ class Opened:
 
         if engine == LOCAL:
             return self
-        there = copy.copy(self)
-        there._view = self._view.on(open_engine(engine, threads))
+        there, folders = copy.copy(self), (str(self._view.folder.absolute()),)
+        there._view = self._view.on(open_engine(engine, threads, folders))
         return there
 
     def telling(self, progress: Progress) -> Self:

@@ -48,7 +48,7 @@ from bioprobe.options import (
     split_names,
 )
 from bioprobe.progress import Progress
-from bioprobe.result import PROBLEM, WARNING, Note
+from bioprobe.result import PROBLEM, WARNING, Note, count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -358,17 +358,23 @@ def merge(
     >>> bp.merge(["all-1-of-2", "all-2-of-2"], store="all")  # doctest: +SKIP
     """
     from bioprobe.merging import merge_stores
+    from bioprobe.store import EmbeddingStore
 
     done = merge_stores(
         [Path(one) for one in list_given(stores)], Path(store), partial=partial, progress=progress
     )
-    said = [Note(f"{done.n_rows:,} rows of {len(done.frame):,} stores -> {done.store}")]
+    rows, stores = count(done.n_rows, "row"), count(len(done.frame), "store")
+    said = [Note(f"{rows} of {stores} -> {done.store}")]
     if done.n_twice:
+        verb = "was" if done.n_twice == 1 else "were"
         text = (
-            f"{done.n_twice:,} rows left out: an earlier store has the same picture, and what it "
-            "says of it was taken"
+            f"{count(done.n_twice, 'row')} {verb} left out: an earlier store has the same picture; "
+            "only what that store does not say was taken of them"
         )
         said.append(Note(text, WARNING))
+    if n_failed := len(EmbeddingStore.open(done.store).read_failures()):
+        text = f"{count(n_failed, 'picture')} could not be read, and why: bioprobe store info"
+        said.append(Note(text, PROBLEM))
     said += [Note(f"merged all the same: {one}", PROBLEM) for one in done.missing]
     return dataclasses.replace(done, notes=(*said, *done.notes))
 

@@ -252,7 +252,8 @@ def _says(value: object) -> bool:
     return not (pd.isna(value) or value == "")  # type: ignore[call-overload]
 
 
-def _find_filled(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
+def find_filled(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
+    """Tell which values of a column are neither empty nor missing."""
     try:
         return (values.notna() & ~values.isin([""])).to_numpy(dtype=bool)
     except TypeError:  # lists, which have no hash
@@ -581,7 +582,7 @@ class _Merging:
     def _choose_values(self, name: str) -> Positions:
         """Choose the rows of a free column; names of folders fill what no table does."""
         values = self._frame[name]
-        filled, order = _find_filled(values), _Order.values(name)
+        filled, order = find_filled(values), _Order.values(name)
         has_column = [name in one.frame.columns for one in self._parts]
         by_table, by_folder = (
             self._choose(

@@ -72,7 +72,7 @@ def list_failures(folder: Path) -> list[Failure]:
 
 
 def write_failures(folder: Path, frame: pd.DataFrame) -> None:
-    """Replace the list in a store's folder.
+    """Replace the list in a store's folder: in the order of paths, however it came about.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def write_failures(folder: Path, frame: pd.DataFrame) -> None:
     """
     path = folder / FAILURES_NAME
     with replacing(path) as temporary:
-        _complete(frame).to_parquet(temporary, index=False)
+        _complete(frame).sort_values(["root", "path"]).to_parquet(temporary, index=False)
 
 
 def renew_failures(

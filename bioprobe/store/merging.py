@@ -1,12 +1,14 @@
 """The rows of several stores in one: shares of one run in the order of that run, others one by one.
 
-Only current rows are taken. A picture that stands in several stores is taken once, and of the same
-bytes there is one vector. Shards are written one at a time; beside it some 90 bytes a row are in
-memory, of its store, its place and what stands twice, and what was read of the image tables.
+Only current rows are taken. A picture that stands in several stores is taken once, with what all of
+them say of it, and of the same bytes there is one vector. Shards are written one at a time; beside
+it some 90 bytes a row are in memory, of its store, its place and what stands twice, and what was
+read of the image tables.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MismatchError, MisuseError, StoreError
-from bioprobe.images.image_table import ImageTable, concatenate
+from bioprobe.images.image_table import COLUMNS, ImageTable, concatenate
 from bioprobe.images.regions import REGION
 from bioprobe.progress import Progress, Step
-from bioprobe.sources.listing import join
+from bioprobe.result import Notes
+from bioprobe.sources.listing import find_filled, join
 from bioprobe.store.compaction import count_shard_rows
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.manifest import Manifest
+from bioprobe.store.said_twice import SaidTwice
 from bioprobe.store.shard import check_vectors, map_vectors, write_shard
 from bioprobe.store.share_card import ShareCard
 from bioprobe.types import Rows
@@ -51,6 +55,8 @@ class MergedRows:
     twice : tuple of (ndarray of int32, ndarray of int64, ndarray of int64), each shape (n_twice,)
         Rows left out, as an earlier store has the same picture: place of the store, row of it, and
         the merged row that stands for it.
+    are_shares : bool
+        Whether all stores are shares of a run.
     """
 
     stores: tuple[EmbeddingStore, ...]
@@ -58,6 +64,7 @@ class MergedRows:
     rows: Rows
     vectors: Rows
     twice: tuple[npt.NDArray[np.int32], Rows, Rows]
+    are_shares: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,7 +90,14 @@ def check_alike(stores: Sequence[EmbeddingStore]) -> None:
     """
     first = stores[0].manifest
     for store in stores[1:]:
-        store.check_encoder(first.encoder)
+        if differences := first.encoder.find_differences(store.manifest.encoder):
+            msg = (
+                f"{stores[0].folder} holds vectors of {first.encoder.describe()}, {store.folder} "
+                f"of {store.manifest.encoder.describe()}: they cannot be compared "
+                f"({' and '.join(differences)} differ). Embed one of them again, with the --model "
+                "of the other"
+            )
+            raise MismatchError(msg)
         pairs = (
             ("dim", first.dim, store.manifest.dim),
             ("dtype", first.dtype, store.manifest.dtype),
@@ -91,7 +105,10 @@ def check_alike(stores: Sequence[EmbeddingStore]) -> None:
         )
         for name, one, other in pairs:
             if one != other:
-                msg = f"{stores[0].folder} has {name} {one}, {store.folder} {other}; merge alike"
+                msg = (
+                    f"{stores[0].folder} has {name} {one}, {store.folder} {other}; one "
+                    "store has one: embed one of them again as the other was"
+                )
                 raise MismatchError(msg)
 
 
@@ -118,15 +135,32 @@ def find_missing(stores: Sequence[EmbeddingStore]) -> list[str]:
             raise MisuseError(msg)
     (n_shares,) = counts
     said = [f"{n}/{n_shares} is missing" for n in range(1, n_shares + 1) if n not in by_number]
-    listings = [card.listing for card in cards.values()]
-    usual = max(dict.fromkeys(listings), key=listings.count)
-    for folder, card in sorted(cards.items(), key=lambda one: one[1].number):
+    in_order = sorted(cards.items(), key=lambda one: one[1].number)
+    by_listing = collections.Counter(card.listing for _, card in in_order)
+    usual = next(c for _, c in in_order if by_listing[c.listing] == max(by_listing.values()))
+    by_options = collections.Counter(_write_options(card) for _, card in in_order)
+    options = dict(by_options.most_common(1)[0][0])
+    for folder, card in in_order:
         name = f"{card.number}/{card.of} ({folder})"
+        unlike = [
+            f"{option} {card.options.get(option) or 'not given'}, others {value or 'not given'}"
+            for option, value in options.items()
+            if card.options.get(option, "") != value
+        ]
         if not card.is_finished:
             said.append(f"{name} is unfinished")
-        elif card.listing != usual:
-            said.append(f"{name} saw other sources, or other labels, than most of them did")
+        elif card.listing != usual.listing:
+            said.append(
+                f"{name} saw other sources, or other labels, than most of them did "
+                f"({card.n_files:,} pictures; they {usual.n_files:,})"
+            )
+        elif unlike:
+            said.append(f"{name} was embedded with other options: {'; '.join(unlike)}")
     return said
+
+
+def _write_options(card: ShareCard) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(card.options.items()))
 
 
 def order_rows(stores: Sequence[EmbeddingStore]) -> MergedRows:
@@ -164,11 +198,16 @@ def order_rows(stores: Sequence[EmbeddingStore]) -> MergedRows:
     left_out = of_store[twice], rows[twice], merged_row[firsts[twice]]
     of_store, rows = np.delete(of_store, twice), np.delete(rows, twice)
     vectors = _find_firsts(stores, of_store, rows, _CONTENT)
-    return MergedRows(tuple(stores), of_store, rows, vectors, left_out)
+    return MergedRows(tuple(stores), of_store, rows, vectors, left_out, all(cards))
 
 
-def write_rows(merged: MergedRows, folder: Path, progress: Progress | None = None) -> None:
+def write_rows(merged: MergedRows, folder: Path, progress: Progress | None = None) -> Notes:
     """Write the shards and the manifest of a merged store.
+
+    Returns
+    -------
+    tuple of Note
+        What stores say otherwise of one picture.
 
     Raises
     ------
@@ -181,11 +220,11 @@ def write_rows(merged: MergedRows, folder: Path, progress: Progress | None = Non
         has_text_tower=first.has_text_tower, dtype=first.dtype,
     )  # fmt: skip
     sources = [_Vectors(store) for store in merged.stores]
-    manifest, has_regions = target.manifest, False
+    manifest, has_regions, twice = target.manifest, False, SaidTwice()
     at_once = count_shard_rows(manifest)
     for start in range(0, len(merged), at_once):
         chosen = np.arange(start, min(start + at_once, len(merged)))
-        table = _take_table(merged, chosen)
+        table = _take_table(merged, chosen, twice)
         vectors = _take_vectors(merged, sources, chosen, manifest)
         frame = table.frame if table.has_regions else table.frame.drop(columns=REGION)
         record = write_shard(folder / "shards", manifest.next_shard_name, vectors, frame)
@@ -196,6 +235,7 @@ def write_rows(merged: MergedRows, folder: Path, progress: Progress | None = Non
         if progress is not None:
             progress(Step(int(chosen[-1]) + 1, len(merged), "rows"))
     manifest.write(folder)
+    return twice.notes
 
 
 class _Vectors:
@@ -305,14 +345,36 @@ def _take(
     return concatenate(frames).iloc[order].reset_index(drop=True)
 
 
-def _take_table(merged: MergedRows, chosen: Rows) -> ImageTable:
+def _take_table(merged: MergedRows, chosen: Rows, twice: SaidTwice) -> ImageTable:
     import pandas as pd
 
     frame = _take(merged.stores, merged.of_store[chosen], merged.rows[chosen])
+    of_store, rows, stands_in = merged.twice
+    also = np.flatnonzero((stands_in >= chosen[0]) & (stands_in <= chosen[-1]))
+    if len(also):
+        others = _take(merged.stores, of_store[also], rows[also])
+        frame = twice.fill(frame, others, stands_in[also] - chosen[0])
+    if merged.are_shares:
+        frame = frame[_order_columns(merged, chosen, frame)]
     for name in frame.columns:
         if isinstance(frame[name].dtype, pd.CategoricalDtype):
             frame[name] = frame[name].cat.remove_unused_categories()
     return ImageTable.build(frame)
+
+
+def _order_columns(merged: MergedRows, chosen: Rows, frame: pd.DataFrame) -> list[str]:
+    """Return free columns in the order in which rows come to fill them, as in one run."""
+    free = [name for name in frame.columns if name not in COLUMNS]
+    own = [store.given.columns for store in merged.stores]
+    places = dict[str, tuple[int, int]]()
+    for name in free:
+        filled = find_filled(frame[name])
+        row = int(filled.argmax()) if filled.any() else len(frame) - 1
+        of_store = own[merged.of_store[chosen[row]]]
+        places[name] = (row, of_store.index(name) if name in of_store else len(of_store))
+    return [name for name in frame.columns if name not in places] + sorted(
+        free, key=lambda name: places[name]
+    )
 
 
 def _take_vectors(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,13 @@ import numpy.typing as npt
 from bioprobe.access import reading
 from bioprobe.errors import StoreError
 from bioprobe.files import hash_file, read_json, replacing, save_array, write_text
-from bioprobe.settings import COUNT, FLAG, TEXT, check_fields
+from bioprobe.settings import COUNT, FLAG, TEXT, TEXT_BY_NAME, check_fields
 from bioprobe.types import Places
 
 CARD_NAME, ORDER_NAME = "share.json", "share.npy"
 _FIELDS = {
     "number": COUNT, "of": COUNT, "listing": TEXT, "n_files": COUNT, "is_finished": FLAG,
-    "generation": COUNT, "order_sha256": TEXT,
+    "generation": COUNT, "order_sha256": TEXT, "options": TEXT_BY_NAME,
 }  # fmt: skip
 
 
@@ -44,6 +45,8 @@ class ShareCard:
         Of the store when it was finished: rows have the same numbers as long as it is that.
     order_sha256 : str
         Of the file with the places of the rows; ``""`` where it is not finished.
+    options : mapping of str to str
+        What else its rows depend on, such as ``--damaged`` to ``mark``: alike in all shares.
     """
 
     number: int
@@ -53,6 +56,7 @@ class ShareCard:
     is_finished: bool = False
     generation: int = 0
     order_sha256: str = ""
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> ShareCard | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -17,8 +19,10 @@ import pytest
 from PIL import Image
 
 import bioprobe as bp
-from bioprobe.embedding.on_ray import _plan_actors
+from bioprobe.embedding.on_ray import Settings, _Embed, _find_folders, _is_done, _plan_actors
 from bioprobe.errors import MissingExtraError, MisuseError, SourceError
+from bioprobe.sources.shares import Order, Share
+from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.store.share_card import ShareCard
 
@@ -130,6 +134,34 @@ def test_a_store_that_is_there_and_a_share_are_refused(tmp_path: Path) -> None:
         bp.embed(tmp_path / "one.png", store=tmp_path / "s", model="sketch", engine="ray")
     with pytest.raises(MisuseError, match="--shard"):
         bp.embed(tmp_path / "one.png", store=tmp_path / "t", engine="ray", shard="1/2")
+
+
+def test_a_share_of_other_options_is_no_finished_one(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "one.png")
+    bp.embed(tmp_path / "one.png", store=tmp_path / "s", model="sketch", shard="1/1")
+    order = Order.of(find_images([tmp_path / "one.png"]))
+    card = ShareCard.read(tmp_path / "s-1-of-1")
+    assert card is not None
+    settings = Settings(tmp_path / "s", {"model": "sketch"}, None, {}, card.options)
+    assert _is_done(Share(1, 1), order, settings)
+    others = dataclasses.replace(settings, options={**card.options, "--exif": "True"})
+    assert not _is_done(Share(1, 1), order, others)
+
+
+def test_a_node_that_does_not_see_the_pictures_says_so(tmp_path: Path) -> None:
+    photos, store = tmp_path / "photos", tmp_path / "s"
+    photos.mkdir()
+    Image.new("RGB", (9, 9)).save(photos / "one.png")
+    listing = find_images([photos])
+    settings = Settings(store, {"model": "sketch"}, None, {}, {})
+    settings = dataclasses.replace(settings, folders=_find_folders(listing, store))
+    assert settings.folders == (str(tmp_path), str(photos))
+    photos.rename(tmp_path / "elsewhere")
+    work = pickle.dumps((Share(1, 1), listing, Order.of(listing)))
+    (done,) = _Embed(settings)({"work": [work]})["done"]
+    with pytest.raises(SourceError, match="photos is not there on the node"):
+        raise pickle.loads(done)
+    assert not list(tmp_path.glob("s-*"))
 
 
 def test_an_actor_takes_a_gpu_or_a_few_cores() -> None:

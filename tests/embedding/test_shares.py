@@ -67,7 +67,9 @@ def _write_photos(folder: Path, n: int) -> Path:
         Image.fromarray(pixels).save(place)
     # The same bytes in another share, and what is no picture.
     shutil.copyfile(folder / "Lynx" / "01.png", folder / "Puma" / "copy.png")
-    (folder / "Puma" / "torn.png").write_bytes(b"not a picture")
+    # In several shares, each of which lists its own.
+    for number in range(6):
+        (folder / "Puma" / f"torn {number}.png").write_bytes(b"not a picture")
     return folder
 
 
@@ -178,6 +180,7 @@ def test_what_is_missing_is_said_and_refused(
     ):
         assert part in said
     assert "1/4" not in said
+    assert f"({other.n_files} pictures; they {other.n_files})" in said
     assert not target.exists()
     assert run([*command, "--partial", "--quiet"]) == 0
     # What is lost is said even so.
@@ -188,6 +191,39 @@ def test_what_is_missing_is_said_and_refused(
         bp.merge(copies, store=target, partial=True)
     with pytest.raises(MisuseError, match="is given twice"):
         bp.merge([copies[0], copies[0]], store=tmp_path / "none")
+
+
+def test_shares_that_were_given_other_options_are_refused_by_name(tmp_path: Path) -> None:
+    for number in range(4):
+        Image.new("RGB", (20, 20), (9, 60 * number, 9)).save(tmp_path / f"{number}.png")
+    stores = [
+        bp.embed(tmp_path, store=tmp_path / "s", model="sketch", shard=f"{n}/3", **given).folder
+        for n, given in enumerate([{}, {"damaged": "refuse", "no_label": "x"}, {}], start=1)
+    ]  # fmt: skip
+    said = r"2/3 .* options: --damaged refuse, others mark; --no-label x, others not given"
+    with pytest.raises(StoreError, match=said):
+        bp.merge(stores, store=tmp_path / "all")
+    bp.embed(tmp_path, store=tmp_path / "s", model="sketch", shard="2/3")
+    assert len(EmbeddingStore.open(bp.merge(stores, store=tmp_path / "all").store)) == 4
+
+
+def test_columns_that_few_pictures_fill_stand_as_in_one_run(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(6)]
+    for number, name in enumerate(names):
+        Image.new("RGB", (20, 20), (9, 40 * number, 9)).save(tmp_path / name)
+    rows = {"path": names, "late": ["", "", "", "", "5", ""], "code": ["007", "", "3", "", "", "9"],
+            "n": ["", "1", "", "2", "", ""], "f": ["", ".5", "", "x", "", "2"]}  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "table.csv", index=False)
+    given: dict[str, Any] = {"model": "sketch", "threads": 1}
+    bp.embed(tmp_path / "table.csv", store=tmp_path / "once", **given)
+    stores = [
+        bp.embed(tmp_path / "table.csv", store=tmp_path / "s", shard=f"{n}/2", **given).folder
+        for n in (1, 2)
+    ]
+    bp.merge(stores, store=tmp_path / "all")
+    once, merged = (EmbeddingStore.open(tmp_path / name).images.frame for name in ("once", "all"))
+    assert once.columns[-4:].tolist() == ["code", "n", "f", "late"]
+    pd.testing.assert_frame_equal(merged, once)
 
 
 def test_a_compacted_share_says_that_its_order_is_gone(shares: list[Path], tmp_path: Path) -> None:
