@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +21,16 @@ from bioprobe.task.leaf_scores import (
     score_leaves,
     sum_up,
 )
-from bioprobe.task.listed import Listed
 from bioprobe.task.predictions import Predictions, RolledUp, answer_in_chunks
-from bioprobe.task.prior import Weighed
 from bioprobe.task.scores import Pool, find_top, sum_columns
 from bioprobe.task.target import Classes
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
 from bioprobe.types import Mask, Names, Places, Rows, Scores, Vectors
+
+if TYPE_CHECKING:
+    from bioprobe.task.listed import Listed
+    from bioprobe.task.prior import Weighed
 
 # Best classes that are looked at for the first that meets a condition.
 _LOOKED_AT = 16
