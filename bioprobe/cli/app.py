@@ -127,8 +127,8 @@ def run(arguments: Sequence[str], clock: Clock | None = None) -> int:
     return 0
 
 
-# New objects that are looked through for garbage; Python's own 700 are what one module makes.
-_GARBAGE_AT = 50_000
+# New objects that are looked through for garbage; what a first answer loads are fewer.
+_GARBAGE_AT = 100_000
 _INTERRUPTED = "Interrupted. What was embedded, or said of pictures, is kept."
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
