@@ -8,7 +8,6 @@ and share their memory with cores that multiply well.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import functools
 import sys
@@ -156,6 +155,8 @@ def _may_have_gpu() -> bool:
     """
     if "torch" in sys.modules or Path("/dev/kfd").exists():
         return True
+    import ctypes
+
     with contextlib.suppress(OSError):
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         return True

@@ -328,6 +328,7 @@ def read_defaults(question: Callable[..., Any]) -> dict[str, Any]:
     return {name: one.default for name, one in _read_signature(question).parameters.items()}
 
 
+@functools.cache
 def _read_signature(question: Callable[..., Any]) -> inspect.Signature:
     """Return the signature of a question, each option that it shares with others by itself."""
     original = inspect.unwrap(question)
@@ -448,7 +449,8 @@ def question(ask: Callable[P, R]) -> Callable[P, R]:
     --------
     _check_options : the rule.
     """
-    own, signature = inspect.signature(ask).parameters, _read_signature(ask)
+    signature = _read_signature(ask)
+    own = {"self", *ask.__annotations__}
     shared = {name: one.default for name, one in signature.parameters.items() if name not in own}
 
     @functools.wraps(ask)

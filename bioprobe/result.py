@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-import html
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -132,6 +131,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         """Show the notes and the first rows in a notebook."""
+        import html
+
         frame = self.to_frame()
         said = "".join(f"<li>{html.escape(str(note))}</li>" for note in self.notes)
         rest = f"<p>… {len(frame) - _SHOWN:,} more rows</p>" if len(frame) > _SHOWN else ""

@@ -127,6 +127,8 @@ def run(arguments: Sequence[str], clock: Clock | None = None) -> int:
     return 0
 
 
+# New objects that are looked through for garbage; what a first answer loads are fewer.
+_GARBAGE_AT = 100_000
 _INTERRUPTED = "Interrupted. What was embedded, or said of pictures, is kept."
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -156,6 +158,8 @@ def main() -> None:
     if "--debug" not in sys.argv:
         logging.captureWarnings(True)
         logging.getLogger("py.warnings").propagate = False
+    # What is imported stays: to look through it for garbage as it grows takes a tenth of an answer.
+    gc.set_threshold(_GARBAGE_AT)
     code = run(sys.argv[1:], Clock(STARTED_S))
     # To look for garbage among all that is loaded, as Python does at its end, takes as long as a
     # search. Those that run models complain of what is left.

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from bioprobe.face.exporting import AnswerExport
     from bioprobe.face.found_pages import Neighbors
     from bioprobe.face.grouped_pages import Clusters, Map, Order
-    from bioprobe.face.pages import Contents, Decisions, Predictions, StatusAnswers
+    from bioprobe.face.pages import Decisions, Predictions, StatusAnswers
+    from bioprobe.face.pooled_pages import Contents
     from bioprobe.face.provisional import Unknown
     from bioprobe.face.quality_pages import Duplicates, Flaws, NoiseFilter, Overlap, Repeats
     from bioprobe.face.store import Store

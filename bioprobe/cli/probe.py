@@ -11,7 +11,8 @@ from bioprobe.cli.show import write_page
 from bioprobe.options import TEXT_KINDS, With, Without
 
 if TYPE_CHECKING:
-    from bioprobe.face.pages import Contents, Decisions, Predictions
+    from bioprobe.face.pages import Decisions, Predictions
+    from bioprobe.face.pooled_pages import Contents
     from bioprobe.result import Result
 
 app = Commands("Learn from labelled images, and label others.")

@@ -27,8 +27,8 @@ from bioprobe.embedding.shard_buffer import (
 )
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.encoders.keeping import KEPT_KINDS, need_keeping
-from bioprobe.images.addresses import join_address
-from bioprobe.images.archives import ARCHIVE_PREFIX, is_whole
+from bioprobe.images.addresses import ARCHIVE_PREFIX, join_address
+from bioprobe.images.archives import is_whole
 from bioprobe.images.camera import CameraTally
 from bioprobe.images.image_table import (
     DAMAGE_COLUMNS,

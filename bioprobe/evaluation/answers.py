@@ -28,13 +28,10 @@ from bioprobe.task.method import Fitted, is_estimator
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.prior import Prior, Weighed
 from bioprobe.task.scores import split_rows
-from bioprobe.task.sequences import (
-    RULES,
-    Pooling,
-    pool_sequences,
-)
+from bioprobe.task.sequences import pool_sequences
 from bioprobe.task.target import Classes
 from bioprobe.task.task import Task
+from bioprobe.task.units import RULES, Pooling
 from bioprobe.types import Mask, Rows, Scores, Settings
 
 if TYPE_CHECKING:

@@ -45,16 +45,10 @@ from bioprobe.store.view import View
 from bioprobe.task.columns import Columns
 from bioprobe.task.prior import Prior, Weighed
 from bioprobe.task.scores import find_top, split_rows
-from bioprobe.task.sequences import (
-    SEQUENCE,
-    SEVERAL,
-    Pooling,
-    find_blank_classes,
-    find_truth,
-    pool_rows,
-)
+from bioprobe.task.sequences import SEVERAL, find_blank_classes, find_truth, pool_rows
 from bioprobe.task.target import Classes, hash_rows, label_rows
 from bioprobe.task.task import Task
+from bioprobe.task.units import SEQUENCE, Pooling
 from bioprobe.types import Doubles, Mask, Places, Rows, Scores, Settings
 from bioprobe.zeroshot.fusion import get_made_of
 from bioprobe.zeroshot.text_head import read_head

@@ -42,7 +42,10 @@ from bioprobe.options import (
 )
 
 if TYPE_CHECKING:
-    from bioprobe.face.pages import Contents, Decisions, Predictions
+    from bioprobe.face.pages import Decisions, Predictions
+    from bioprobe.face.pooled_pages import Answers, Contents
+    from bioprobe.task.prior import Prior
+    from bioprobe.task.units import Pooling
 
 
 # Why the texts of a head cannot be written otherwise.
@@ -294,7 +297,7 @@ class Asks(Opened):
         >>> store.zeroshot("life_stage", classes={"adult": ["an adult", "a grown animal"],
         ...                                       "young": "a young animal"})  # doctest: +SKIP
         """
-        from bioprobe.face.pages import pool_answers, show_answers_of
+        from bioprobe.face.pages import show_answers_of
         from bioprobe.face.pictured import Pictured
         from bioprobe.face.zeroshot import (
             Adapter,
@@ -308,8 +311,7 @@ class Asks(Opened):
         )
         from bioprobe.images.image_table import read_level
         from bioprobe.task.beside import Beside
-        from bioprobe.task.prior import read_prior
-        from bioprobe.task.sequences import DEPTH, SEQUENCE, Pooling
+        from bioprobe.task.units import DEPTH, SEQUENCE, Pooling
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.synonyms import read_synonyms
 
@@ -318,7 +320,7 @@ class Asks(Opened):
         beside = Beside.of(self._view, columns)
         how, best = Pooling(sequence, gap_seconds, rule, ContentRules.parse(content_rules)), k
         k = DEPTH if per == SEQUENCE else k
-        known = read_prior(prior, floor=prior_floor) if prior else None
+        known = _read_prior(prior, prior_floor) if prior else None
         through = Adapter.of(self._view.store, adapter)
         if classes is not None or level not in RANK_NAMES:
             refuse_for_values(
@@ -330,7 +332,7 @@ class Asks(Opened):
             named = ask_named(
                 view, self._notes, self._texts, classes, level, templates, k, known, through
             )  # fmt: skip
-            return pool_answers(show_answers_of(named, beside), per, how, best)
+            return _pool(show_answers_of(named, beside), per, how, best)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
         opened, said = find_head(self._view, taxa, head, self._model)
         listed = open_list(taxa if opened is None or head is not None else None, rank_column)
@@ -350,4 +352,19 @@ class Asks(Opened):
         pictured = Pictured.of(self._view, prototypes, text_worth, worth_where)
         wording = Wording(text_type, templates, opened, pool, roll_up, open_set, offset, pictured)
         answers = show_answers_of(ask_taxa(asked, wording, self._find_texts), beside)
-        return pool_answers(answers, per, how, best)
+        return _pool(answers, per, how, best)
+
+
+def _read_prior(prior: str | Path, floor: float) -> Prior:
+    from bioprobe.task.prior import read_prior
+
+    return read_prior(prior, floor=floor)
+
+
+def _pool(answers: Predictions | Decisions, per: str | None, how: Pooling, k: int) -> Answers:
+    """Return answers to rows as they are, or what they say of each unit."""
+    if per is None:
+        return answers
+    from bioprobe.face.pooled_pages import pool_answers
+
+    return pool_answers(answers, per, how, k)

@@ -270,7 +270,7 @@ class Evaluates(Learns, Splits):
         from bioprobe.evaluation.other_store import compare_with
         from bioprobe.face.evaluation import Evaluation
         from bioprobe.task.prior import read_prior
-        from bioprobe.task.sequences import Pooling
+        from bioprobe.task.units import Pooling
 
         asked = split_names(methods)
         if others and "stack" not in asked:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.annotations import Corrects, Person
-from bioprobe.face.find import Find, read_verdicts
 from bioprobe.face.written import FOUND, find_person
 from bioprobe.names import unify
 from bioprobe.options import RANK_NAMES, Option, SeedOption, WhichLabels, question
 from bioprobe.result import Note
 
 if TYPE_CHECKING:
+    from bioprobe.face.find import Find
     from bioprobe.index import Terms
     from bioprobe.store.view import View
 
@@ -140,6 +140,7 @@ class Finds(Corrects):
         >>> find.answer([{"row": batch.rows[0], "verdict": "is"}])  # doctest: +SKIP
         >>> find.progress().recall_low  # doctest: +SKIP
         """
+        from bioprobe.face.find import Find, read_verdicts
         from bioprobe.index import compose_question
         from bioprobe.reviewing.find import Finder
         from bioprobe.reviewing.find_head import PICTURE_WEIGHT, TEXT_WEIGHT

@@ -60,7 +60,8 @@ from bioprobe.registry import METHODS
 from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
-    from bioprobe.face.pages import Contents, Decisions, Predictions
+    from bioprobe.face.pages import Decisions, Predictions
+    from bioprobe.face.pooled_pages import Contents
     from bioprobe.face.probe import Probe
     from bioprobe.learning.fitted import FittedProbe
     from bioprobe.learning.stack import FittedStack, SharedImages

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from bioprobe.face.chosen import Paged, Pictures
 from bioprobe.result import Result, read_fields
-from bioprobe.task import decisions, pooling, predictions, sequences
+from bioprobe.task import decisions, predictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bioprobe.conservation import Judged, Units
     from bioprobe.images import ImageTable
     from bioprobe.provenance import Provenance
-    from bioprobe.result import Note, Notes
+    from bioprobe.result import Notes
     from bioprobe.task.beside import Beside
     from bioprobe.types import Rows
 
@@ -77,19 +77,6 @@ class Decisions(decisions.Decisions, Pictures):
         from bioprobe.page.sheets import write_answer_sheet
 
         return write_answer_sheet(Path(path), "Answers", self, by, order)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Contents(pooling.Contents, Pictures):
-    """What is in each picture, with its page; see the base for the fields."""
-
-    __module__ = "bioprobe"
-
-    def write_page(self, path: str | Path, by: str = "answer", order: str | None = None) -> int:
-        """Write the best regions of what was found, as :meth:`Predictions.write_page` does."""
-        from bioprobe.page.sheets import write_answer_sheet
-
-        return write_answer_sheet(Path(path), "What is in each picture", self, by, order)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -186,10 +173,6 @@ class StatusAnswers(Result, Pictures, Paged):
         return len(self.judged)
 
 
-#: Answers to rows, or to what belongs together.
-Answers = Predictions | Decisions | Contents
-
-
 @overload
 def show_answers_of(answers: predictions.Predictions, beside: Beside) -> Predictions: ...
 @overload
@@ -202,78 +185,3 @@ def show_answers_of(
     if isinstance(answers, decisions.Decisions):
         return Decisions(**fields)
     return Predictions(**fields)
-
-
-def pool_answers(
-    answers: Predictions | Decisions, per: str | None, how: sequences.Pooling, k: int = 5
-) -> Answers:
-    """Return answers to rows as they are, or what they say of each unit.
-
-    Parameters
-    ----------
-    answers : Predictions or Decisions
-        With all that is to be said of them.
-    per : str or None
-        What belongs together, ``image`` or ``sequence``.
-    how : Pooling
-        How rows make sequences.
-    k : int
-        Answers to a sequence.
-    """
-    if per is None:
-        return answers
-    # How often rows are right is another figure than what is found in a picture.
-    kept = [note for note in answers.notes if not _is_of_rows(note)]
-    if per == sequences.SEQUENCE:
-        found = sequences.pool_sequences(answers, how)
-        said = _describe_sequences(found, how)
-        fields = {**read_fields(found.answers), "notes": tuple(kept)}
-        if isinstance(answers, Decisions):
-            return Decisions(**fields).say(said)
-        return Predictions(**read_fields(Predictions(**fields).keep_best(k))).say(said)
-    contents = Contents(**read_fields(pooling.pool(answers, per, how.content)))
-    return dataclasses.replace(contents, notes=tuple(kept)).say(_describe_contents(contents))
-
-
-def _describe_sequences(found: sequences.Pooled, how: sequences.Pooling) -> list[str]:
-    """Say what was pooled, how, and how often it is right."""
-    said = found.sequences.describe()
-    if isinstance(found.answers, decisions.Decisions):
-        said.append(
-            f"of each sequence the answer of most rows; {found.n_gave_way:,} rows whose answer "
-            "stands above another of their sequence gave way to it"
-        )
-        return said
-    said.append(f"answers are pooled by the rule {how.rule}")
-    measured = found.answers.accuracy()
-    if measured:
-        figures = ", ".join(map(str, measured))
-        several = f"; {found.n_several:,} of several labels are left out" * bool(found.n_several)
-        said.append(
-            f"{AGAINST_LABELS} {measured[0].n_images:,} sequences: {figures} (95% interval)"
-            f"{several}"
-        )
-    return said
-
-
-def _is_of_rows(note: Note) -> bool:
-    """Tell whether a note is how often the answers to single rows are right."""
-    return str(note).startswith(AGAINST_LABELS)
-
-
-#: How a sentence begins that says how often answers are the labels.
-AGAINST_LABELS = "against the labels of"
-
-
-def _describe_contents(pooled: Contents) -> list[str]:
-    frame, what = pooled.frame, "pictures" if pooled.by == pooling.IMAGE else f"of {pooled.by}"
-    single = frame[~frame["also"].eq(True)] if "also" in frame else frame
-    if isinstance(pooled.answers, predictions.Predictions) and pooled.answers.above:
-        single = single[single["rank"] == pooled.answers.level]
-    n_several = int((single["answer"] == 2).sum())
-    said = [f"{len(pooled):,} {what}; in {n_several:,} more than one class or a person with one"]
-    if pooled.figures is not None:
-        said.append(
-            f"sets of classes {AGAINST_LABELS} {pooled.figures.n_units:,} {what}: {pooled.figures}"
-        )
-    return said

@@ -56,11 +56,11 @@ class Pictured:
         MisuseError
             If both ways to say what a text counts are given.
         """
+        if name is None:
+            return None
         from bioprobe.zeroshot.fusion import get_made_of
         from bioprobe.zeroshot.text_head import read_head
 
-        if name is None:
-            return None
         if text_worth is not None and worth_where is not None:
             msg = "--text-worth says what --worth-where would choose; leave one of them out"
             raise MisuseError(msg)

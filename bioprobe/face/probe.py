@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from bioprobe.face.pages import Contents, Decisions, Predictions
+    from bioprobe.face.pages import Decisions, Predictions
+    from bioprobe.face.pooled_pages import Contents
     from bioprobe.intervals import Accuracy
     from bioprobe.learning.calibrated import Calibration
     from bioprobe.learning.fitted import FittedProbe
@@ -151,10 +152,9 @@ class Probe(Result):
         MisuseError
             If what is asked for needs held-out answers that the probe has not.
         """
-        from bioprobe.face.pages import pool_answers, show_answers_of
+        from bioprobe.face.pages import show_answers_of
         from bioprobe.task.beside import Beside
-        from bioprobe.task.prior import read_prior
-        from bioprobe.task.sequences import SEQUENCE, Pooling
+        from bioprobe.task.units import SEQUENCE, Pooling
 
         by_name = cast("Any", type(self.store)).predict
         numbers = {"k": k, "accuracy": accuracy, "sets": sets, "prior_floor": prior_floor}
@@ -171,6 +171,8 @@ class Probe(Result):
         calibration, notes = self._calibrate(calibrate, needed=bool(sets or unknown or chooses))
         probe = calibration.apply(self.fitted) if calibration else self.fitted
         if prior is not None:
+            from bioprobe.task.prior import read_prior
+
             probe = probe.with_prior(read_prior(prior, floor=prior_floor))
         how, is_pooled = (
             Pooling(sequence, gap_seconds, rule, ContentRules.parse(content_rules)),
@@ -200,18 +202,24 @@ class Probe(Result):
         beside = Beside.of(view, columns)
         columns_of = {**answers.columns, **said}
         answers = dataclasses.replace(answers, columns=columns_of, provenance=provenance)
+        shown: Predictions | Decisions
         if abstain is None:
             best = answers if is_pooled else answers.keep_best(k)
-            return pool_answers(show_answers_of(best, beside).say(notes), per, how, k)
-        from bioprobe.task.decisions import decide, group_classes
+            shown = show_answers_of(best, beside).say(notes)
+        else:
+            from bioprobe.task.decisions import decide, group_classes
 
-        if confidence is None and calibration is not None:
-            confidence = _choose_confidence(self.fitted, calibration, accuracy, notes)
-        decided = decide(answers, confidence or 1.0)
-        if (weighed := probe.weigh(view)) is not None:
-            decided = weighed.complete_decisions(decided, group_classes(probe.classes)[1])
-        shown = show_answers_of(decided, beside)
-        return pool_answers(shown.say((*notes, *describe_depths(decided))), per, how, k)
+            if confidence is None and calibration is not None:
+                confidence = _choose_confidence(self.fitted, calibration, accuracy, notes)
+            decided = decide(answers, confidence or 1.0)
+            if (weighed := probe.weigh(view)) is not None:
+                decided = weighed.complete_decisions(decided, group_classes(probe.classes)[1])
+            shown = show_answers_of(decided, beside).say((*notes, *describe_depths(decided)))
+        if per is None:
+            return shown
+        from bioprobe.face.pooled_pages import pool_answers
+
+        return pool_answers(shown, per, how, k)
 
     def __repr__(self) -> str:
         n_classes = count(len(self.classes), "class", "classes")

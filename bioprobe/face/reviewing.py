@@ -9,7 +9,6 @@ from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.annotations import Corrects, Person
 from bioprobe.face.learning import Learns
 from bioprobe.face.lists import open_list
-from bioprobe.face.review import Review, read_labels
 from bioprobe.face.written import find_person
 from bioprobe.options import (
     GIVEN,
@@ -29,6 +28,7 @@ from bioprobe.options import (
 from bioprobe.result import FACT, Note
 
 if TYPE_CHECKING:
+    from bioprobe.face.review import Review
     from bioprobe.reviewing.learner import ClassTexts
     from bioprobe.store import EmbeddingStore
 
@@ -168,6 +168,7 @@ class Reviews(Learns, Corrects):
         >>> review.answer([{"row": one.row, "verdict": "is"} for one in batch.pictures])
         ... # doctest: +SKIP
         """
+        from bioprobe.face.review import Review
         from bioprobe.reviewing.desk import read_mix
         from bioprobe.task.target import Target
 
@@ -204,6 +205,7 @@ class Reviews(Learns, Corrects):
         """Return the names of classes that are known, their texts where these are wanted."""
         import numpy as np
 
+        from bioprobe.face.review import read_labels
         from bioprobe.reviewing.learner import ClassTexts
 
         store = self._view.store

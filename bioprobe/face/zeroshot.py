@@ -282,11 +282,11 @@ def _restrict(
     asked: Asked, question: Question, known: Callable[[], Taxonomy]
 ) -> tuple[Question, Notes]:
     """Keep from answering what may not occur by a list, and say what that is."""
+    if not asked.within:
+        return question, ()
     from bioprobe.task.listed import restrict
     from bioprobe.taxonomy.checklists import read_checklists
 
-    if not asked.within:
-        return question, ()
     lists = read_checklists(asked.within)
     listed, notes = restrict(asked.view, lists, question.tree, known(), place=asked.place)
     sources = [one.source for one in lists]
@@ -297,13 +297,13 @@ def _restrict(
 
 def _want(asked: Asked, question: Question) -> tuple[Question, Notes]:
     """Give the scores of some taxa always, and say which names are of no candidate."""
-    from bioprobe.task.also import Wanted
-    from bioprobe.taxonomy.checklists import read_checklists
-
     if asked.sums is not None:
         return dataclasses.replace(question, wanted=asked.sums(question.tree, question.listed)), ()
     if not asked.also:
         return question, ()
+    from bioprobe.task.also import Wanted
+    from bioprobe.taxonomy.checklists import read_checklists
+
     wanted, notes = Wanted.of(read_checklists(asked.also, "--also"), question.tree)
     question = question.with_options(also=[taxon.name for taxon in wanted.taxa])
     return dataclasses.replace(question, wanted=wanted), tuple(notes)
@@ -447,12 +447,13 @@ def _name_taxa(asked: Asked) -> Asked:
     PromptError
         If no label, no added taxon and no list names one, and the model is another.
     """
-    from bioprobe.encoders.text_heads import name_published
     from bioprobe.zeroshot.candidates import find_known_taxa
-    from bioprobe.zeroshot.heads import advise_lists
 
     if asked.taxa is not None or len(find_known_taxa(asked.store, None)):
         return asked
+    from bioprobe.encoders.text_heads import name_published
+    from bioprobe.zeroshot.heads import advise_lists
+
     if asked.view.manifest.encoder.model == _SKETCH:
         said = f"no label names a taxon: the candidates are those of the list {_SKETCH}"
         return dataclasses.replace(asked, taxa=_SKETCH, notes=(*asked.notes, Note(said)))
@@ -513,6 +514,8 @@ def find_head(
     --------
     bioprobe.zeroshot.heads.open_head : what it raises besides.
     """
+    if head is None and taxa is None and len(view.store.labelled_taxa):
+        return None, ()
     from bioprobe.zeroshot.heads import find_published_of, names_head, open_head
 
     said = []
@@ -521,8 +524,6 @@ def find_head(
     elif names_head(taxa):
         name = taxa
     elif taxa is None and find_published_of(view, model) is not None:
-        if len(view.store.labelled_taxa):
-            return None, ()
         name = "treeoflife"
         said.append(Note("no label names a taxon: the classes are those of the tree of life"))
     else:
@@ -793,11 +794,11 @@ def _find_candidates(asked: Asked, *, lowest: bool) -> Taxonomy:
 def _find_offset(
     store: EmbeddingStore, given: float | str | None, adapter: Adapter | None
 ) -> SeenOffset | None:
+    if given is None:
+        return None
     from bioprobe.zeroshot.added_taxa import find_new_taxa
     from bioprobe.zeroshot.seen_offset import SeenOffset, read_offset
 
-    if given is None:
-        return None
     measured = read_offset(store)
     if given == "auto" and measured is None:
         msg = "nothing was measured: run bioprobe taxa measure, or give --offset a number"

@@ -16,6 +16,9 @@ from bioprobe.cache import find_cache
 from bioprobe.errors import SourceError
 from bioprobe.remote import PROTOCOLS, find_address
 
+#: What the root of a picture within an archive begins with, before the path of the archive.
+ARCHIVE_PREFIX = "archive:"
+
 _SCHEMES = "|".join(("https?", "ftp", *PROTOCOLS))
 _ADDRESS = re.compile(rf"({_SCHEMES})://[^\s/]+", re.IGNORECASE)
 _COLLAPSED = re.compile(rf"({_SCHEMES}):/{{1,2}}([^\s/].*)", re.IGNORECASE | re.DOTALL)

@@ -29,9 +29,9 @@ from pathlib import Path, PurePosixPath
 
 from bioprobe.access import reading
 from bioprobe.errors import ImageReadError, SourceError
+from bioprobe.images.addresses import ARCHIVE_PREFIX
 from bioprobe.names import unify
 
-ARCHIVE_PREFIX = "archive:"
 #: A picture of more bytes is no picture.
 MOST_MEMBER_BYTES = 512 << 20
 #: Names take memory before any picture is read.

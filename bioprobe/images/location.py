@@ -29,8 +29,7 @@ from bioprobe import remote
 from bioprobe.access import exists, is_file, is_folder, list_files
 from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.files import read_json
-from bioprobe.images.addresses import find_copy, is_address, join_address
-from bioprobe.images.archives import ARCHIVE_PREFIX, open_archive
+from bioprobe.images.addresses import ARCHIVE_PREFIX, find_copy, is_address, join_address
 from bioprobe.images.regions import Region
 from bioprobe.table_bounds import check_parquet
 
@@ -210,6 +209,8 @@ def read_image_bytes(root: str, path: str, *, allow_outside: bool = False) -> by
     if root.startswith(DATASET_PREFIX):
         return open_pictures(root).read(path, allow_outside=allow_outside)
     if root.startswith(ARCHIVE_PREFIX):
+        from bioprobe.images.archives import open_archive
+
         return open_archive(Path(read_name(root.removeprefix(ARCHIVE_PREFIX)))).read(path)
     if is_address(root):
         return _read_address(root, path)

@@ -277,7 +277,7 @@ class Question:
     @property
     def rows(self) -> Rows:
         """Rows of the store that are named as such, ascending."""
-        return np.unique(np.array([*self.plus_terms.rows, *self.minus_terms.rows], dtype=np.int64))
+        return np.array(sorted({*self.plus_terms.rows, *self.minus_terms.rows}), dtype=np.int64)
 
     @property
     def text(self) -> str:
@@ -398,7 +398,7 @@ def compose_question(
         minus_weight,
         plus,
         minus,
-        np.unique(np.concatenate([_NO_ROWS, *given])),
+        np.array(sorted({row for rows in given for row in rows.tolist()}), dtype=np.int64),
     )
 
 

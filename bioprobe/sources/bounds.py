@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bioprobe.images.addresses import is_address
-from bioprobe.images.archives import ARCHIVE_PREFIX
+from bioprobe.images.addresses import ARCHIVE_PREFIX, is_address
 from bioprobe.images.location import DATASET_PREFIX, OUTSIDE, Bounds, read_name
 from bioprobe.result import PROBLEM, Note
 from bioprobe.sources.listing import Part, join

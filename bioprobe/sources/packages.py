@@ -13,13 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from bioprobe.access import is_file, is_folder, reading
 from bioprobe.errors import SourceError
-from bioprobe.images.archives import (
-    ARCHIVE_PREFIX,
-    Archive,
-    find_archive_kind,
-    is_hidden,
-    open_archive,
-)
+from bioprobe.images.addresses import ARCHIVE_PREFIX
+from bioprobe.images.archives import Archive, find_archive_kind, is_hidden, open_archive
 from bioprobe.images.location import write_name
 from bioprobe.sources.files import absolute, locate
 

@@ -34,11 +34,9 @@ from bioprobe.store.failures import (
     renew_failures,
     write_failures,
 )
-from bioprobe.store.kept import Kept
 from bioprobe.store.labels import Labels, Lineages, describe_labels
 from bioprobe.store.lease import Lease, take_lease
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal
-from bioprobe.store.remote import holds_store, open_copy, refuse_writing
 from bioprobe.store.shard import VECTORS_NAME, map_vectors, widen, write_shard
 from bioprobe.store.stored_table import Columns, StoredTable
 from bioprobe.store.writing import LOCK_NAME, check_present, holding
@@ -49,6 +47,7 @@ from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.store.kept import Kept
     from bioprobe.types import Names, Rows
 
 __all__ = ["DTYPES", "EmbeddingStore"]
@@ -109,6 +108,8 @@ class EmbeddingStore:
         """
         _check_name(folder)
         if address := find_address(folder):
+            from bioprobe.store.remote import holds_store
+
             return holds_store(address)
         return is_file(Path(folder) / MANIFEST_NAME)
 
@@ -130,8 +131,11 @@ class EmbeddingStore:
             If it is there and cannot be read just now.
         """
         _check_name(folder)
-        address = find_address(folder)
-        place = open_copy(address) if address else Path(folder)
+        place = Path(folder)
+        if address := find_address(folder):
+            from bioprobe.store.remote import open_copy
+
+            place = open_copy(address)
         # What is written after it was looked is a change since.
         stamp, manifest = _look(place), Manifest.read(place)
         while True:
@@ -187,6 +191,8 @@ class EmbeddingStore:
             is another.
         """
         if address := find_address(folder):
+            from bioprobe.store.remote import refuse_writing
+
             refuse_writing(address)
         path = Path(folder)
         if cls.exists(path):
@@ -417,7 +423,7 @@ class EmbeddingStore:
         starts = np.cumsum([0, *(record.n_images for record in records)])
         shards = np.searchsorted(starts, wanted, side="right") - 1
         # A store that grew picture by picture has many shards, of which few are asked.
-        for shard in np.unique(shards).tolist():
+        for shard in np.flatnonzero(np.bincount(shards)).tolist():
             inside = shards == shard
             vectors = map_vectors(self.folder / "shards", records[shard], self.manifest.dim)
             out[inside] = widen(vectors[wanted[inside] - starts[shard]])
@@ -431,6 +437,8 @@ class EmbeddingStore:
         StoreError
             If it is damaged.
         """
+        from bioprobe.store.kept import Kept
+
         return Kept.open(self.folder, kind)
 
     def append(

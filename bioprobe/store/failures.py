@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from bioprobe.access import is_file, read_bytes
 from bioprobe.errors import StoreError
 from bioprobe.files import replacing
-from bioprobe.sources.listing import is_mended, join
 from bioprobe.store.shard import READ_ERRORS
 
 if TYPE_CHECKING:
@@ -98,6 +97,8 @@ def renew_failures(
     StoreError
         If the list is damaged, or the disk refuses.
     """
+    from bioprobe.sources.listing import is_mended, join
+
     earlier = list_failures(folder)
     newest = {join(one.root, one.path): one for one in failed}
     rows = [
@@ -115,6 +116,8 @@ def renew_failures(
 
 def forget_gone(gone: Gone, changes: Changes) -> None:
     """Take pictures that are gone out of the list in a store's folder."""
+    from bioprobe.sources.listing import join
+
     earlier = list_failures(gone.folder)
     rows = [
         one._replace(reason=gone.scrub(one.reason), source=gone.scrub(one.source))

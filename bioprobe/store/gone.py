@@ -19,7 +19,6 @@ import numpy as np
 from bioprobe.files import replacing
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION, name_content
-from bioprobe.sources.listing import join
 from bioprobe.store.manifest import Manifest, ShardRecord, find_inside
 from bioprobe.store.shard import map_vectors
 from bioprobe.store.stored_table import Columns, StoredTable
@@ -126,6 +125,8 @@ class Gone:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """What these pictures are called, as no picture that stays is; the longest first."""
+        from bioprobe.sources.listing import join
+
         named, files = set(self.files), self.images.name_files(self.rows).tolist()
         for (root, path, _), name in zip(self._gone_places, files, strict=True):
             if (file := join(root, path)) in self.files:
@@ -142,6 +143,8 @@ class Gone:
     @cached_property
     def _went(self) -> tuple[frozenset[Place], frozenset[str]]:
         """Places and whole paths of rows that go, but such as a row that stays has too."""
+        from bioprobe.sources.listing import join
+
         places = set(self._gone_places)
         files = {join(root, path) for root, path, _ in places}
         for part in self._iter_kept(_PLACE) if places else ():

@@ -234,7 +234,7 @@ class Columns:
 
     def _divide(self, rows: Rows, names: Sequence[str]) -> tuple[Rows, list[str]]:
         """Return the shards of few rows, and those of some columns that are read of these alone."""
-        shards = np.unique(np.searchsorted(self.starts, rows, side="right") - 1)
+        shards = np.flatnonzero(np.bincount(np.searchsorted(self.starts, rows, side="right") - 1))
         if not len(rows):
             # The types of its columns are those of none.
             shards = np.arange(min(1, len(self._shards)))

@@ -22,14 +22,13 @@ from bioprobe.provenance import Provenance
 from bioprobe.result import WARNING, Note
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.failures import Failure
-from bioprobe.store.kept import Kept, KeptRows
-from bioprobe.store.measured import add_measures, match_measured
 from bioprobe.store.selections import read_selection
 from bioprobe.types import Mask, Names, Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.store.kept import Kept
     from bioprobe.store.manifest import Manifest
 
 _Result = TypeVar("_Result")
@@ -118,6 +117,8 @@ class View:
         if mask is not None:
             view = view._keep(mask)
         if condition is not None:
+            from bioprobe.store.measured import match_measured
+
             met = match_measured(view.store, condition)
             said = condition if not view.condition else f"({view.condition}) and ({condition})"
             rows = view.rows[np.isin(view.rows, met)]
@@ -126,6 +127,8 @@ class View:
             met_by = f" meets {condition!r}" if condition else ""
             msg = f"none of the {len(asked.rows)} images in {view.folder}{met_by}"
             if condition and len(asked.rows):
+                from bioprobe.store.measured import add_measures
+
                 frame = add_measures(view.store, asked.rows, condition)
                 msg = "; ".join(filter(None, (msg, name_values_of(frame, condition))))
             raise SelectionError(msg)
@@ -255,6 +258,8 @@ class View:
             )
             raise SelectionError(msg)
         if len(kept.card.shape) > 1:
+            from bioprobe.store.kept import KeptRows
+
             return KeptRows(kept, places)
         return kept.read(places).astype(np.float32)
 

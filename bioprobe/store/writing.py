@@ -12,7 +12,6 @@ from pathlib import Path
 from bioprobe.access import is_file
 from bioprobe.errors import StoreError, StoreLockedError
 from bioprobe.files import explaining_refusal, refuse_closed, sweep_data, sweep_temporaries
-from bioprobe.store.kept import sweep_kept
 from bioprobe.store.lease import remove_unread
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
 
@@ -116,6 +115,8 @@ def sweep(folder: Path) -> None:
     folders that no manifest names stay: after an older manifest was put back they may be all there
     is.
     """
+    from bioprobe.store.kept import sweep_kept
+
     for place in (
         "",
         "probes",

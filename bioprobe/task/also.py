@@ -10,14 +10,14 @@ import numpy as np
 
 from bioprobe.errors import PromptError
 from bioprobe.result import Note
-from bioprobe.task.listed import Names, describe_unknown
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Taxon
-from bioprobe.taxonomy.checklists import Checklist
 from bioprobe.types import Doubles, Mask, Places, Rows, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bioprobe.taxonomy.checklists import Checklist
 
 #: Column that tells the taxa which are given always.
 ALSO = "also"
@@ -45,6 +45,8 @@ class Wanted:
         PromptError
             If no candidate has any of the names.
         """
+        from bioprobe.task.listed import Names, describe_unknown
+
         whole = Tree(tree.taxa, RANKS[-1])
         names, said = Names(whole), []
         found: dict[tuple[int, int], None] = {}

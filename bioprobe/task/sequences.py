@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.content import NO_TAXON, ContentRules, read_content
-from bioprobe.errors import MisuseError
+from bioprobe.content import NO_TAXON, read_content
 from bioprobe.images.sequences import Sequences, find_sequences
 from bioprobe.task.also import pool_also
 from bioprobe.task.decisions import LEFT_OUT, Decisions
@@ -19,15 +18,10 @@ from bioprobe.task.pooling import find_contents
 from bioprobe.task.predictions import Predictions, RolledUp
 from bioprobe.task.scores import count_rows
 from bioprobe.task.target import Classes
+from bioprobe.task.units import RULES, SEQUENCE, Pooling
 from bioprobe.taxonomy import RANKS, Taxon
 from bioprobe.types import Doubles, Mask, Names, Places, Rows, Scores
 
-#: Rows of one sequence belong together.
-SEQUENCE = "sequence"
-#: How several answers become one, the default first.
-RULES = ("log-mean", "mean", "max", "vote")
-#: Best classes of a row that are pooled; the others share what is left of its probability.
-DEPTH = 256
 #: Truth of a sequence of which rows have several labels.
 SEVERAL = -2
 
@@ -36,34 +30,6 @@ _LEAST = 1e-6
 # Between classes of as many votes the mean of the log-probabilities decides.
 _TIE = 1e-3
 _BLANK, _HUMAN = "blank", "human"
-
-
-@dataclasses.dataclass(frozen=True)
-class Pooling:
-    """How rows are put together to sequences, and their answers to one.
-
-    Parameters
-    ----------
-    column : str, optional
-        That says the sequence of each row.
-    gap_seconds : float, optional
-        Pictures of one camera make a sequence that are no further apart.
-    rule : {"log-mean", "mean", "max", "vote"}
-        Mean of log-probabilities, which takes pictures for independent witnesses; mean and maximum
-        of probabilities; number of pictures whose best class it is.
-    content : ContentRules
-        Thresholds by which boxes and answers say what a picture holds.
-    """
-
-    column: str | None = None
-    gap_seconds: float | None = None
-    rule: str = RULES[0]
-    content: ContentRules = dataclasses.field(default_factory=ContentRules)
-
-    def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            msg = f"a rule of pooling is {', '.join(RULES)}, got {self.rule!r}"
-            raise MisuseError(msg)
 
 
 def pool_rows(

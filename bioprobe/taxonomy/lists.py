@@ -16,7 +16,6 @@ from bioprobe.access import is_file
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import prompts_dir, read_json, read_lines, replacing
 from bioprobe.table_bounds import check_json, check_records
-from bioprobe.tables import read_table
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
     LABEL_COLUMNS,
@@ -73,6 +72,8 @@ def read_list(path: Path) -> tuple[pd.DataFrame, str]:
         return _read_text(path), "line"
     if suffix == ".json":
         return _read_json(path), "entry"
+    from bioprobe.tables import read_table
+
     frame = read_table(path)
     is_text = suffix in {".csv", ".tsv"}
     frame.index = _count(len(frame), 2 if is_text else 1)

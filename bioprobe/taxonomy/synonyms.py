@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bioprobe.errors import TaxonomyError
-from bioprobe.tables import read_table
 from bioprobe.taxonomy.columns import fill_holes, find_first, spell_columns
 from bioprobe.taxonomy.scientific_names import write_name
 from bioprobe.taxonomy.taxon import Rank, Taxon
@@ -33,6 +32,8 @@ def read_synonyms(path: str | Path) -> dict[str, str]:
     SourceError
         If the file is no table.
     """
+    from bioprobe.tables import read_table
+
     frame = read_table(Path(path))
     by_spelling = spell_columns(frame.columns)
     spellings = (_SYNONYM_SPELLINGS, _ACCEPTED_SPELLINGS)

@@ -14,7 +14,6 @@ from bioprobe.images.image_table import ImageTable
 from bioprobe.options import split_names
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import find_added_taxa, read_user_taxa
-from bioprobe.tables import is_table, read_table
 from bioprobe.task.target import Classes, Phrases
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import read_labels
@@ -117,6 +116,8 @@ def read_classes(given: ClassNames, level: str = "") -> tuple[Classes, Phrases]:
             for name, texts in given.items()
         }
         return Classes(tuple(listed), level=level), listed
+    from bioprobe.tables import is_table
+
     path = Path(given) if isinstance(given, str) else None
     if path is not None and is_table(path):
         return _read_class_table(_need_file(path), level)
@@ -141,6 +142,8 @@ def _need_file(path: Path) -> Path:
 
 
 def _read_class_table(path: Path, level: str) -> tuple[Classes, Phrases]:
+    from bioprobe.tables import read_table
+
     frame = read_table(path)
     spelt = {str(name).strip().lower(): name for name in frame.columns}
     class_column = next((spelt[one] for one in _CLASS_COLUMNS if one in spelt), None)

@@ -16,8 +16,6 @@ from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, SourceError, StoreError
 from bioprobe.files import explaining_refusal, parse_json, replacing
 from bioprobe.images.addresses import refuse_address
-from bioprobe.images.reading import hash_bytes
-from bioprobe.index.question import embed_query_image
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.store.gone import Changes, Gone
@@ -106,6 +104,9 @@ def embed_examples(
     ImageReadError
         If one cannot be decoded.
     """
+    from bioprobe.images.reading import hash_bytes
+    from bioprobe.index.question import embed_query_image
+
     distinct = {hash_bytes(file.read_bytes()): file for file in _list(files)}
     rows = [embed_query_image(store, texts, file) for file in distinct.values()]
     return np.concatenate(rows), tuple(distinct)

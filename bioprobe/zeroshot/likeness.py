@@ -20,10 +20,11 @@ from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.examples import find_centre, read_examples
-from bioprobe.zeroshot.head_recipe import HeadCheck
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bioprobe.zeroshot.head_recipe import HeadCheck
 
 # A taxon nearer to a class than nine in ten classes are to their own nearest is confused with it.
 _NEAR_FRACTION = 0.9

@@ -14,7 +14,6 @@ from bioprobe.access import read_bytes, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import SelectionError
 from bioprobe.images.image_table import ImageTable
-from bioprobe.splits.groups import find_groups, join_groups
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import find_label_classes, mark_rows
@@ -204,6 +203,8 @@ def make_prototypes(
 
 
 def _number_groups(view: View, rows: Rows, columns: Sequence[str]) -> Rows:
+    from bioprobe.splits.groups import find_groups, join_groups
+
     kinds = find_groups(view.store, rows, columns)
     names = join_groups(list(kinds.values()), len(rows))
     alone = names == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,17 @@ from bioprobe.task.also import Also, Wanted, sum_inside, sum_wanted
 from bioprobe.task.decisions import LEFT_OUT, Decisions, back_off_sums
 from bioprobe.task.leaf_scores import iter_leaf_scores, score_leaves
 from bioprobe.task.leaves import LeafScores, Leaves
-from bioprobe.task.listed import Listed
 from bioprobe.task.predictions import Predictions, RolledUp, answer_in_chunks
-from bioprobe.task.prior import Weighed
 from bioprobe.task.scores import find_top, sum_columns, sum_up
 from bioprobe.task.target import Classes
 from bioprobe.task.text_pooling import Pool
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
 from bioprobe.types import Mask, Names, Places, Rows, Scores, Vectors
+
+if TYPE_CHECKING:
+    from bioprobe.task.listed import Listed
+    from bioprobe.task.prior import Weighed
 
 # Best classes that are looked at for the first that meets a condition.
 _LOOKED_AT = 16

@@ -9,15 +9,14 @@ from bioprobe.images import ImageTable
 from bioprobe.provenance import Provenance
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.sequences import (
-    RULES,
     SEVERAL,
-    Pooling,
     choose_answers,
     find_truth,
     pool_rows,
     pool_sequences,
 )
 from bioprobe.task.target import Classes
+from bioprobe.task.units import RULES, Pooling
 
 ROWS = np.array([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.3, 0.4, 0.3], [0.1, 0.1, 0.8]])
 UNITS = np.array([1, 1, 1, 0])
