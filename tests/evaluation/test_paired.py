@@ -126,10 +126,11 @@ def test_images_that_groups_hold_several_of_are_not_counted_one_by_one() -> None
     # Four groups of 50 images that are right or wrong together: McNemar's would be sure of it.
     right = {"one": np.repeat([True, True, True, False], 50), "other": np.zeros(200, dtype=bool)}
     resamples = Resamples.of_groups(np.repeat([*"abcd"], 50), 200, 0)
-    draws = {
-        name: draw_scores(lambda w, r=r: {"accuracy": w @ r / w.sum(axis=1)}, resamples)["accuracy"]
-        for name, r in right.items()
-    }
+
+    def draw(right: npt.NDArray[np.bool_]) -> Draws:
+        return draw_scores(lambda w: {"accuracy": w @ right / w.sum(axis=1)}, resamples)["accuracy"]
+
+    draws = {name: draw(one) for name, one in right.items()}
     (found,) = compare_pairs("accuracy", draws, right)
     assert (found.test, found.n_only_first) == ("bootstrap", 0)
     between = dataclasses.replace(draws["one"], is_clustered=True)

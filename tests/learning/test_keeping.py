@@ -91,11 +91,14 @@ def test_what_taught_is_found_wherever_it_lies_among_others(
 ) -> None:
     probe = fit_probe(Task.of(filled, Rank.FAMILY, split=None), "centroid")
     marks = mark_rows(filled.images, filled.rows)
-    few = dataclasses.replace(probe, taught=np.unique(marks[:: len(marks) // 9][:n_taught]))
-    expected = np.isin(marks, few.taught)
+    taught = np.unique(marks[:: len(marks) // 9][:n_taught])
+    few = dataclasses.replace(probe, taught=taught)
+    expected = np.isin(marks, taught)
     assert expected.sum() == n_taught
     # Some marks are below, and some above, all of those.
-    assert np.array_equal(few.find_taught(filled.images, filled.rows), expected)
+    found = few.find_taught(filled.images, filled.rows)
+    assert found is not None
+    assert found.tolist() == expected.tolist()
     assert dataclasses.replace(probe, taught=None).find_taught(filled.images, filled.rows) is None
 
 
