@@ -114,14 +114,16 @@ def predict_left_out(learner: Learner) -> tuple[Places, Places, Scores]:
     places, classes, probabilities : ndarray
         As of :meth:`Learner.predict_left_out`.
     """
-    left = learner.leave_out()
+    left, found = learner.leave_out(), None
+    # It takes most memory: it is asked while nothing else is held.
+    if len(left.places) * len(left.classes) <= _MOST_BOTH:
+        _, _, found = learner.predict_left_out()
     gaussian = _ask_gaussians(learner, left)
     if gaussian is None:
-        return learner.predict_left_out()
+        return learner.predict_left_out() if found is None else (left.places, left.classes, found)
     own = left.targets[left.is_out]
     probabilities = _sharpen(gaussian[left.is_out], own)
-    if probabilities.size <= _MOST_BOTH:
-        _, _, found = learner.predict_left_out()
+    if found is not None:
         with np.errstate(divide="ignore"):
             probabilities = (_sharpen(np.log(found), own) + probabilities) / 2
     return left.places, left.classes, probabilities.astype(np.float32)
