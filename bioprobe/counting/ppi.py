@@ -10,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
 from bioprobe.intervals import find_wilson
-from bioprobe.types import Doubles, Floats, Mask, Places
+from bioprobe.types import Doubles, Places
 
 #: How a share is estimated, the default first.
 ESTIMATORS = PPI, REGRESSION, RATIO, LABELLED = ("ppi", "regression", "ratio", "labelled")
@@ -60,8 +62,8 @@ class Sample:
         Number of the stratum that each was drawn within, from 0.
     """
 
-    truths: Mask | Doubles
-    answers: Floats
+    truths: npt.NDArray[Any]
+    answers: npt.NDArray[Any]
     means: Doubles
     variances: Doubles
     n_images: int

@@ -792,9 +792,8 @@ def _count_words(words: Sequence[Names], sizes: Rows) -> dict[str, int]:
 
     Sizes are how many rows each is.
     """
-    found = np.flatnonzero(np.any([one != "" for one in words], axis=0)) if words else ()
     counts = collections.Counter[str]()
-    for row in found:
+    for row in np.flatnonzero(np.any([one != "" for one in words], axis=0)).tolist():
         for word in {one[row] for one in words} - {""}:
             counts[word] += int(sizes[row])
     return dict(counts.most_common())

@@ -72,9 +72,10 @@ class _Texts:
             _, offsets, data = chunk.buffers()
             kind = np.int64 if str(chunk.type).startswith("large") else np.int32
             places = np.frombuffer(offsets, dtype=kind)[chunk.offset :][: len(chunk) + 1]
+            places = places.astype(np.int64)
             first, last = int(places[0]), int(places[-1])
             parts.append(data[first:last].to_pybytes() if last > first else b"")
-            ends.append(places[1:] + np.int64(n_bytes - first))
+            ends.append(places[1:] + (n_bytes - first))
             n_bytes += last - first
         return cls(b"".join(parts), np.concatenate(ends))
 
