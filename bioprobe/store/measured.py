@@ -171,7 +171,7 @@ def measure_sizes(store: EmbeddingStore, rows: Rows) -> dict[str, npt.NDArray[An
     regions = frame[REGION].astype(str).to_numpy()
     for at in np.flatnonzero(regions != "").tolist():
         region = Region.parse(regions[at])
-        if sides[at].all():
+        if region is not None and sides[at].all():
             left, top, right, bottom = region.to_pixels(*map(int, sides[at]))
             sides[at] = right - left, bottom - top
     short, long = sides.min(axis=1, initial=np.inf), sides.max(axis=1, initial=0)

@@ -67,12 +67,13 @@ class _Texts:
     @classmethod
     def of(cls, chunks: Iterable[pa.Array]) -> _Texts:
         """Put arrays of strings together; a hole is as ``""``."""
-        parts, ends, n_bytes = list[bytes](), [np.zeros(1, dtype=np.int64)], 0
+        parts, n_bytes = list[bytes](), 0
+        ends: list[Rows] = [np.zeros(1, dtype=np.int64)]
         for chunk in filter(len, chunks):
             _, offsets, data = chunk.buffers()
             kind = np.int64 if str(chunk.type).startswith("large") else np.int32
-            places = np.frombuffer(offsets, dtype=kind)[chunk.offset :][: len(chunk) + 1]
-            places = places.astype(np.int64)
+            read = np.frombuffer(offsets, dtype=kind)[chunk.offset :][: len(chunk) + 1]
+            places: Rows = read.astype(np.int64)
             first, last = int(places[0]), int(places[-1])
             parts.append(data[first:last].to_pybytes() if last > first else b"")
             ends.append(places[1:] + (n_bytes - first))
