@@ -92,15 +92,21 @@ class Drawn:
         counted, labelled : ndarray of bool, shape (n_images,)
             Images that are estimated, and those of them that were drawn and have a label.
         """
-        names = self.strata_of_weights
-        of_all, of_labelled = Counter(names[counted].tolist()), Counter(names[labelled].tolist())
-        weights = np.array([of_all[name] / max(of_labelled[name], 1) for name in names.tolist()])
-        lost = sorted(name for name in of_all if not of_labelled[name])
-        # What no stratum is known of is represented by the others.
-        lost = [name for name in lost if name or len(of_all) == 1]
+        import pandas as pd
+
+        numbers, names = pd.factorize(self.strata_of_weights)
+        of_all, of_labelled = (
+            np.bincount(numbers[mask], minlength=len(names)) for mask in (counted, labelled)
+        )
+        weights = (of_all / np.maximum(of_labelled, 1))[numbers]
+        are_lost = (of_all > 0) & (of_labelled == 0)
+        if np.count_nonzero(of_all) > 1:
+            # What no stratum is known of is represented by the others.
+            are_lost &= names != ""
+        lost = sorted(names[are_lost].tolist())
         if not lost:
             return weights, ()
-        n_lost = sum(of_all[name] for name in lost)
+        n_lost = int(of_all[are_lost].sum())
         named = ", ".join(lost[:_SHOWN]) or "all"
         return weights, (
             f"{n_lost:,} images are of strata of which none is labelled ({named}): label some",
@@ -210,10 +216,9 @@ def find_units(view: View, unit: str) -> Names:
         ``image`` (of regions, the picture that they are of), ``sequence`` or a column.
     """
     if unit == IMAGE:
-        frame = view.images.frame.iloc[view.rows]
-        if not (name_cells(frame[REGION]) != "").any():
+        if not _has_regions(view):
             return np.full(len(view), "", dtype=object)
-        return np.array(view.images.name_files(view.rows), dtype=object)
+        return view.images.name_files(view.rows)
     if unit == SEQUENCE:
         try:
             return find_sequences(view.images, view.rows).names
@@ -247,8 +252,12 @@ def _guess_unit(view: View, chosen: Mask) -> str:
         expected = sum(1 - (1 - n_chosen / n) ** size for size in sizes.values())
         if n_chosen < n and held < _WHOLE * min(expected, n_chosen):
             return column
-    frame = view.images.frame.iloc[view.rows]
-    return IMAGE if (name_cells(frame[REGION]) != "").any() else ""
+    return IMAGE if _has_regions(view) else ""
+
+
+def _has_regions(view: View) -> bool:
+    images = view.images
+    return images.has_regions and bool((images.read_texts(view.rows, [REGION])[REGION] != "").any())
 
 
 def _read_mask(view: View, name: str) -> Drawn:

@@ -12,6 +12,7 @@ import numpy as np
 from bioprobe.counting.ppi import PPI, Sample, Shares, estimate_shares, find_needed
 from bioprobe.counting.prevalence import Adjusted, estimate_prevalence, number_units
 from bioprobe.errors import SelectionError
+from bioprobe.images.image_table import ROWS_AT_ONCE
 from bioprobe.result import WARNING, Note, Notes, Result, name_some
 from bioprobe.types import Doubles, Floats, Mask, Names, Places
 
@@ -155,15 +156,20 @@ class Collection:
         )  # fmt: skip
         return pooled, int(partly.sum())
 
-    def densify(self, images: Places, classes: Places) -> Doubles:
-        """Return the score of some classes for some images, shape (n, n_classes)."""
-        dense = np.zeros((len(images), len(self.classes) + 1))
+    def densify(self, images: Places, classes: Places) -> Floats:
+        """Return the score of some classes for some images, shape (n, n_classes).
+
+        They are as precise as the scores.
+        """
+        places = np.full(len(self.classes) + 1, -1, dtype=np.int64)
+        places[classes] = np.arange(len(classes))
+        dense = np.zeros((len(images), len(classes)), dtype=self.scores.dtype)
         top = self.top[images]
-        rows = np.repeat(np.arange(len(images)), top.shape[1])
-        there = top.ravel() >= 0
-        scores = np.nan_to_num(self.scores[images].ravel().astype(np.float64), nan=1.0)
-        dense[rows[there], top.ravel()[there]] = scores[there]
-        return dense[:, classes]
+        columns = np.where(top >= 0, places[top], -1)
+        rows, ranks = np.nonzero(columns >= 0)
+        scores = np.nan_to_num(self.scores[images[rows], ranks], nan=1.0)
+        dense[rows, columns[rows, ranks]] = scores
+        return dense
 
 
 def number_names(names: Names) -> tuple[Places, Places]:
@@ -358,8 +364,9 @@ def _estimate(
     drawn = rest[asked.is_drawn[rest]]
     if how.estimator == LABEL_SHIFT:
         before = like if isinstance(like, Adjusted) else None
+        everything = np.arange(len(asked.classes))
         return estimate_prevalence(
-            lambda images: asked.densify(images, np.arange(len(asked.classes))),
+            lambda images: asked.densify(images, everything).astype(np.float64),
             labelled=np.flatnonzero(asked.is_drawn), truths=asked.truths[:, 0], units=asked.units,
             images=rest, classes=classes, like=before, n_resamples=how.n_resamples, seed=how.seed,
         )  # fmt: skip
@@ -412,7 +419,7 @@ def sample_images(asked: Collection, images: Places, drawn: Places, classes: Pla
     means = totals / n
     variances = np.maximum(squares - n * means**2, 0) / max(n - 1, 1)
     return Sample(
-        (asked.truths[drawn][:, :, np.newaxis] == classes).any(axis=1).astype(np.float64),
+        (asked.truths[drawn][:, :, np.newaxis] == classes).any(axis=1),
         asked.densify(drawn, classes),
         means,
         variances,
@@ -425,12 +432,15 @@ def sample_images(asked: Collection, images: Places, drawn: Places, classes: Pla
 
 def _sum_answers(asked: Collection, images: Places, classes: Places) -> tuple[Doubles, Doubles]:
     """Return the sums of scores and of their squares by class, over some images."""
-    top = asked.top[images].ravel()
-    there = top >= 0
-    scores = np.nan_to_num(asked.scores[images].ravel().astype(np.float64), nan=1.0)[there]
-    n = len(asked.classes) + 1
-    sums: Doubles = np.bincount(top[there], weights=scores, minlength=n).astype(np.float64)
-    squares: Doubles = np.bincount(top[there], weights=scores**2, minlength=n).astype(np.float64)
+    sums, squares = np.zeros((2, len(asked.classes) + 1))
+    for start in range(0, len(images), ROWS_AT_ONCE):
+        some = images[start : start + ROWS_AT_ONCE]
+        top = asked.top[some].ravel()
+        there = top >= 0
+        scores = np.nan_to_num(asked.scores[some].ravel().astype(np.float64), nan=1.0)[there]
+        # One after the other, so that the sums are those of all images at once.
+        np.add.at(sums, top[there], scores)
+        np.add.at(squares, top[there], scores**2)
     return sums[classes], squares[classes]
 
 
@@ -553,15 +563,18 @@ def check_random(sample: Sample, names: Sequence[str]) -> tuple[float, str]:
         return 1.0, ""
     from scipy.stats import t
 
-    weights = (sample.weights / sample.weights.mean())[:, np.newaxis]
-    means = (weights * sample.answers).mean(axis=0)
     enough = n * np.minimum(sample.means, 1 - sample.means) >= 5
     if not enough.any():
         return 1.0, ""
-    sums = sample.sum_units(weights * (sample.answers - sample.means)) / n
+    weights = (sample.weights / sample.weights.mean())[:, np.newaxis]
+    means, own = np.zeros((2, len(sample.means)))
+    for part, some in sample.split():
+        means[part] = (weights * some.answers).mean(axis=0)
+        sums = some.sum_units(weights * (some.answers - some.means)) / n
+        own[part] = (sums**2).sum(axis=0)
     left = 1 - n / sample.n_images
     # As wide as the answers to all say, where images are alone: those drawn may be all alike.
-    own = (sums**2).sum(axis=0) * left
+    own *= left
     given = sample.variances / n * left
     variances = given if sample.is_simple else np.maximum(own, given)
     scores = np.abs(means - sample.means)[enough] / np.sqrt(np.maximum(variances[enough], 1e-15))

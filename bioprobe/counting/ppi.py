@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
 from bioprobe.intervals import find_wilson
@@ -32,6 +35,8 @@ _SLOPE_MOST = 1.5
 # Of up to so many that are seen, Wilson's interval holds too rarely.
 _FEW = 3
 _EPSILON = 1e-12
+# Labelled images times classes that are computed with at once: 16 MB, some ten times over.
+_NUMBERS_AT_ONCE = 2_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +45,9 @@ class Sample:
 
     Parameters
     ----------
-    truths : ndarray of float64, shape (n_labelled, n_classes)
+    truths : ndarray of bool or float64, shape (n_labelled, n_classes)
         1 where an image is of a class, else 0.
-    answers : ndarray of float64, shape (n_labelled, n_classes)
+    answers : ndarray of float, shape (n_labelled, n_classes)
         What the classifier says of it: probabilities, or 0 and 1.
     means, variances : ndarray of float64, shape (n_classes,)
         Of the answers to all images asked, the labelled ones among them.
@@ -57,8 +62,8 @@ class Sample:
         Number of the stratum that each was drawn within, from 0.
     """
 
-    truths: Doubles
-    answers: Doubles
+    truths: npt.NDArray[Any]
+    answers: npt.NDArray[Any]
     means: Doubles
     variances: Doubles
     n_images: int
@@ -68,6 +73,26 @@ class Sample:
 
     def __len__(self) -> int:
         return len(self.truths)
+
+    def split(self) -> Iterator[tuple[slice, Sample]]:
+        """Return some classes at a time, in double precision: a few copies of them are no matter.
+
+        Yields
+        ------
+        part : slice
+            Which of the classes.
+        sample : Sample
+            Of these alone.
+        """
+        n_classes = len(self.means)
+        n_parts = -(-self.truths.size // _NUMBERS_AT_ONCE) or 1
+        ends = [n_classes * at // n_parts for at in range(n_parts + 1)]
+        for part in map(slice, ends[:-1], ends[1:]):
+            yield part, dataclasses.replace(
+                self, truths=self.truths[:, part].astype(np.float64),
+                answers=self.answers[:, part].astype(np.float64),
+                means=self.means[part], variances=self.variances[part],
+            )  # fmt: skip
 
     @property
     def n_units(self) -> int:
@@ -181,20 +206,13 @@ def estimate_shares(
         raise SelectionError(msg)
     if not len(sample):
         return _know_nothing(len(sample.means), like)
-    weights = (sample.weights / sample.weights.mean())[:, np.newaxis]
-    drawn = (weights * sample.truths).mean(axis=0)
-    answered = (weights * sample.answers).mean(axis=0)
-    of_labels = sample.sum_units(weights * (sample.truths - drawn))
-    errors, slopes = of_labels, np.zeros(len(drawn))
-    if estimator == RATIO:
-        slopes, errors = _fit_ratio(sample, weights)
-    elif estimator != LABELLED:
-        of_answers = sample.sum_units(weights * (sample.answers - answered))
-        slopes, held_out = _fit_slopes(sample, of_labels, of_answers, estimator, like)
-        errors = of_labels - held_out * of_answers
-    unseen = _find_unseen(sample)
-    alone, variances = (_measure(sample, sums) + unseen for sums in (of_labels, errors))
-    n_seen, n_unseen = _count_units(sample)
+    found = [
+        _measure_classes(some, estimator, None if like is None else like.slopes[part])
+        for part, some in sample.split()
+    ]
+    drawn, answered, slopes, alone, variances, n_seen, n_unseen, unlabelled = map(
+        np.concatenate, zip(*found, strict=True)
+    )
     explained = np.zeros(len(drawn))
     if estimator != LABELLED:
         n_known = np.minimum(n_seen, n_unseen)
@@ -207,7 +225,7 @@ def estimate_shares(
     n_alone = _count_alone(sample, drawn, alone)
     labelled = min(1.0, len(sample) / max(sample.n_images, 1))
     is_of_these = estimator in (REGRESSION, RATIO)
-    unknown = _find_unlabelled(sample, errors) * (1 - explained) / n_alone
+    unknown = unlabelled * (1 - explained) / n_alone
     if not is_of_these:
         # The collection is itself a draw, of images or of whole units.
         unknown = unknown + labelled / np.minimum(n_alone, len(sample))
@@ -234,6 +252,40 @@ def estimate_shares(
         share, np.minimum(low, share), np.maximum(high, share), slopes, explained,
         n_effective, drawn, *alone_ends,
     )  # fmt: skip
+
+
+def _measure_classes(sample: Sample, estimator: str, like: Doubles | None) -> tuple[Doubles, ...]:
+    """Return what the labels and answers of a sample say of each class, whatever the others are.
+
+    Parameters
+    ----------
+    sample : Sample
+    estimator : str
+    like : ndarray of float64, shape (n_classes,), optional
+        Slopes of a larger sample.
+
+    Returns
+    -------
+    tuple of ndarray of float64, each of shape (n_classes,)
+        Mean of the labels and of the answers, slope, variance of the mean of the labels and of
+        what the answers leave, units in which the class was seen and in which another was, and
+        share of that variance that is of images without a label.
+    """
+    weights = (sample.weights / sample.weights.mean())[:, np.newaxis]
+    drawn = (weights * sample.truths).mean(axis=0)
+    answered = (weights * sample.answers).mean(axis=0)
+    of_labels = sample.sum_units(weights * (sample.truths - drawn))
+    errors, slopes = of_labels, np.zeros(len(drawn))
+    if estimator == RATIO:
+        slopes, errors = _fit_ratio(sample, weights)
+    elif estimator != LABELLED:
+        of_answers = sample.sum_units(weights * (sample.answers - answered))
+        slopes, held_out = _fit_slopes(sample, of_labels, of_answers, estimator, like)
+        errors = of_labels - held_out * of_answers
+    unseen = _find_unseen(sample)
+    alone, variances = (_measure(sample, sums) + unseen for sums in (of_labels, errors))
+    unlabelled = _find_unlabelled(sample, errors)
+    return drawn, answered, slopes, alone, variances, *_count_units(sample), unlabelled
 
 
 def find_needed(
@@ -285,7 +337,7 @@ def _know_nothing(n_classes: int, like: Shares | None) -> Shares:
 
 
 def _fit_slopes(
-    sample: Sample, labels: Doubles, answers: Doubles, estimator: str, like: Shares | None
+    sample: Sample, labels: Doubles, answers: Doubles, estimator: str, like: Doubles | None
 ) -> tuple[Doubles, Doubles]:
     """Return the slope of labels on answers, and that which all units but each one have."""
     n = len(sample)
@@ -297,8 +349,8 @@ def _fit_slopes(
         below, below_without = n * sample.variances, (n - 1) * sample.variances
     if like is not None:
         held = _PSEUDO_ROWS * sample.variances
-        total, below = total + held * like.slopes, below + held
-        without, below_without = without + held * like.slopes, below_without + held
+        total, below = total + held * like, below + held
+        without, below_without = without + held * like, below_without + held
     most = _SLOPE_MOST
     if estimator == PPI:
         # Lambda is at most 1, and the slope is on the mean of all images.

@@ -467,20 +467,21 @@ class Infers(Asks, Learns):
         self, asked: Collection, per: str | None, sample: Drawn, notes: list[Note | str]
     ) -> Collection:
         """Make one of what is counted together, and say what a line counts."""
-        import numpy as np
-
         from bioprobe.counting.drawing import SEQUENCE, find_units
 
         view = self._view
-        files: Names = np.array(view.images.name_files(view.rows), dtype=object)
-        n_files = len(set(files.tolist()))
         if per is None:
+            has_regions = view.images.has_regions
+            n_files = len(set(view.images.name_files(view.rows))) if has_regions else len(view)
             if n_files < len(view):
                 notes.append(f"{len(view):,} regions of {n_files:,} pictures are counted, each by "
                              "itself; --per image counts pictures")  # fmt: skip
             return asked
-        pooled, n_partly = asked.pool(files if per != SEQUENCE else find_units(view, SEQUENCE))
-        what = "pictures" if per != SEQUENCE else "sequences"
+        is_of_pictures = per != SEQUENCE
+        pooled, n_partly = asked.pool(
+            view.images.name_files(view.rows) if is_of_pictures else find_units(view, SEQUENCE)
+        )
+        what = "pictures" if is_of_pictures else "sequences"
         if n_partly:
             text = (
                 f"{n_partly:,} {what} are labelled in part, and count as not labelled: where they "
@@ -635,13 +636,16 @@ def _find_named(names: Sequence[str], asked: Sequence[str]) -> Places:
 def _read_truths(view: View, names: Sequence[str], labels: Names) -> Places:
     """Return the class of each label; what holds no animal is labelled too, as none of the taxa."""
     import numpy as np
+    import pandas as pd
 
-    truths = _find_named(names, labels.tolist())
+    numbers, distinct = pd.factorize(labels)
+    truths = _find_named(names, distinct.tolist())[numbers]
     if CONTENT not in view.images.columns:
         return truths
     others = {Content.BLANK.value, Content.HUMAN.value, Content.VEHICLE.value}
-    held = [read_content(one) in others for one in view.labels(CONTENT).tolist()]
-    return np.where((truths < 0) & np.array(held, dtype=bool), len(names), truths)
+    numbers, distinct = pd.factorize(view.labels(CONTENT))
+    held = np.array([read_content(one) in others for one in distinct.tolist()], dtype=bool)
+    return np.where((truths < 0) & held[numbers], len(names), truths)
 
 
 def _take_predictions(view: View, found: Predictions, level: str | None, source: str) -> _Answers:
@@ -651,11 +655,13 @@ def _take_predictions(view: View, found: Predictions, level: str | None, source:
     from bioprobe.images.image_table import read_level
 
     if not np.array_equal(found.rows, view.rows):
-        place = {row: at for at, row in enumerate(found.rows.tolist())}
-        if set(view.rows.tolist()) - set(place) or len(place) < len(found.rows):
+        order = np.argsort(found.rows, kind="stable")
+        rows = found.rows[order]
+        at = np.searchsorted(rows, view.rows)
+        if not np.isin(view.rows, rows).all() or (rows[1:] == rows[:-1]).any():
             msg = "the answers are not to the images that are asked, one each; ask the same images"
             raise MisuseError(msg)
-        found = found.take(np.array([place[row] for row in view.rows.tolist()], dtype=np.int64))
+        found = found.take(order[at])
     own, classes = found.level, found.classes
     wanted = read_level(level, view.images) if level is not None else own
     names, top, scores = tuple(classes.short_names), found.top_classes, found.scores

@@ -751,11 +751,52 @@ def find_placeholders(frame: pd.DataFrame, values: Collection[str] = PLACEHOLDER
             values[hit] = nothing
             emptied[column] = settle(pd.Series(values, index=frame.index, dtype=object))
     rows = np.any([one != "" for one in words], axis=0) if words else np.zeros(len(frame), bool)
-    # A row counts once for each word, in however many of its labels that is.
-    counts = collections.Counter(
-        word for row in np.flatnonzero(rows) for word in {one[row] for one in words} - {""}
-    )
-    return Placeholders(rows, dict(counts.most_common()), emptied)
+    return Placeholders(rows, _count_words(words, np.ones(len(frame), dtype=np.int64)), emptied)
+
+
+def count_placeholders(images: ImageTable, rows: Rows) -> tuple[int, dict[str, int]]:
+    """Count what :func:`find_placeholders` finds in some rows of a table, of which few differ.
+
+    Parameters
+    ----------
+    images : ImageTable
+    rows : ndarray of int64, shape (n_rows,)
+
+    Returns
+    -------
+    n_rows : int
+        Rows that have a label which looks like none.
+    counts : dict of str to int
+        Rows of each, the most frequent first.
+    """
+    import pandas as pd
+
+    numbers, _ = images.number_lineages(LABEL_COLUMNS, rows)
+    names = list(LABEL_COLUMNS)
+    if LABEL in images.columns:
+        own, distinct = pd.factorize(images.column(LABEL).iloc[rows], use_na_sentinel=False)
+        numbers = pd.factorize(numbers * len(distinct) + own)[0]
+        names.append(LABEL)
+    # In the order in which they come, so that of words as frequent the first is first.
+    _, firsts = np.unique(numbers, return_index=True)
+    frame = images.take(rows[firsts], names)
+    keys = {unify(value).casefold() for value in PLACEHOLDERS} - {""}
+    words = [_find_words(frame, name, keys) for name in names]
+    sizes = np.bincount(numbers, minlength=len(firsts))
+    has_word = np.any([one != "" for one in words], axis=0)
+    return int(sizes[has_word].sum()), _count_words(words, sizes)
+
+
+def _count_words(words: Sequence[Names], sizes: Rows) -> dict[str, int]:
+    """Count the rows that each word stands in, once in however many of its labels.
+
+    Sizes are how many rows each is.
+    """
+    counts = collections.Counter[str]()
+    for row in np.flatnonzero(np.any([one != "" for one in words], axis=0)).tolist():
+        for word in {one[row] for one in words} - {""}:
+            counts[word] += int(sizes[row])
+    return dict(counts.most_common())
 
 
 def _find_words(frame: pd.DataFrame, column: str, keys: Collection[str]) -> npt.NDArray[np.object_]:

@@ -17,10 +17,11 @@ from bioprobe.access import explain_unreadable
 from bioprobe.content import CONTENT, Content
 from bioprobe.errors import StoreError
 from bioprobe.files import parse_json
+from bioprobe.images.identity import join_texts
 from bioprobe.images.image_table import (
     DAMAGE_COLUMNS,
     ImageTable,
-    find_placeholders,
+    count_placeholders,
     read_level,
 )
 from bioprobe.images.regions import REGION, get_box
@@ -211,35 +212,33 @@ def describe_images(asked: EmbeddingStore | View, level: str | None = None) -> D
     """
     view = View.of(asked)
     store, rows = view.store, view.rows
-    frame = store.images.frame.iloc[rows]
-    sized = frame[(frame["width_px"] > 0) & (frame["height_px"] > 0)]
+    images = store.images
+    sides = images.select(["width_px", "height_px"]).to_numpy(dtype=np.float64)[rows]
+    sides = sides[(sides > 0).all(axis=1)]
     sizes = np.full((2, 5), np.nan)
-    if len(sized):
-        sides = sized[["width_px", "height_px"]].to_numpy(dtype=np.float64)
+    if len(sides):
         sizes = np.quantile(sides, [0, 0.25, 0.5, 0.75, 1], axis=0).T
-    # Rows of one picture are no copies of each other.
-    pictures = frame.drop_duplicates(["root", "path"])
-    hashed = pictures["sha256"][pictures["sha256"] != ""]
-    modes = frame["mode"][frame["mode"] != ""].value_counts()
+    modes = images.column("mode").iloc[rows]
+    modes = modes[modes != ""].value_counts()
     # A picture that is whole lacks nothing by having no mark of damage.
-    further = frame[[name for name in store.images.free_columns if name not in DAMAGE_COLUMNS]]
-    holes = (further.isna() | (further == "")).sum()
-    placeholders = find_placeholders(frame)
-    marks = frame.get(DAMAGE_COLUMNS[1])
-    damage: list[str] = [] if marks is None else marks.fillna("").tolist()
+    further = [name for name in images.free_columns if name not in DAMAGE_COLUMNS]
+    n_placeholders, placeholders = count_placeholders(images, rows)
+    damage: list[str] = []
+    if DAMAGE_COLUMNS[1] in images.columns:
+        damage = images.column(DAMAGE_COLUMNS[1]).iloc[rows].fillna("").tolist()
     return Description(
         n_images=len(rows),
         ranks=tuple(_count(store, rank.value, rows) for rank in Rank),
         sizes_px=sizes,
-        n_unsized=len(frame) - len(sized),
+        n_unsized=len(rows) - len(sides),
         modes={str(mode): int(n) for mode, n in modes.items()},
-        n_copies=int(hashed.duplicated().sum()),
+        n_copies=_count_copies(images, rows),
         n_near=_count_near(store, rows),
         n_failures=len(view.read_failures()),
-        missing={str(column): int(n) for column, n in holes.items() if n},
-        columns=tuple(store.images.free_columns),
-        n_placeholders=placeholders.n_rows,
-        placeholders=placeholders.counts,
+        missing={name: n for name in further if (n := _count_holes(images.column(name), rows))},
+        columns=tuple(images.free_columns),
+        n_placeholders=n_placeholders,
+        placeholders=placeholders,
         n_damaged=sum(said != "" for said in damage),
         damage=dict(
             collections.Counter(
@@ -252,11 +251,30 @@ def describe_images(asked: EmbeddingStore | View, level: str | None = None) -> D
 
 
 def _count(store: EmbeddingStore, level: str, rows: npt.NDArray[np.int64]) -> ClassCounts:
-    labels = store.images.labels(level)[rows].astype(str)
-    names, n_images = np.unique(labels[labels != ""], return_counts=True)
-    order = np.argsort(-n_images, kind="stable")
-    ordered = tuple(names[order].tolist())
-    return ClassCounts(level, ordered, n_images[order], int((labels == "").sum()))
+    numbers, names = store.images.number_labels(level)
+    counts = np.bincount(numbers[rows], minlength=len(names)).astype(np.int64)
+    n_images = np.where(names == "", 0, counts)
+    order = np.argsort(-n_images, kind="stable")[: np.count_nonzero(n_images)]
+    ordered = tuple(map(str, names[order].tolist()))
+    return ClassCounts(level, ordered, n_images[order], int(counts[names == ""].sum()))
+
+
+def _count_copies(images: ImageTable, rows: Rows) -> int:
+    """Count the pictures beyond the first of the same bytes; rows of one picture are no copies."""
+    import pyarrow.compute as pc
+
+    if images.has_regions:
+        _, first = np.unique(images.number_files(rows), return_index=True)
+        rows = rows[np.sort(first)]
+    hashes = join_texts(frame["sha256"] for frame in images.iter_frames(["sha256"], rows))
+    n_unhashed = pc.sum(pc.equal(hashes, "")).as_py() or 0
+    n_distinct = pc.count_distinct(hashes).as_py() - bool(n_unhashed)
+    return int(len(hashes) - n_unhashed - n_distinct)
+
+
+def _count_holes(column: pd.Series[Any], rows: Rows) -> int:
+    own = column.iloc[rows]
+    return int((own.isna() | (own == "")).sum())
 
 
 def _count_near(store: EmbeddingStore, rows: npt.NDArray[np.int64]) -> int | None:

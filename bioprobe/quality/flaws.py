@@ -268,7 +268,7 @@ def describe_looks(view: View) -> Looks:
     """Describe how the pictures of a view were taken."""
     measured = read_measures(view.store, view.rows)
     sizes = measure_sizes(view.store, view.rows)["odd_size"]
-    odd = collections.Counter(word for said in sizes for word in said.split(", ") if word)
+    odd = collections.Counter(word for said in sizes[sizes != ""] for word in said.split(", "))
     values = measured.values[measured.known]
     if not len(values):
         return Looks(0, {}, 0, {ODD_SIZE: int((sizes != "").sum())}, dict(odd))

@@ -19,7 +19,7 @@ from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection
 from bioprobe.task.lazy_rows import LazyRows
-from bioprobe.types import Mask
+from bioprobe.types import Mask, Names, Places
 
 _N_NAMED = 12
 _FILTERS = "filters/"
@@ -208,13 +208,18 @@ def _find_suspicious(
     rows = store.rows[usable[store.rows]]
     labels = store.images.labels(evaluation.level)[rows]
     rows, labels = rows[labels != ""], labels[labels != ""]
-    # Copies of a picture, and what a split keeps together, would speak for each other.
-    groups = store.images.column("sha256").to_numpy(dtype=object)[rows]
-    if split is not None:
-        together = split.groups[rows]
-        groups = np.where(together != "", together, groups)
+
+    def find_groups(places: Places) -> Names:
+        # Copies of a picture, and what a split keeps together, would speak for each other.
+        asked = rows[places]
+        groups = store.images.read_texts(asked, ["sha256"])["sha256"]
+        if split is None:
+            return groups
+        together = split.groups[asked]
+        return np.where(together != "", together, groups)
+
     vectors = LazyRows(store.read_vectors, rows, store.manifest.dim)
-    found = find_wrong_labels(vectors, labels, groups)
+    found = find_wrong_labels(vectors, labels, find_groups)
     names = store.images.name_rows(rows[found.places])["file_name"]
     suspicious = [
         {

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from bioprobe.evaluation.result import Evaluation
+from bioprobe.quality.description import ClassCounts
 from bioprobe.report.advice import find_usable
 from bioprobe.report.naming import Naming
 from bioprobe.result import count
@@ -13,16 +12,19 @@ from bioprobe.store import EmbeddingStore
 _N_CLASSES, _N_FAILINGS = 3, 3
 
 
-def describe_pictures(store: EmbeddingStore, level: str, naming: Naming) -> dict[str, str]:
+def describe_pictures(store: EmbeddingStore, counts: ClassCounts, naming: Naming) -> dict[str, str]:
     """Return how many pictures there are, and of what."""
     n_images = len(store.rows)
-    labels = store.images.labels(level)[store.rows]
-    names, counts = np.unique(labels[labels != ""].astype(str), return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:_N_CLASSES]
-    most = [f"{names[place]} ({counts[place]:,})" for place in order]
-    said = f"They have {len(names):,} different labels ({level}); most are of {join(most)}."
-    if not len(names):
-        said = f"None of them has a label ({level})."
+    most = [
+        f"{name} ({n:,})"
+        for name, n in zip(counts.names[:_N_CLASSES], counts.n_images.tolist(), strict=False)
+    ]
+    said = (
+        f"They have {len(counts.names):,} different labels ({counts.level}); most are of "
+        f"{join(most)}."
+    )
+    if not counts.names:
+        said = f"None of them has a label ({counts.level})."
     shown = naming.find_pictures(store.rows[:: max(1, n_images // 50)])
     common = list(dict.fromkeys(filter(None, shown)))[: 2 * _N_CLASSES]
     if common:

@@ -97,10 +97,10 @@ def choose_counted(
     name = evaluation.provenance["options"]["split"]
     split = find_split(store, evaluation)
     assert split is not None  # what is asked again has its split
-    labels = store.images.labels(evaluation.level)
-    parts, of = split.parts[store.rows], labels[store.rows]
-    tested = set(of[parts == "test"].tolist()) - {""}
-    counted = store.rows[(parts != "") & np.isin(of, list(tested))]
+    numbers, labels = store.images.number_labels(evaluation.level)
+    parts, of = split.parts[store.rows], numbers[store.rows]
+    is_tested = np.bincount(of[parts == "test"], minlength=len(labels)) > 0
+    counted = store.rows[(parts != "") & (is_tested & (labels != ""))[of]]
     return Counted(counted, f"{name}:test", len(store.rows) - len(counted))
 
 

@@ -246,13 +246,15 @@ def _summarise(name: str, of: pd.DataFrame) -> dict[str, Any]:
 
 def _group(frame: pd.DataFrame, values: Names) -> tuple[list[dict[str, Any]], int]:
     """Return the figures of each place or month, and how many there are; those of most pictures."""
-    names, counts = np.unique(values.astype(str), return_counts=True)
+    import pandas as pd
+
+    numbers, names = pd.factorize(values, sort=True)
+    counts = np.bincount(numbers, minlength=len(names))
     n_named = int((names != "").sum())
-    kept = set(names[np.argsort(-counts, kind="stable")[:_N_GROUPS]].tolist())
+    kept = np.sort(np.argsort(-counts, kind="stable")[:_N_GROUPS])
     rows = [
-        _summarise(name or "(not known)", frame[values == name])
-        for name in names.tolist()
-        if name in kept
+        _summarise(str(names[place]) or "(not known)", frame[numbers == place])
+        for place in kept.tolist()
     ]
     return rows, n_named
 

@@ -115,6 +115,7 @@ def describe_report(
         encoder=store.manifest.encoder.to_dict(), store=str(store.folder),
         n_rows=evaluation.provenance["n_rows"], options={"evaluation": evaluation.name},
     ).to_dict()  # fmt: skip
+    assert found.listed is not None  # of a level that is asked for
     evaluated = evaluation.provenance
     galleries = choose_pictures(store, evaluation, split, show)
     best = evaluation.best.method
@@ -173,7 +174,7 @@ def describe_report(
         "intro": _INTRO,
         "notes": [],
         "brief": [
-            describe_pictures(store, level, naming),
+            describe_pictures(store, found.listed, naming),
             describe_usable(store, level, options["mask"]),
             describe_success(evaluation),
             describe_failings(evaluation, common),

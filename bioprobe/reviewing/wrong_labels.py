@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from bioprobe.probes.closed_form import LdaProbe
 from bioprobe.reviewing.learner import Learner, LeftOut
@@ -54,7 +54,7 @@ class Suspects:
 
 
 def find_wrong_labels(
-    vectors: AnyRows, names: Names, groups: npt.NDArray[np.object_] | None = None
+    vectors: AnyRows, names: Names, groups: Callable[[Places], Names] | None = None
 ) -> Suspects:
     """Find labels that are probably wrong: those of all pictures are ranked, ten folds.
 
@@ -64,8 +64,9 @@ def find_wrong_labels(
         Those that are ranked are read.
     names : ndarray of object, shape (n_images,)
         Label of each, ``""`` where it has none.
-    groups : ndarray of object, shape (n_images,), optional
-        Pictures of one group are left out together; ``""`` for one of its own.
+    groups : callable, optional
+        From places, ndarray of int64 of shape (n,), to the groups of these, ndarray of object of
+        the same shape: pictures of one group are left out together; ``""`` for one of its own.
 
     See Also
     --------
@@ -83,7 +84,7 @@ def find_wrong_labels(
     classes, labels = np.unique(names[chosen].astype(str), return_inverse=True)
     pool = Pool.of(np.asarray(vectors[chosen]), classes.tolist(), labels)
     if groups is not None:
-        known, numbers = np.unique(groups[chosen].astype(str), return_inverse=True)
+        known, numbers = np.unique(groups(chosen).astype(str), return_inverse=True)
         pool.groups = np.where(known[numbers] == "", -1, numbers)
     learner = Learner(pool, seed=0, n_folds=N_FOLDS)
     places, columns, probabilities = predict_left_out(learner)
@@ -113,14 +114,16 @@ def predict_left_out(learner: Learner) -> tuple[Places, Places, Scores]:
     places, classes, probabilities : ndarray
         As of :meth:`Learner.predict_left_out`.
     """
-    left = learner.leave_out()
+    left, found = learner.leave_out(), None
+    # It takes most memory: it is asked while nothing else is held.
+    if len(left.places) * len(left.classes) <= _MOST_BOTH:
+        _, _, found = learner.predict_left_out()
     gaussian = _ask_gaussians(learner, left)
     if gaussian is None:
-        return learner.predict_left_out()
+        return learner.predict_left_out() if found is None else (left.places, left.classes, found)
     own = left.targets[left.is_out]
     probabilities = _sharpen(gaussian[left.is_out], own)
-    if probabilities.size <= _MOST_BOTH:
-        _, _, found = learner.predict_left_out()
+    if found is not None:
         with np.errstate(divide="ignore"):
             probabilities = (_sharpen(np.log(found), own) + probabilities) / 2
     return left.places, left.classes, probabilities.astype(np.float32)

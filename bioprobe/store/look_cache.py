@@ -77,12 +77,17 @@ class LookCache:
         self._folder = folder / kind.folder
         self.kind = kind
 
-    def read(self, contents: npt.NDArray[np.str_]) -> tuple[npt.NDArray[np.void], Mask]:
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is kept."""
+        return next(self._folder.glob("*.npy"), None) is None
+
+    def read(self, contents: npt.NDArray[np.str_ | np.bytes_]) -> tuple[npt.NDArray[np.void], Mask]:
         """Return what is kept of pictures.
 
         Parameters
         ----------
-        contents : ndarray of str, shape (n,)
+        contents : ndarray of str or bytes, shape (n,)
             SHA-256 of their files; ``""`` is never known.
 
         Returns

@@ -8,7 +8,7 @@ known without reading a cell. A label is read as the place of its name among the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,43 @@ class _Known:
     contents: npt.NDArray[np.str_] | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class _Texts:
+    """A column of text as its bytes one after the other: half of what as many texts take.
+
+    Parameters
+    ----------
+    data : bytes
+        In UTF-8.
+    ends : ndarray of int64, shape (n_rows + 1,)
+        Where each text begins, and the last one ends.
+    """
+
+    data: bytes
+    ends: Rows
+
+    @classmethod
+    def of(cls, chunks: Iterable[pa.Array]) -> _Texts:
+        """Put arrays of strings together; a hole is as ``""``."""
+        parts, n_bytes = list[bytes](), 0
+        ends: list[Rows] = [np.zeros(1, dtype=np.int64)]
+        for chunk in filter(len, chunks):
+            _, offsets, data = chunk.buffers()
+            kind = np.int64 if str(chunk.type).startswith("large") else np.int32
+            read = np.frombuffer(offsets, dtype=kind)[chunk.offset :][: len(chunk) + 1]
+            places: Rows = read.astype(np.int64)
+            first, last = int(places[0]), int(places[-1])
+            parts.append(data[first:last].to_pybytes() if last > first else b"")
+            ends.append(places[1:] + (n_bytes - first))
+            n_bytes += last - first
+        return cls(b"".join(parts), np.concatenate(ends))
+
+    def take(self, rows: Rows) -> Names:
+        """Return the texts of some rows."""
+        bounds = zip(self.ends[rows].tolist(), self.ends[rows + 1].tolist(), strict=True)
+        return np.array([self.data[start:end].decode() for start, end in bounds], dtype=object)
+
+
 class Columns:
     """Columns of the image tables of shards, one below the other; what was read is kept.
 
@@ -81,7 +118,7 @@ class Columns:
             self._old = _Known(dict(before._read), dict(before._codes), contents)
         self._read: dict[str, pd.Series[Any]] = {}
         self._codes: dict[str, tuple[npt.NDArray[np.int32], Names]] = {}
-        self._texts: dict[str, Names] = {}
+        self._texts: dict[str, _Texts] = {}
         # Whether some rows of a column have the type of the whole, and of how many shards it was
         # read in part.
         self._alike: dict[str, bool] = {}
@@ -214,7 +251,7 @@ class Columns:
                 numbers, distinct = self.number(name) or self._number(name)
                 found[name] = distinct[numbers[rows]]
             else:
-                found[name] = self._find_texts(name)[rows]
+                found[name] = self._find_texts(name).take(rows)
         return found
 
     def _is_anywhere(self, name: str) -> bool:
@@ -226,10 +263,10 @@ class Columns:
             for one in self._shards
         )
 
-    def _find_texts(self, name: str) -> Names:
+    def _find_texts(self, name: str) -> _Texts:
         if name not in self._texts:
-            read = (one.read([name], as_codes=True).column(name) for one in self._shards)
-            self._texts[name] = np.concatenate(list(map(_read_texts, read)))
+            read = (one.read([name]).column(name) for one in self._shards)
+            self._texts[name] = _Texts.of(chunk for column in read for chunk in column.chunks)
         return self._texts[name]
 
     def _divide(self, rows: Rows, names: Sequence[str]) -> tuple[Rows, list[str]]:

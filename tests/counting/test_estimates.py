@@ -74,6 +74,20 @@ def test_what_is_answered_to_all_has_its_mean_and_variance() -> None:
     assert sample.variances == pytest.approx(dense.var(axis=0, ddof=1))
 
 
+def test_answers_are_added_up_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.random.default_rng(0).random(50).tolist()
+    asked = _collect([CAT, DOG, CAT, -1, DOG] * 10, scores, [CAT, DOG] * 25, 0)
+    everything, classes = np.arange(50), np.array([DOG, CAT])
+    whole = sample_images(asked, everything, everything[:20], classes)
+    monkeypatch.setattr("bioprobe.counting.estimates.ROWS_AT_ONCE", 7)
+    found = sample_images(asked, everything, everything[:20], classes)
+    # To the last digit: one answer after the other, however many are read at once.
+    np.testing.assert_array_equal(found.means, whole.means)
+    np.testing.assert_array_equal(found.variances, whole.variances)
+    dense = asked.densify(everything, np.arange(2))
+    np.testing.assert_array_equal(whole.answers, dense[:20, ::-1])
+
+
 def test_pooled_images_are_as_sure_as_the_surest_and_labelled_where_all_are() -> None:
     asked = _collect([CAT, CAT, DOG, DOG], [0.3, 0.8, 0.6, 0.2], [CAT, -1, DOG, DOG], 0)
     pooled, n_partly = asked.pool(np.array(["a", "a", "b", "b"], dtype=object))

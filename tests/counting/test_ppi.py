@@ -286,3 +286,29 @@ def test_intervals_hold_and_are_narrower_than_those_of_labels_alone(share: float
     # 93% of 150, less two standard errors of it.
     assert n_held >= 133
     assert np.median(ratios) < 1
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_classes_are_measured_some_at_a_time(
+    estimator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(3)
+    n, n_classes = 60, 7
+    truths = random.integers(n_classes, size=n)[:, np.newaxis] == np.arange(n_classes)
+    answers = random.dirichlet(np.ones(n_classes), n).astype(np.float32)
+    sample = Sample(
+        truths, answers, answers.mean(axis=0, dtype=np.float64), np.full(n_classes, 0.02), 500,
+        np.arange(n) // 2, random.uniform(1, 3, n), np.arange(n) // 30,
+    )  # fmt: skip
+    whole = estimate_shares(sample, estimator)
+    part = dataclasses.replace(sample, n_images=90)
+    in_whole = estimate_shares(part, estimator, like=whole)
+    monkeypatch.setattr("bioprobe.counting.ppi._NUMBERS_AT_ONCE", 2 * n)
+    assert len(list(sample.split())) == 4
+    for one, other in (
+        (whole, estimate_shares(sample, estimator)),
+        (in_whole, estimate_shares(part, estimator, like=whole)),
+    ):
+        for field in dataclasses.fields(Shares):
+            expected = getattr(one, field.name)
+            np.testing.assert_allclose(getattr(other, field.name), expected, rtol=1e-12)

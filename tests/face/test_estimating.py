@@ -269,6 +269,17 @@ def test_a_probe_is_judged_by_what_it_did_not_learn_from(own_store: bp.Store) ->
     taught = answers.taught
     assert taught is not None
     assert not taught[drawn["row"]].any()
+    # Answers are found by their rows, in whatever order these are.
+    order = np.random.default_rng(0).permutation(N)
+    some = own_store.where(rows=np.flatnonzero(order % 7 > 0).tolist())
+    expected, mixed = (
+        _count(some, "truth", answers=answers.take(at), labelled="default:test")
+        for at in (some._view.rows, order)
+    )
+    pd.testing.assert_frame_equal(mixed.to_frame(), expected.to_frame())
+    for unfit in (np.r_[order, order[:1]], some._view.rows[1:]):
+        with pytest.raises(MisuseError, match="not to the images that are asked, one each"):
+            _count(some, "truth", answers=answers.take(unfit), labelled="default:test")
 
 
 def test_rates_are_by_camera_days_of_each_group(store: bp.Store, tmp_path: Path) -> None:

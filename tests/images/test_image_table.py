@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from bioprobe.errors import SelectionError, SourceError
 from bioprobe.images import ImageTable
-from bioprobe.images.image_table import COLUMNS, concatenate, find_placeholders
+from bioprobe.images.image_table import (
+    COLUMNS,
+    concatenate,
+    count_placeholders,
+    find_placeholders,
+)
 from bioprobe.taxonomy import Rank
 
 
@@ -191,6 +198,16 @@ def test_labels_that_look_like_none_are_counted_and_stay() -> None:
     assert found.n_rows == 5
     assert found.counts == {"?": 2, "#N/A": 1, "n/a": 1, "TBD": 1, "#n/a": 1}
     assert table.frame["family"].tolist() == PLACED["family"]
+
+
+@pytest.mark.parametrize("label", [None, ["NA", "NA", "deer", None, "?", "na"]])
+def test_of_rows_that_are_alike_one_is_looked_at(label: list[str | None] | None) -> None:
+    columns: dict[str, Any] = PLACED | ({} if label is None else {"label": label})
+    table = _build(path=list("abcdef"), **columns)
+    rows = np.array([5, 0, 1, 1, 2, 3, 3, 3, 4])
+    found = find_placeholders(table.frame.iloc[rows])
+    assert count_placeholders(table, rows) == (found.n_rows, found.counts)
+    assert count_placeholders(table, rows[:0]) == (0, {})
 
 
 @pytest.mark.parametrize(

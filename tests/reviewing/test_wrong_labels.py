@@ -31,8 +31,9 @@ def test_copies_of_a_picture_do_not_vouch_for_each_others_label() -> None:
     labels = np.concatenate([labels, np.full(10, "bee", dtype=object)])
     groups = np.array([*map(str, range(120)), *["copy"] * 10], dtype=object)
     alone = find_wrong_labels(vectors.astype(np.float32), labels)
-    together = find_wrong_labels(vectors.astype(np.float32), labels, groups)
+    together = find_wrong_labels(vectors.astype(np.float32), labels, groups.__getitem__)
     assert not (alone.places >= 120).any()
     assert sorted(together.places[together.places >= 120]) == [*range(120, 130)]
-    each = find_wrong_labels(vectors.astype(np.float32), labels, np.full(130, "", dtype=object))
+    nowhere = np.full(130, "", dtype=object)
+    each = find_wrong_labels(vectors.astype(np.float32), labels, nowhere.__getitem__)
     assert each.places.tolist() == alone.places.tolist()

@@ -19,7 +19,7 @@ from bioprobe.images.regions import REGION
 from bioprobe.store import EmbeddingStore, stored_table
 from bioprobe.store import shard as shard_module
 from bioprobe.store.shard import ShardImages, read_images
-from bioprobe.store.stored_table import StoredTable
+from bioprobe.store.stored_table import StoredTable, _Texts
 from bioprobe.store.view import View
 
 Reads: TypeAlias = list[tuple[str, tuple[str, ...], Sequence[int] | None]]
@@ -266,6 +266,17 @@ def test_texts_of_rows_are_those_of_the_table(
             assert found[name].dtype == object
             assert found[name].tolist() == whole[name].tolist(), name
     assert store.given.name_files(rows).tolist() == whole["path"].tolist()
+
+
+def test_texts_lie_together_as_bytes() -> None:
+    short = pa.array(["\u00e9", "", None, "abc", "\u65e5\u672c"])
+    long = pa.array(["x", None, "yz"], type=pa.large_string())
+    chunks = [short[1:4], long, short[:0], short, pa.array([None], type=pa.string()), long[2:]]
+    expected = [text or "" for chunk in chunks for text in chunk.to_pylist()]
+    texts = _Texts.of(chunks)
+    assert texts.take(np.arange(len(expected))).tolist() == expected
+    assert texts.take(np.array([5, 0, 5])).tolist() == [expected[at] for at in (5, 0, 5)]
+    assert _Texts.of([]).take(np.zeros(0, dtype=np.int64)).tolist() == []
 
 
 def test_where_pictures_lie_is_read_as_text_where_none_has_regions(tmp_path: Path) -> None:
