@@ -81,52 +81,46 @@ def choose_pictures(
             answers.iloc[::-1].head(_N_PICTURES),
         ),
     )
-    training = find_training(store, evaluation, split)
-    folds = split.folds if split else np.zeros(0, dtype=np.int64)
-    neighbors = _Neighbors(store, evaluation, training, folds, show)
+    rows = np.unique(np.concatenate([frame["row"] for *_, frame in chosen]).astype(np.int64))
+    below = _find_neighbors(store, evaluation, split, rows, show)
     return [
-        {"heading": heading, "note": note, "pictures": _show_all(frame, show, neighbors)}
+        {"heading": heading, "note": note, "pictures": _show_all(frame, show, below)}
         for heading, note, frame in chosen
         if len(frame)
     ]
 
 
-class _Neighbors:
-    """Nearest training pictures of a picture."""
+def _find_neighbors(
+    store: EmbeddingStore, evaluation: Evaluation, split: Split | None, rows: Rows,
+    show: ShowPicture,
+) -> dict[int, list[dict[str, Any]]]:  # fmt: skip
+    """Return the nearest training pictures of each picture, by its row: all vectors are read once.
 
-    def __init__(
-        self,
-        store: EmbeddingStore,
-        evaluation: Evaluation,
-        training: Rows,
-        folds: Rows,
-        show: ShowPicture,
-    ) -> None:
-        self._store, self._training, self._show = store, training, show
-        # Evidence: an approximate index that the store may keep would miss some.
-        self._index = NeighborIndex.open(store, exact=True)
-        self._labels = store.images.labels(evaluation.level)
-        self._folds = folds
-
-    def find(self, row: int) -> list[dict[str, Any]]:
-        # Where each fold was answered by the others, its own taught nothing of a picture.
-        fold = self._folds[row] if len(self._folds) else -1
-        seen = self._training != row
-        if fold >= 0:
-            seen &= self._folds[self._training] != fold
-        others = self._training[seen]
-        if not len(others):
-            return []
-        query = self._store.read_vectors(np.array([row]))
-        near, similarities = self._index.search(query, _N_NEIGHBORS, rows=others)
-        return [
-            self._show(one, str(self._labels[one]), (f"similarity {similarity:.2f}",))
-            for one, similarity in zip(near[0].tolist(), similarities[0].tolist(), strict=True)
-        ]
+    Of pictures of a fold, once for each: where a fold was answered by the others, its own taught
+    nothing of it.
+    """
+    labels = store.images.labels(evaluation.level)
+    training = find_training(store, evaluation, split)
+    fold_of = split.folds if split else np.full(len(store), -1)
+    # Evidence: an approximate index that the store may keep would miss some.
+    index = NeighborIndex.open(store, exact=True)
+    found: dict[int, list[dict[str, Any]]] = {row: [] for row in rows.tolist()}
+    for fold in np.unique(fold_of[rows]).tolist():
+        asked = rows[fold_of[rows] == fold]
+        others = training[fold_of[training] != fold] if fold >= 0 else training
+        # One more than are shown, as a picture is the nearest to itself.
+        near, similarities = index.search(store.read_vectors(asked), _N_NEIGHBORS + 1, rows=others)
+        for row, ones, its in zip(asked.tolist(), near, similarities, strict=True):
+            shown = np.flatnonzero(ones != row)[:_N_NEIGHBORS]
+            found[row] = [
+                show(one, str(labels[one]), (f"similarity {similarity:.2f}",))
+                for one, similarity in zip(ones[shown].tolist(), its[shown].tolist(), strict=True)
+            ]
+    return found
 
 
 def _show_all(
-    answers: pd.DataFrame, show: ShowPicture, neighbors: _Neighbors
+    answers: pd.DataFrame, show: ShowPicture, below: dict[int, list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     shown = []
     for one in answers.to_dict("records"):
@@ -136,7 +130,7 @@ def _show_all(
         row = int(one["row"])
         picture = show(row, str(truth), tuple(lines))
         tone = "right" if one["right"] else "wrong"
-        shown.append({**picture, "tone": tone, "neighbors": neighbors.find(row)})
+        shown.append({**picture, "tone": tone, "neighbors": below[row]})
     return shown
 
 
