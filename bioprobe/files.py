@@ -348,15 +348,25 @@ def read_whole(card: Path, read: Callable[[], T]) -> T:
         Reads both, and raises a :class:`~bioprobe.errors.BioprobeError` where they do not fit.
     """
     while True:
-        before = _read_bytes(card)
+        before = _find_state(card)
         try:
             found = read()
         except BioprobeError:
-            if _read_bytes(card) == before:
+            if _find_state(card) == before:
                 raise
         else:
-            if _read_bytes(card) == before:
+            if _find_state(card) == before:
                 return found
+
+
+def _find_state(path: Path) -> tuple[bytes, int, int] | None:
+    """Return what a file holds and which one it is: a later one may hold the same again."""
+    try:
+        with path.open("rb") as file:
+            facts = os.fstat(file.fileno())
+            return file.read(), facts.st_ino, facts.st_mtime_ns
+    except OSError:
+        return None
 
 
 def _read_bytes(path: Path) -> bytes | None:

@@ -163,6 +163,24 @@ def test_a_reader_beside_a_writer_reads_again(tmp_path: Path) -> None:
         read_whole(card, read)
 
 
+def test_a_card_that_holds_again_what_it_held_was_replaced_all_the_same(tmp_path: Path) -> None:
+    card = tmp_path / "card.json"
+    _write_card(card, b"one")
+    n_read = 0
+
+    def read() -> bytes:
+        nonlocal n_read
+        n_read += 1
+        if n_read == 1:
+            _write_card(card, b"other")
+            _write_card(card, b"one")
+            msg = "the data of the first were gone meanwhile"
+            raise StoreError(msg)
+        return find_data(card, card.read_text(), ".bin").read_bytes()
+
+    assert (read_whole(card, read), n_read) == (b"one", 2)
+
+
 def test_a_disk_that_is_full_is_told_and_the_old_file_stands(tmp_path: Path) -> None:
     (path := tmp_path / "note.txt").write_text("old")
     writes: tuple[Callable[[], None], ...] = (

@@ -196,10 +196,14 @@ def test_what_is_missing_is_said_and_refused(
 def test_shares_that_were_given_other_options_are_refused_by_name(tmp_path: Path) -> None:
     for number in range(4):
         Image.new("RGB", (20, 20), (9, 60 * number, 9)).save(tmp_path / f"{number}.png")
+    place = tmp_path / "s"
     stores = [
-        bp.embed(tmp_path, store=tmp_path / "s", model="sketch", shard=f"{n}/3", **given).folder
-        for n, given in enumerate([{}, {"damaged": "refuse", "no_label": "x"}, {}], start=1)
-    ]  # fmt: skip
+        bp.embed(tmp_path, store=place, model="sketch", shard="1/3").folder,
+        bp.embed(
+            tmp_path, store=place, model="sketch", shard="2/3", damaged="refuse", no_label="x"
+        ).folder,
+        bp.embed(tmp_path, store=place, model="sketch", shard="3/3").folder,
+    ]
     said = r"2/3 .* options: --damaged refuse, others mark; --no-label x, others not given"
     with pytest.raises(StoreError, match=said):
         bp.merge(stores, store=tmp_path / "all")

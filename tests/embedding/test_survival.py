@@ -109,8 +109,10 @@ def _end_itself(number: int, *arguments: str) -> None:
     import bioprobe.embedding
 
     wait_for_no_disk()
-    # What a shell starts in the background ignores it.
+    # What a shell starts in the background, or under nohup, ignores them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if number != signal.SIGINT:
+        signal.signal(number, signal.SIG_DFL)
 
     class Ending(ExactEncoder):
         n_batches = 0
