@@ -23,6 +23,7 @@ from bioprobe.encoders import load_encoder
 from bioprobe.encoders.families import batch_runner, runtime
 from bioprobe.encoders.families.backends import COMPILE, TENSORRT, Part, Run, Tower
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
+from bioprobe.encoders.trials import Choice
 from bioprobe.errors import BioprobeError
 from bioprobe.registry import BACKENDS
 from bioprobe.store import EmbeddingStore
@@ -195,7 +196,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(batch_runner, "_LEAST_GAIN", 0.0)
         monkeypatch.setattr(batch_runner, "_MEASURED_AFTER_S", 0.0)
         # Else what is kept waits until as much was spent as preparing it took.
-        monkeypatch.setattr(batch_runner.Choice, "prepare_s", 0.0)
+        monkeypatch.setattr(Choice, "prepare_s", 0.0)
 
     return have
 
