@@ -334,7 +334,7 @@ def draw_apart(folder: Path, n_rows: int, dim: int, shard_rows: int) -> None:
 def list_rows(*, is_quick: bool) -> list[Row]:
     """Measure processor seconds and peak memory of questions to some stores."""
     rows = []
-    for n_rows in (1_000, 30_000) if is_quick else (10_000, 100_000, _MILLION):
+    for n_rows in (1_000, 6_000, 30_000) if is_quick else (10_000, 100_000, _MILLION):
         with tempfile.TemporaryDirectory() as folder:
             draw_apart(Path(folder, "store"), n_rows, 512, 16_384)
             commands = list_commands(Path(folder, "store"))
@@ -344,7 +344,7 @@ def list_rows(*, is_quick: bool) -> list[Row]:
                 if name == "probe fit linear" and n_rows < _MILLION:
                     continue
                 # What takes minutes is run once.
-                n_runs = 1 if is_long and n_rows == _MILLION else 2 if is_quick else 3
+                n_runs = 1 if is_quick or (is_long and n_rows == _MILLION) else 3
                 runs = [measure(commands[name]) for _ in range(n_runs)]
                 seconds, _, peaks, _ = (tuple(one) for one in zip(*runs, strict=True))
                 most_s, most_mb = enough if n_rows == _MILLION else (None, None)

@@ -102,18 +102,20 @@ def draw_growth(rows: Sequence[Row], file: Path) -> bool:
     }
     if not curves:
         return False
-    figure, axes = plt.subplots(1, 2, figsize=(13, 4), layout="constrained")
-    for axis, unit, title in zip(axes, ("s", "MB"), ("seconds", "peak memory, MB"), strict=True):
+    titles = {"s": "seconds", "MB": "peak memory, MB"}
+    units = [unit for unit in titles if any(of == unit for _, of in curves)]
+    size = (6.5 * len(units), 4)
+    figure, axes = plt.subplots(1, len(units), figsize=size, layout="constrained", squeeze=False)
+    for axis, unit in zip(axes[0], units, strict=True):
         for (name, of_unit), points in curves.items():
             if of_unit == unit:
                 n, values = zip(*sorted(points.items()), strict=True)
                 # There are more curves than colours.
                 line = "-" if len(axis.lines) < _N_COLOURS else "--"
                 axis.plot(n, values, line, marker="o", markersize=3, label=name)
-        axis.set(xscale="log", yscale="log", xlabel="pictures", title=title)
+        axis.set(xscale="log", yscale="log", xlabel="pictures", title=titles[unit])
         axis.grid(alpha=0.3)
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+        axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(file, dpi=110, metadata={"Software": None})
     plt.close(figure)
     return True
