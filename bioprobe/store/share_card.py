@@ -46,7 +46,8 @@ class ShareCard:
     order_sha256 : str
         Of the file with the places of the rows; ``""`` where it is not finished.
     options : mapping of str to str
-        What else its rows depend on, such as ``--damaged`` to ``mark``: alike in all shares.
+        What else its rows depend on, such as ``--damaged`` to ``mark``: alike in all shares. None
+        in a card that an earlier version wrote.
     """
 
     number: int
@@ -78,8 +79,8 @@ class ShareCard:
         except (OSError, ValueError) as error:
             raise StoreError(_explain(path, error)) from error
         try:
-            check_fields(fields, _FIELDS, needed=_FIELDS)
-            return cls(**{name: fields[name] for name in _FIELDS})
+            check_fields(fields, _FIELDS, needed=_FIELDS.keys() - {"options"})
+            return cls(**{name: fields[name] for name in _FIELDS if name in fields})
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(_explain(path, error)) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import shutil
@@ -208,6 +209,21 @@ def test_shares_that_were_given_other_options_are_refused_by_name(tmp_path: Path
     with pytest.raises(StoreError, match=said):
         bp.merge(stores, store=tmp_path / "all")
     bp.embed(tmp_path, store=tmp_path / "s", model="sketch", shard="2/3")
+    assert len(EmbeddingStore.open(bp.merge(stores, store=tmp_path / "all").store)) == 4
+
+
+def test_shares_whose_cards_are_of_an_earlier_version_are_merged(tmp_path: Path) -> None:
+    for number in range(4):
+        Image.new("RGB", (20, 20), (9, 60 * number, 9)).save(tmp_path / f"{number}.png")
+    stores = [
+        bp.embed(tmp_path, store=tmp_path / "s", model="sketch", shard=f"{n}/2").folder
+        for n in (1, 2)
+    ]
+    for store in stores:
+        card = store / "share.json"
+        fields = json.loads(card.read_text())
+        assert fields.pop("options")
+        card.write_text(json.dumps(fields))
     assert len(EmbeddingStore.open(bp.merge(stores, store=tmp_path / "all").store)) == 4
 
 
