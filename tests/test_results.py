@@ -355,13 +355,16 @@ def test_embedding_stands_beside_the_loop_and_the_fastest_forward(
     rows = embed_speed.list_rows(is_quick=True)
     assert [(row.work, row.peer, row.wanted) for row in rows] == [
         ("embed", "open_clip loop, fp32", 1.5),
-        ("embed", "pybioclip, fp32: not installed", None),
+        ("embed", "pybioclip, fp32: only in the whole bench", None),
         ("embed", "forward alone, auto", 0.9),
         ("forward alone, auto", "", None),
     ]
     assert rows[0].size.endswith("least cosine to the loop 1.000000")
     assert rows[0].limit == "the fastest forward alone"
     assert write_table(rows)
+    monkeypatch.setattr(embed_speed, "_compare_memory", lambda *_: rows[0])
+    whole = embed_speed.list_rows(is_quick=False)
+    assert whole[1].peer == "pybioclip, fp32: not installed"
 
 
 def test_the_script_for_a_gpu_is_whole() -> None:
