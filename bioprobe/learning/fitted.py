@@ -233,12 +233,14 @@ class FittedProbe:
 
     def find_taught(self, images: ImageTable, rows: Rows) -> Mask | None:
         """Return which images the probe learnt from, wherever they lie now."""
-        if self.taught is None or not len(self.taught):
-            return None if self.taught is None else np.zeros(len(rows), dtype=bool)
+        if self.taught is None:
+            return None
         # They are sorted: many are asked after some at a time, and would else be sorted each time.
         marks = mark_rows(images, rows)
         places = np.searchsorted(self.taught, marks)
-        return np.asarray(self.taught[np.minimum(places, len(self.taught) - 1)] == marks)
+        found: Mask = places < len(self.taught)
+        found[found] = self.taught[places[found]] == marks[found]
+        return found
 
     def _answer(self, k: int, weighed: Weighed | None, places: slice, vectors: Vectors) -> Answers:
         """Answer some images, by their places among those that are weighed."""
