@@ -110,13 +110,8 @@ def _compare(
     between = subtract(draws[first], draws[second])
     most = _MOST.get(metric, 1.0)
     interval = find_interval(between, low=-most, high=most)
-    only: tuple[int, int] = (0, 0)
-    counts_images = right is not None and not between.is_clustered
-    if right is None:
-        p_value = find_p_value(between)
-    else:
-        p_value = find_accuracy_p_value(between, right[first], right[second])
-        only = count_disagreements(right[first], right[second]) if counts_images else only
+    only = None if right is None else _count_alone(between, right[first], right[second])
+    p_value = find_p_value(between) if only is None else measure_mcnemar(*only)
     return Comparison(
         metric,
         first,
@@ -126,8 +121,8 @@ def _compare(
         interval.high,
         p_value,
         p_value,
-        "mcnemar" if counts_images else "bootstrap",
-        *only,
+        "bootstrap" if only is None else "mcnemar",
+        *(only or (0, 0)),
     )
 
 
@@ -187,9 +182,15 @@ def find_accuracy_p_value(
     first, second : ndarray of bool, shape (n_images,)
         Whether each of the two has each image right.
     """
-    if between.is_clustered:
-        return find_p_value(between)
-    return measure_mcnemar(*count_disagreements(first, second))
+    only = _count_alone(between, first, second)
+    return find_p_value(between) if only is None else measure_mcnemar(*only)
+
+
+def _count_alone(
+    between: Draws, first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]
+) -> tuple[int, int] | None:
+    """Count the disagreements of images that are independent; None where groups hold several."""
+    return None if between.is_clustered else count_disagreements(first, second)
 
 
 def count_disagreements(
