@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from bioprobe.cache import find_cache
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.families import precision
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
+from bioprobe.types import Vectors
 
 HAS_BF16 = precision._may_be_fast(torch.device("cpu"))
+TIME_ENCODING = precision._time_encoding
 
 
 def _load(folder: Path, asked: str) -> TorchEncoder:
@@ -19,16 +23,27 @@ def _load(folder: Path, asked: str) -> TorchEncoder:
     return encoder
 
 
+Times = tuple[float, ...]
+
+
 def _settle(
-    encoder: TorchEncoder, monkeypatch: pytest.MonkeyPatch, *, seconds_s: tuple[float, float]
+    encoder: TorchEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    fp32_s: Times = (2.0, 2.0, 2.0),
+    bf16_s: Times = (1.0, 1.0, 1.0),
 ) -> None:
-    """Choose with the clock set: the times of fp32 and bf16 are given, the vectors are real."""
-    real = precision._time_encoding
-    times_s = iter(seconds_s)
+    """Choose with the clock set: the times of each turn are given, the vectors are real."""
+    times_s = {"fp32": iter(fp32_s), "bf16": iter(bf16_s)}
+
+    def time_encoding(
+        asked: TorchEncoder, probes: Vectors, *, is_first: bool
+    ) -> tuple[Vectors, float]:
+        vectors, _ = TIME_ENCODING(asked, probes, is_first=is_first)
+        return vectors, next(times_s[asked.runtime.precision])
+
     monkeypatch.setattr(precision, "_may_be_fast", lambda _device: True)
-    monkeypatch.setattr(
-        precision, "_time_encoding", lambda *given: (real(*given)[0], next(times_s))
-    )
+    monkeypatch.setattr(precision, "_time_encoding", time_encoding)
     precision.settle_precision(encoder)
 
 
@@ -37,30 +52,94 @@ def test_bf16_is_chosen_where_it_is_faster_and_the_same(
 ) -> None:
     encoder = _load(open_clip_dir, "fp32")
     monkeypatch.setattr(precision, "_LEAST_COSINE", 0.999)
-    _settle(encoder, monkeypatch, seconds_s=(2.0, 1.0))
+    _settle(encoder, monkeypatch)
     assert encoder.fingerprint.precision == encoder.runtime.precision == "bf16"
     assert next(encoder.module.parameters()).dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("fp32_s", "bf16_s", "wanted"),
+    [
+        ((2.0, 2.0, 2.0), (9.0, 1.0, 9.0), "bf16"),
+        ((9.0, 1.0, 9.0), (2.0, 2.0, 2.0), "fp32"),
+        ((1.0, 1.0, 1.0), (0.96, 0.96, 0.96), "fp32"),
+    ],
+)
+def test_the_quickest_turn_of_each_counts_and_bf16_has_to_win_clearly(
+    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch, fp32_s: Times, bf16_s: Times, wanted: str
+) -> None:
+    encoder = _load(open_clip_dir, "fp32")
+    monkeypatch.setattr(precision, "_LEAST_COSINE", 0.999)
+    _settle(encoder, monkeypatch, fp32_s=fp32_s, bf16_s=bf16_s)
+    assert encoder.fingerprint.precision == wanted
+
+
+def test_what_was_found_is_kept_for_the_same_model_on_the_same_machine(
+    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(precision, "_LEAST_COSINE", 0.999)
+    with caplog.at_level("INFO", logger="bioprobe.loading"):
+        _settle(_load(open_clip_dir, "fp32"), monkeypatch)
+        # Nothing is measured again: another time there is none.
+        again = _load(open_clip_dir, "fp32")
+        _settle(again, monkeypatch, fp32_s=(), bf16_s=())
+    assert again.fingerprint.precision == "bf16"
+    assert caplog.text.count("precision: bf16; bf16 has 2.00 x the speed of fp32") == 2
+    monkeypatch.setattr(precision, "describe_machine", lambda *_: {"processor": "another"})
+    elsewhere = _load(open_clip_dir, "fp32")
+    _settle(elsewhere, monkeypatch, bf16_s=(3.0, 3.0, 3.0))
+    assert elsewhere.fingerprint.precision == "fp32"
+
+
+def test_what_is_kept_and_cannot_be_read_is_measured_anew(
+    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "_LEAST_COSINE", 0.999)
+    _settle(_load(open_clip_dir, "fp32"), monkeypatch)
+    (kept,) = find_cache("precisions").iterdir()
+    kept.write_text(kept.read_text()[:20])
+    encoder = _load(open_clip_dir, "fp32")
+    _settle(encoder, monkeypatch, bf16_s=(3.0, 3.0, 3.0))
+    assert encoder.fingerprint.precision == "fp32"
+    assert json.loads(kept.read_text())["gain"] == pytest.approx(2 / 3)
+
+
+def test_where_nothing_can_be_kept_it_is_measured_each_time(
+    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(precision, "_LEAST_COSINE", 0.999)
+    for _ in range(2):
+        encoder = _load(open_clip_dir, "fp32")
+        _settle(encoder, monkeypatch)
+        assert encoder.fingerprint.precision == "bf16"
 
 
 def test_on_a_gpu_it_is_measured_on_as_many_pictures_as_fill_it(
     open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder, shapes = _load(open_clip_dir, "fp32"), []
+
+    def encode(pixels: Vectors) -> Vectors:
+        shapes.append(len(pixels))
+        return np.ones((len(pixels), 2), dtype=np.float32)
+
+    monkeypatch.setattr(encoder, "encode_pixels", encode)
+    monkeypatch.setattr(precision, "_may_be_fast", lambda _device: True)
     for device in ("cuda", "cpu"):
         monkeypatch.setattr(TorchEncoder, "device", device)
-        monkeypatch.setattr(encoder, "encode_pixels", lambda pixels: shapes.append(len(pixels)))
-        monkeypatch.setattr(precision, "_may_be_fast", lambda _device: True)
-        with pytest.raises(TypeError):
-            precision.settle_precision(encoder)
-    # One less than a whole batch, which may be another backend's; each is run twice, in both.
-    assert shapes == [15] * 4 + [4] * 4
+        precision.settle_precision(encoder)
+    # One less than a whole batch, which may be another backend's; three turns of both, before
+    # which each is run once to choose kernels.
+    assert shapes == [15] * 8 + [4] * 8
 
 
 def test_a_slower_bf16_leaves_the_weights_as_they_were(
     open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder, untouched = _load(open_clip_dir, "fp32"), _load(open_clip_dir, "fp32")
-    _settle(encoder, monkeypatch, seconds_s=(1.0, 2.0))
+    _settle(encoder, monkeypatch, bf16_s=(3.0, 3.0, 3.0))
     assert encoder.fingerprint.precision == "fp32"
     for mine, other in zip(encoder.module.parameters(), untouched.module.parameters(), strict=True):
         assert torch.equal(mine, other)
@@ -71,7 +150,7 @@ def test_a_bf16_with_other_vectors_is_not_chosen(
 ) -> None:
     encoder = _load(open_clip_dir, "fp32")
     monkeypatch.setattr(precision, "_LEAST_COSINE", 1.1)
-    _settle(encoder, monkeypatch, seconds_s=(2.0, 1.0))
+    _settle(encoder, monkeypatch)
     assert encoder.fingerprint.precision == "fp32"
 
 
