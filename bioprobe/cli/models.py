@@ -86,6 +86,8 @@ def check(found: EncoderCheck) -> None:
         ("text norm", "no text tower" if found.text_norm is None else f"{found.text_norm:.6f}"),
         ("load", f"{found.load_s:.1f} s"),
         ("speed", f"{found.images_per_s:.1f} images/s"),
+        ("precision", found.encoder.precision),
+        *([("  measured", found.bf16_trial.describe())] if found.bf16_trial else []),
         ("backend", found.backend),
         *((f"  {one.backend}", one.describe()) for one in found.trials),
         *([("  measured in", f"{found.trials_s:.0f} s, once")] if found.trials_s else []),

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from bioprobe.encoders.encoder import Encoder, Fingerprint
 from bioprobe.encoders.loading import load_encoder
-from bioprobe.encoders.trials import ChoosingEncoder, Trial
+from bioprobe.encoders.trials import Bf16Trial, ChoosingEncoder, Trial
 from bioprobe.errors import BioprobeError
 from bioprobe.result import Notes, Record
 
@@ -38,6 +38,9 @@ class EncoderCheck(Record):
         Speed on drawn pictures, preprocessing included, decoding not.
     load_s : float
         Time to load it, 0 where it was there.
+    bf16_trial : Bf16Trial or None
+        By what the precision was chosen, None where one was asked for, or there is nothing to
+        choose.
     backend : str
         What ran the pictures.
     trials : tuple of Trial
@@ -55,6 +58,7 @@ class EncoderCheck(Record):
     text_norm: float | None
     images_per_s: float
     load_s: float = 0.0
+    bf16_trial: Bf16Trial | None = None
     backend: str = "torch"
     trials: tuple[Trial, ...] = ()
     trials_s: float = 0.0
@@ -71,7 +75,7 @@ class EncoderCheck(Record):
 
 
 def check_model(
-    name: str, *, device: str = "auto", precision: str = "fp32", backend: str = "auto"
+    name: str, *, device: str = "auto", precision: str = "auto", backend: str = "auto"
 ) -> EncoderCheck:
     """Load an encoder, time that, and check it.
 
@@ -118,6 +122,7 @@ def check_encoder(encoder: Encoder) -> EncoderCheck:
         image_norm=image_norm,
         text_norm=text_norm,
         images_per_s=len(pictures) / took_s,
+        bf16_trial=getattr(encoder, "bf16_trial", None),
         backend=encoder.fingerprint.backend if choice is None else choice.backend,
         trials=() if choice is None else choice.trials,
         trials_s=0.0 if choice is None else choice.seconds_s,

@@ -110,6 +110,26 @@ class Choice:
         return cls(**{**fields, "trials": trials})
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bf16Trial:
+    """What bf16 is worth to a model here, where the processor or GPU multiplies it.
+
+    Parameters
+    ----------
+    gain : float
+        Its speed by that of fp32, both as PyTorch runs them.
+    cosine : float
+        The mean cosine similarity of a drawn picture's vector with that in fp32.
+    """
+
+    gain: float
+    cosine: float
+
+    def describe(self) -> str:
+        """Return it in words."""
+        return f"bf16 has {self.gain:.2f} x the speed of fp32, mean cosine {self.cosine:.6f}"
+
+
 @runtime_checkable
 class ChoosingEncoder(Protocol):
     """An encoder whose whole batches several backends can run."""

@@ -123,7 +123,7 @@ def check(
     model: ModelName,
     *,
     device: Device = "auto",
-    precision: Precision = "fp32",
+    precision: Precision = None,
     backend: Backend = "auto",
 ) -> EncoderCheck:
     """Load a model, and encode a drawn picture and a text with it.
@@ -134,8 +134,9 @@ def check(
         Its name.
     device : str
         Where it runs.
-    precision : str
-        What its weights are cast to.
+    precision : str, optional
+        What its weights are cast to; by default what a new store would have, measured here if it
+        never was, and kept.
     backend : str
         What runs whole batches; what ``auto`` chooses is measured here if it never was, and kept.
 
@@ -148,7 +149,7 @@ def check(
     """
     from bioprobe.encoders.checking import check_model
 
-    return check_model(model, device=device, precision=precision or "fp32", backend=backend)
+    return check_model(model, device=device, precision=precision or "auto", backend=backend)
 
 
 @question

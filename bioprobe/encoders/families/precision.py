@@ -19,6 +19,7 @@ from bioprobe.cache import find_cache
 from bioprobe.encoders.encoder import hash_description
 from bioprobe.encoders.families.batch_runner import LOGGER, describe_machine
 from bioprobe.encoders.families.runtime import Runtime, choose_runtime
+from bioprobe.encoders.trials import Bf16Trial
 from bioprobe.errors import StoreError
 from bioprobe.files import read_json, write_text
 
@@ -62,19 +63,6 @@ def runs_in_torch(
     return load_by_options
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Measured:
-    """What bf16 is worth to a model here: its speed by that of fp32, and the mean cosine to it."""
-
-    gain: float
-    cosine: float
-
-    @property
-    def precision(self) -> str:
-        is_worth_it = self.gain >= _LEAST_GAIN and self.cosine >= _LEAST_COSINE
-        return "bf16" if is_worth_it else "fp32"
-
-
 def settle_precision(encoder: TorchEncoder) -> None:
     """Cast a model from fp32 to bf16 where that is faster here and the vectors stay the same.
 
@@ -99,31 +87,29 @@ def settle_precision(encoder: TorchEncoder) -> None:
         "pictures": n_probes,
     }
     file = find_cache("precisions") / f"{hash_description(said)[:32]}.json"
-    measured = _read(file)
-    if measured is None:
+    trial = _read(file)
+    if trial is None:
         LOGGER.info("precision: measuring whether bf16 is faster …")
-        measured = _measure(encoder, n_probes)
+        trial = _measure(encoder, n_probes)
         with contextlib.suppress(OSError, StoreError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(file, json.dumps(dataclasses.asdict(measured) | said, indent=2))
-    if measured.precision == "bf16":
+            write_text(file, json.dumps(dataclasses.asdict(trial) | said, indent=2))
+    if trial.gain >= _LEAST_GAIN and trial.cosine >= _LEAST_COSINE:
         encoder.change_precision("bf16")
-    LOGGER.info(
-        "precision: %s; bf16 has %.2f x the speed of fp32, mean cosine %.6f",
-        measured.precision, measured.gain, measured.cosine,
-    )  # fmt: skip
+    encoder.bf16_trial = trial
+    LOGGER.info("precision: %s; %s", encoder.runtime.precision, trial.describe())
 
 
-def _read(file: Path) -> _Measured | None:
+def _read(file: Path) -> Bf16Trial | None:
     """Return what is kept, None where there is nothing that can be read."""
     try:
         fields = read_json(file, dict)
-        return _Measured(gain=float(fields["gain"]), cosine=float(fields["cosine"]))
+        return Bf16Trial(gain=float(fields["gain"]), cosine=float(fields["cosine"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _measure(encoder: TorchEncoder, n_probes: int) -> _Measured:
+def _measure(encoder: TorchEncoder, n_probes: int) -> Bf16Trial:
     """Time both precisions in turns; the encoder is left in fp32, with the weights it had."""
     shape = encoder.preprocess(PIL.Image.new("RGB", (64, 64), "grey")).shape
     probes = _draw_probes(shape, n_probes)
@@ -141,7 +127,7 @@ def _measure(encoder: TorchEncoder, n_probes: int) -> _Measured:
         is_clear = not 1 / _CLEAR < exact_s / cast_s < _CLEAR
         if is_clear and turn + 1 >= _TURNS[0]:
             break
-    return _Measured(gain=exact_s / cast_s, cosine=float((exact * cast).sum(axis=1).mean()))
+    return Bf16Trial(gain=exact_s / cast_s, cosine=float((exact * cast).sum(axis=1).mean()))
 
 
 def _may_be_fast(device: torch.device) -> bool:

@@ -35,7 +35,7 @@ from bioprobe.encoders.families.text_tower import TextTower, Tokens
 from bioprobe.encoders.families.towers import MapTower, TokenTower, read_tower
 from bioprobe.encoders.hub import Snapshot
 from bioprobe.encoders.keeping import PROJECTION_INPUT, TOKENS, KeptForm
-from bioprobe.encoders.trials import TORCH, Choice
+from bioprobe.encoders.trials import TORCH, Bf16Trial, Choice
 from bioprobe.errors import BioprobeError, LongTextError, ModelUnavailableError, NoTextTowerError
 from bioprobe.files import hash_file
 from bioprobe.names import shorten
@@ -231,6 +231,8 @@ class TorchEncoder:
         self._text_tower = text_tower
         self._no_text = no_text or explain_no_text_tower(name)
         self._text_runners: dict[int, BatchRunner] = {}
+        #: By what its precision was chosen, None where that was not measured.
+        self.bf16_trial: Bf16Trial | None = None
 
     @property
     def device(self) -> str:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bioprobe.cache import find_cache
+from bioprobe.cli.app import run
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.families import precision
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
@@ -54,6 +55,8 @@ def test_bf16_is_chosen_where_it_is_faster_and_the_same(
     monkeypatch.setattr(precision, "_LEAST_COSINE", 0.999)
     _settle(encoder, monkeypatch)
     assert encoder.fingerprint.precision == encoder.runtime.precision == "bf16"
+    assert encoder.bf16_trial is not None
+    assert encoder.bf16_trial.gain == 2
     assert next(encoder.module.parameters()).dtype is torch.bfloat16
 
 
@@ -172,6 +175,24 @@ def test_a_processor_without_bf16_is_not_even_tried(
     monkeypatch.setattr(precision, "_may_be_fast", lambda _device: False)
     monkeypatch.setattr(precision, "_time_encoding", lambda *_: pytest.fail("was tried"))
     assert _load(open_clip_dir, "auto").fingerprint.precision == "fp32"
+
+
+@pytest.mark.parametrize("asked", [[], ["--precision", "auto"]])
+def test_a_check_is_of_what_a_new_store_would_have_and_tells_by_what_it_was_chosen(
+    open_clip_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    asked: list[str],
+) -> None:
+    monkeypatch.setattr(precision, "_LEAST_COSINE", 0.999)
+    _settle(_load(open_clip_dir, "fp32"), monkeypatch)
+    check = ["models", "check", f"local-dir:{open_clip_dir}", "--device", "cpu", *asked]
+    assert run(check) == 0
+    said = capsys.readouterr().out
+    assert "precision      bf16\n" in said
+    assert "  measured     bf16 has 2.00 x the speed of fp32, mean cosine 0.99" in said
+    assert run([*check[:5], "--precision", "fp32"]) == 0
+    assert "bf16" not in capsys.readouterr().out
 
 
 def test_probes_have_the_shape_and_range_of_pixels() -> None:
