@@ -88,9 +88,12 @@ class Backend(Protocol):
     ----------
     is_quick : bool
         Whether it is ready within seconds; what is not is taken by choice only.
+    is_fp32_only : bool
+        Whether weights stay in fp32 for it where nobody asked for a precision.
     """
 
     is_quick: bool
+    is_fp32_only: bool
 
     def find_obstacle(self, part: Part) -> str:
         """Return why it cannot run this here, ``""`` where nothing is known to be in its way."""
@@ -109,6 +112,7 @@ class Traced:
     """PyTorch's own graph: traced, frozen, and its products packed for oneDNN."""
 
     is_quick = True
+    is_fp32_only = False
 
     def find_obstacle(self, part: Part) -> str:
         """Return why it cannot run this here."""
@@ -125,6 +129,7 @@ class Numpy:
     """PyTorch with numpy's products of matrices, each thread with rows of its own."""
 
     is_quick = True
+    is_fp32_only = True
 
     def find_obstacle(self, part: Part) -> str:
         """Return why it cannot run this here."""
@@ -139,6 +144,7 @@ class Onnx:
     """ONNX Runtime, over an export that is kept."""
 
     is_quick = True
+    is_fp32_only = True
 
     def find_obstacle(self, part: Part) -> str:
         """Return why it cannot run this here."""
@@ -190,6 +196,7 @@ class OpenVino:
     """OpenVINO, over a conversion that is kept."""
 
     is_quick = True
+    is_fp32_only = True
 
     def find_obstacle(self, part: Part) -> str:
         """Return why it cannot run this here."""
@@ -245,6 +252,7 @@ class Compiled:
     package: str = ""
     device_type: str = "cpu"
     is_quick: bool = False
+    is_fp32_only: bool = False
 
     def find_obstacle(self, part: Part) -> str:
         """Return why it cannot run this here."""
@@ -313,7 +321,7 @@ def _find_absent(*packages: str) -> str:
 def _find_unlike(part: Part) -> str:
     if part.device.type != "cpu":
         return "it is asked on processors only"
-    return "" if part.is_fp32 else "it is asked for fp32 only"
+    return "" if part.is_fp32 else "it is asked for fp32 only (--precision fp32)"
 
 
 @contextlib.contextmanager

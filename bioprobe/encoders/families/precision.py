@@ -17,11 +17,12 @@ import torch
 
 from bioprobe.cache import find_cache
 from bioprobe.encoders.encoder import hash_description
-from bioprobe.encoders.families.batch_runner import LOGGER, describe_machine
+from bioprobe.encoders.families.batch_runner import AUTO, LOGGER, describe_machine
 from bioprobe.encoders.families.runtime import Runtime, choose_runtime
-from bioprobe.encoders.trials import Bf16Trial
-from bioprobe.errors import StoreError
+from bioprobe.encoders.trials import TORCH, Bf16Trial
+from bioprobe.errors import BioprobeError, StoreError
 from bioprobe.files import read_json, write_text
+from bioprobe.registry import BACKENDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +76,7 @@ def settle_precision(encoder: TorchEncoder) -> None:
     encoder : TorchEncoder
         Just loaded, in fp32; changed in place.
     """
-    if not _may_be_fast(encoder.runtime.device):
+    if not _may_be_fast(encoder.runtime.device) or _is_for_fp32_only(encoder.runtime.backend):
         return
     # On a GPU fewer than fill it take as long in any precision.
     most = _N_PROBES if encoder.device == "cpu" else encoder.batch_size
@@ -98,6 +99,16 @@ def settle_precision(encoder: TorchEncoder) -> None:
         encoder.change_precision("bf16")
     encoder.bf16_trial = trial
     LOGGER.info("precision: %s; %s", encoder.runtime.precision, trial.describe())
+
+
+def _is_for_fp32_only(backend: str) -> bool:
+    """Tell whether a backend that is named runs fp32 alone; a broken one is refused later."""
+    if backend in {AUTO, TORCH}:
+        return False
+    with contextlib.suppress(BioprobeError):
+        # Others' may not say it.
+        return bool(getattr(BACKENDS.load(backend), "is_fp32_only", False))
+    return False
 
 
 def _read(file: Path) -> Bf16Trial | None:

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import json
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from bioprobe.cache import find_cache
 from bioprobe.cli.app import run
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.families import precision
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
+from bioprobe.encoders.trials import Bf16Trial
 from bioprobe.types import Vectors
 
 HAS_BF16 = precision._may_be_fast(torch.device("cpu"))
+GREY = Image.new("RGB", (64, 64), "grey")
 TIME_ENCODING = precision._time_encoding
 
 
@@ -175,6 +179,31 @@ def test_a_processor_without_bf16_is_not_even_tried(
     monkeypatch.setattr(precision, "_may_be_fast", lambda _device: False)
     monkeypatch.setattr(precision, "_time_encoding", lambda *_: pytest.fail("was tried"))
     assert _load(open_clip_dir, "auto").fingerprint.precision == "fp32"
+
+
+@pytest.mark.parametrize("backend", ["numpy", "onnx", "traced"])
+def test_weights_stay_in_fp32_for_a_backend_that_is_named_and_runs_nothing_else(
+    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr(precision, "_LEAST_COSINE", 0.999)
+    monkeypatch.setattr(precision, "_may_be_fast", lambda _device: True)
+    monkeypatch.setattr(precision, "_measure", lambda *_: Bf16Trial(gain=2.0, cosine=0.9999))
+    name = f"local-dir:{open_clip_dir}"
+    encoder = load_encoder(name, device="cpu", precision="auto", backend=backend, batch_size=2)
+    assert encoder.fingerprint.precision == ("bf16" if backend == "traced" else "fp32")
+    assert isinstance(encoder, TorchEncoder)
+    # It runs whole batches.
+    encoder.encode_pixels(np.zeros((2, *encoder.preprocess(GREY).shape), dtype=np.float32))
+    assert encoder.count_rows()["torch"] == 2
+    encoder.encode_pixels(np.zeros((2, *encoder.preprocess(GREY).shape), dtype=np.float32))
+    assert encoder.count_rows()[backend] == 2
+
+
+def test_a_backend_that_says_nothing_of_precisions_runs_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precision, "BACKENDS", types.SimpleNamespace(load=lambda _name: object()))
+    assert not precision._is_for_fp32_only("another")
 
 
 @pytest.mark.parametrize("asked", [[], ["--precision", "auto"]])
