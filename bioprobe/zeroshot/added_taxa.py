@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import TaxonomyError
@@ -19,7 +19,7 @@ from bioprobe.store.added_taxa import (
 from bioprobe.store.view import View
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
 from bioprobe.taxonomy.contradictions import find_all_contradictions
-from bioprobe.types import Vectors
+from bioprobe.types import EncodeText, Vectors
 from bioprobe.zeroshot.blending import WEIGHT_FRACTIONS, Blend, choose_blend
 from bioprobe.zeroshot.examples import (
     Examples,
@@ -217,7 +217,7 @@ def add_pictured(
     taxon: Taxon,
     pictures: tuple[Vectors, tuple[str, ...]],
     others: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     *,
     weight_fractions: Sequence[float] = WEIGHT_FRACTIONS,
     left_out: Sequence[str] = (),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
-from bioprobe.types import Scores, Vectors
+from bioprobe.types import EncodeText, Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes
 from bioprobe.zeroshot.examples import find_centre, is_same
 from bioprobe.zeroshot.seen_offset import harmonic_mean
@@ -113,7 +113,7 @@ class _Rivals:
 def choose_blend(
     asked: EmbeddingStore | View,
     prompts: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     taxon: Taxon,
     vectors: Vectors,
     sha256s: Sequence[str],

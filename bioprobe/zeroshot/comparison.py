@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxonomy
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import EncodeText, Rows, Vectors
 from bioprobe.zeroshot.zeroshot import find_top_classes
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class ComparedPrompts(Result):
 def compare_prompts(
     asked: EmbeddingStore | View,
     taxa: Taxonomy,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     *,
     rank: Rank,
     text_types: Sequence[TextType],
