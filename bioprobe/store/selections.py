@@ -62,12 +62,12 @@ class Selection:
     provenance: dict[str, Any]
 
     @property
-    def judged(self) -> npt.NDArray[np.bool_]:
+    def judged(self) -> Mask:
         """Whether each row of the store was judged, shape (n_rows,)."""
         return self.frame["judged"].to_numpy(dtype=bool)
 
     @property
-    def kept(self) -> npt.NDArray[np.bool_]:
+    def kept(self) -> Mask:
         """Whether each row of the store was judged and kept, shape (n_rows,)."""
         return self.frame[KEPT].to_numpy(dtype=bool)
 
@@ -76,7 +76,7 @@ def write_selection(
     store: EmbeddingStore,
     name: str,
     rows: npt.NDArray[np.int64],
-    kept: npt.NDArray[np.bool_],
+    kept: Mask,
     *,
     columns: dict[str, npt.NDArray[Any]] | None = None,
     provenance: dict[str, Any] | None = None,

@@ -15,7 +15,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
-from bioprobe.types import EncodeText, Scores, Vectors
+from bioprobe.types import EncodeText, Mask, Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes
 from bioprobe.zeroshot.examples import find_centre, is_same
 from bioprobe.zeroshot.seen_offset import harmonic_mean
@@ -200,7 +200,7 @@ def choose_blend(
 def _try(
     weight: float,
     others: _Validation,
-    right: npt.NDArray[np.bool_],
+    right: Mask,
     own: _Validation | None,
     scale: float,
     n_classes: int,

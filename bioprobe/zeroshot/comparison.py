@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from bioprobe.errors import PromptError, SelectionError
 from bioprobe.intervals import Accuracy
@@ -19,7 +18,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxonomy
-from bioprobe.types import EncodeText, Rows, Vectors
+from bioprobe.types import EncodeText, Mask, Rows, Vectors
 from bioprobe.zeroshot.zeroshot import find_top_classes
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Compared:
     text_type: TextType
     templates: str
     n_templates: int
-    right: npt.NDArray[np.bool_]
+    right: Mask
     same_texts_as: str = ""
     difference: float = 0.0
     p_value: float = math.nan
@@ -217,7 +216,7 @@ def _find_twins(sets: Sequence[tuple[str, PromptSet]]) -> dict[int, int]:
 
 def _measure(
     view: View, truth: Rows, classes: Mapping[int, Vectors]
-) -> dict[int, npt.NDArray[np.bool_]]:
+) -> dict[int, Mask]:
     """Return which images each set of class embeddings has right; vectors are read once."""
     scale = view.manifest.logit_scale
     right = {place: np.zeros(len(view), dtype=np.bool_) for place in classes}

@@ -32,7 +32,7 @@ from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
 from bioprobe.taxonomy.lists import collecting_later
 from bioprobe.taxonomy.taxonomy import agree_by_name
-from bioprobe.types import Rows, Scores, Vectors
+from bioprobe.types import Mask, Rows, Scores, Vectors
 from bioprobe.zeroshot.prototypes import IMAGES, MadeOf, Prototypes
 from bioprobe.zeroshot.question import Question
 
@@ -433,7 +433,7 @@ def _name_row(names: Iterable[str]) -> str:
     return next((name for name in reversed(lineage) if name), common_name)
 
 
-def _iter_usable(blocks: Iterable[Vectors], usable: npt.NDArray[np.bool_]) -> Iterator[Vectors]:
+def _iter_usable(blocks: Iterable[Vectors], usable: Mask) -> Iterator[Vectors]:
     start = 0
     for block in blocks:
         is_finite = np.isfinite(block).all(axis=1, keepdims=True)

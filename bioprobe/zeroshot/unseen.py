@@ -209,7 +209,7 @@ def measure_generalised(
 class _Sides:
     rows: Rows
     labels: Rows
-    is_new_class: npt.NDArray[np.bool_]
+    is_new_class: Mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,8 +229,8 @@ class _Answers:
     """
 
     margins: npt.NDArray[np.float64]
-    is_right: npt.NDArray[np.bool_]
-    is_new: npt.NDArray[np.bool_]
+    is_right: Mask
+    is_new: Mask
     labels: Rows
 
 
@@ -296,7 +296,7 @@ def _halve(answers: _Answers, random: np.random.Generator) -> Rows:
     return half
 
 
-def _choose(answers: _Answers, chosen: npt.NDArray[np.bool_]) -> float:
+def _choose(answers: _Answers, chosen: Mask) -> float:
     seen, new = chosen & ~answers.is_new, chosen & answers.is_new
     # A seen class is answered where its margin is above the offset.
     return choose_threshold(
