@@ -20,8 +20,8 @@ import numpy as np
 from bioprobe.access import list_files, read_bytes
 from bioprobe.errors import SelectionError, StoreError, UnreadableError
 from bioprobe.files import explaining_refusal, parse_json
+from bioprobe.images.identity import IDENTITY
 from bioprobe.images.image_table import ImageTable
-from bioprobe.images.regions import REGION
 from bioprobe.store.gone import Changes, Gone, list_places
 from bioprobe.store.manifest import Manifest
 from bioprobe.types import Names, Rows
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 CLUSTERS, ORDERS = "clusters", "orders"
 FOLDERS = (CLUSTERS, ORDERS)
 _SUFFIX = ".parquet"
-#: What each row of a file is, its row when that was written, and what it says.
-IDENTITY = ("sha256", "root", "path", REGION)
+#: Of each row of a file its row when that was written, and what it says.
 ROW, VALUE, NUMBER = "row", "value", "number"
 #: A word that a condition can name without backticks.
 COLUMN_NAME = re.compile(r"[^\W\d]\w*")
