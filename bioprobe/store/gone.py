@@ -22,8 +22,7 @@ from bioprobe.images.regions import REGION, name_content
 from bioprobe.store.manifest import Manifest, ShardRecord, find_inside
 from bioprobe.store.shard import map_vectors
 from bioprobe.store.stored_table import Columns, StoredTable
-from bioprobe.taxonomy import RANKS
-from bioprobe.taxonomy.columns import LABEL
+from bioprobe.taxonomy.columns import LABEL, LABEL_COLUMNS
 from bioprobe.types import Mask, Rows
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ REMOVED_NAME = "(removed)"
 _ROWS_AT_ONCE = 8192
 # What a person would take for part of the same name.
 _PART = r"[\w./\\-]"
-_LABELS = (*RANKS, "common_name", LABEL)
+_LABELS = (*LABEL_COLUMNS, LABEL)
 _PLACE = ("root", "path", REGION)
 
 

@@ -17,7 +17,8 @@ from bioprobe.store.added_taxa import (
     read_user_taxa,
 )
 from bioprobe.store.view import View
-from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
+from bioprobe.taxonomy import Taxon, Taxonomy
+from bioprobe.taxonomy.columns import LABEL_COLUMNS
 from bioprobe.taxonomy.contradictions import find_all_contradictions
 from bioprobe.types import EncodeText, Vectors
 from bioprobe.zeroshot.blending import WEIGHT_FRACTIONS, Blend, choose_blend
@@ -90,7 +91,7 @@ class KnownTaxa(Result):
         """Return the same by column."""
         _ = short
         rows = [one.to_dict() for one in self.taxa]
-        names = [*(rank.value for rank in RANKS), "common_name", "from", "prompts", "examples"]
+        names = [*LABEL_COLUMNS, "from", "prompts", "examples"]
         return {name: [row[name] for row in rows] for name in names}
 
 

@@ -16,7 +16,7 @@ from bioprobe.result import WARNING, Note, Notes
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import find_added_taxa
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
-from bioprobe.taxonomy.columns import COMMON_NAME
+from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
 from bioprobe.taxonomy.synonyms import replace_synonyms
 from bioprobe.types import Rows, Scores, Vectors
 from bioprobe.zeroshot.examples import Examples, is_same, read_examples
@@ -240,8 +240,7 @@ def _choose_short(head: TextHead, rows: Rows) -> Rows:
 
 
 def _compare(head: TextHead, rows: Rows, recipe: Recipe, embed_means: EmbedMeans) -> HeadCheck:
-    columns = [*(rank.value for rank in RANKS), COMMON_NAME]
-    cells = head.taxa.iloc[rows][columns].itertuples(index=False, name=None)
+    cells = head.taxa.iloc[rows][list(LABEL_COLUMNS)].itertuples(index=False, name=None)
     taxa = [Taxon(tuple(names), common) for *names, common in cells]
     kept, made = _embed_short([recipe.write(taxon) for taxon in taxa], embed_means)
     # Rows in half precision are unit only nearly.

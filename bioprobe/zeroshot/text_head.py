@@ -188,7 +188,7 @@ class TextHead:
         import pandas as pd
 
         rows = [(*taxon.lineage, taxon.common_name) for taxon in taxa]
-        columns = [*RANKS, COMMON_NAME]
+        columns = list(LABEL_COLUMNS)
         own = self.taxa[columns].astype(object)
         own.iloc[replaced] = ""
         further = pd.DataFrame(rows, columns=columns, dtype=object)
@@ -675,7 +675,7 @@ def _index_lineages(taxa: pd.DataFrame, rank: Rank) -> dict[str, list[tuple[Line
 def _index_names(taxa: pd.DataFrame) -> dict[str, Rows]:
     """Return, for each scientific and common name in lower case, its rows."""
     index: dict[str, list[int]] = {}
-    for row, names in enumerate(taxa[[*RANKS, COMMON_NAME]].itertuples(index=False, name=None)):
+    for row, names in enumerate(taxa[list(LABEL_COLUMNS)].itertuples(index=False, name=None)):
         scientific = next((name for name in reversed(names[:-1]) if name), "")
         for name in {fold(scientific), fold(names[-1])} - {""}:
             index.setdefault(name, []).append(row)
