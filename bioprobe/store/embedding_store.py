@@ -613,10 +613,6 @@ class EmbeddingStore:
             store = store.append(new, store.read_vectors(part), retired=part.tolist())
         return store
 
-    def is_compacted_since(self) -> bool:
-        """Tell whether rows have other numbers by now, or what is gone would be written again."""
-        return Manifest.read(self.folder).generation != self.manifest.generation
-
     def check_current(self) -> None:
         """Refuse to write what quotes rows, where there is no store any more or rows have moved.
 
@@ -626,7 +622,8 @@ class EmbeddingStore:
             If the store has gone, or was compacted since it was opened.
         """
         check_present(self.folder)
-        if self.is_compacted_since():
+        # Rows have other numbers by then, or what is gone would be written again.
+        if Manifest.read(self.folder).generation != self.manifest.generation:
             msg = f"{self.folder} was compacted since it was opened; open it again, then ask again"
             raise StoreError(msg)
 
