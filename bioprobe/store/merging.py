@@ -138,7 +138,7 @@ def find_missing(stores: Sequence[EmbeddingStore]) -> list[str]:
     in_order = sorted(cards.items(), key=lambda one: one[1].number)
     by_listing = collections.Counter(card.listing for _, card in in_order)
     usual = next(c for _, c in in_order if by_listing[c.listing] == max(by_listing.values()))
-    by_options = collections.Counter(_write_options(card) for _, card in in_order)
+    by_options = collections.Counter(tuple(sorted(card.options.items())) for _, card in in_order)
     options = dict(by_options.most_common(1)[0][0])
     for folder, card in in_order:
         name = f"{card.number}/{card.of} ({folder})"
@@ -157,10 +157,6 @@ def find_missing(stores: Sequence[EmbeddingStore]) -> list[str]:
         elif unlike:
             said.append(f"{name} was embedded with other options: {'; '.join(unlike)}")
     return said
-
-
-def _write_options(card: ShareCard) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(card.options.items()))
 
 
 def order_rows(stores: Sequence[EmbeddingStore]) -> MergedRows:
