@@ -284,15 +284,12 @@ def forget_gone(gone: Gone, changes: Changes) -> None:
         if stays.all() and scrubbed == provenance:
             continue
         if not stays.all():
-            scrubbed = {**scrubbed, "n_removed": _count_removed(provenance) + int((~stays).sum())}
+            n_removed = int(provenance.get("n_removed", 0)) + int((~stays).sum())
+            scrubbed = {**scrubbed, "n_removed": n_removed}
         said[b"provenance"] = json.dumps(scrubbed).encode()
         rest = table.filter(pa.array(stays)).replace_schema_metadata(said)
         pq.write_table(rest, changes.replace(path))
         changes.counts["selections"] += 1
-
-
-def _count_removed(provenance: dict[str, Any]) -> int:
-    return int(provenance.get("n_removed", 0))
 
 
 def _find_file(folder: Path, name: str) -> Path:
