@@ -332,13 +332,15 @@ class EmbeddingStore:
         """Say which labels count where people gave any, and what of these cannot be read."""
         return describe_labels(self.annotations, self._counts)
 
+    @property
+    def counts_given(self) -> bool:
+        """Whether the labels that count are those that came with the pictures, and no others."""
+        return self._counts == GIVEN or (self._counts == BOTH and not self.annotations.standing)
+
     @cached_property
     def images(self) -> ImageTable:
         """The image table of every row, retired ones too: labels that count, and columns."""
-        count_given = self._counts == GIVEN or (
-            self._counts == BOTH and not self.annotations.standing
-        )
-        table = self.given if count_given else self.labels.images
+        table = self.given if self.counts_given else self.labels.images
         return table.with_derived(*read_columns(self.folder, self.manifest, self.given))
 
     def forget_columns(self) -> None:

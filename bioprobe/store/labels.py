@@ -179,6 +179,10 @@ class Labels:
     counts: str = BOTH
     lineages: Lineages | None = None
 
+    @property
+    def _counts_given(self) -> bool:
+        return self.counts == GIVEN or (self.counts == BOTH and not self.resolved)
+
     @cached_property
     def resolved(self) -> tuple[Resolved, ...]:
         """What people say of each unit and level; what was said last comes last."""
@@ -192,7 +196,7 @@ class Labels:
     @cached_property
     def images(self) -> ImageTable:
         """The image table; that which came with the pictures where no other label counts."""
-        if self.counts == GIVEN or (self.counts == BOTH and not self.resolved):
+        if self._counts_given:
             return self.given
         levels = {one.level for one in self.resolved}
         rows = sorted({row for one in self.resolved for row in self.rows_of[one.unit]})
@@ -233,7 +237,7 @@ class Labels:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what people say, ``""`` where nobody says anything that counts."""
-        if self.counts == GIVEN or (self.counts == BOTH and not self.resolved):
+        if self._counts_given:
             return ""
         lines = sorted(
             repr((*one.unit, one.level, one.value, one.status, one.excluded))

@@ -16,7 +16,7 @@ from bioprobe.engines import Engine, map_parts
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.images.conditions import name_values_of
 from bioprobe.images.image_table import ImageTable
-from bioprobe.options import BOTH, GIVEN
+from bioprobe.options import GIVEN
 from bioprobe.progress import Progress, Step
 from bioprobe.provenance import Provenance
 from bioprobe.result import WARNING, Note
@@ -383,10 +383,9 @@ class View:
     def _describe_labels(self) -> dict[str, Any]:
         """Return which labels count, where they are not those that came with the pictures."""
         store = self.store
-        if store.counts == GIVEN or (store.counts == BOTH and not store.annotations.standing):
+        if store.counts_given:
             return {}
-        digest = store.labels.digest
-        return {"labels": self.store.counts, "annotations_hash": digest}
+        return {"labels": store.counts, "annotations_hash": store.labels.digest}
 
     def _keep(self, name: str) -> View:
         selection = read_selection(self.store, name)
