@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from bioprobe.access import is_absent, reading
 from bioprobe.errors import BioprobeError, SourceError, StoreError, UnreadableError
@@ -120,11 +120,20 @@ def save_array(path: Path, array: npt.NDArray[Any]) -> None:
     import numpy as np
 
     # numpy.save does not say why it wrote less than it should have: a full disk has no errno.
-    layout = np.lib.format
     whole = np.ascontiguousarray(array)
     with path.open("wb") as stream:
-        layout.write_array_header_1_0(stream, layout.header_data_from_array_1_0(whole))
+        write_array_header(stream, whole.shape, whole.dtype)
         stream.write(whole.data)
+
+
+def write_array_header(stream: IO[bytes], shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    """Write the header of a ``.npy``; the numbers follow, row by row."""
+    import numpy as np
+
+    layout = np.lib.format
+    descr = layout.dtype_to_descr(np.dtype(dtype))
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    layout.write_array_header_1_0(stream, header)
 
 
 def map_matrix(path: Path) -> npt.NDArray[Any]:

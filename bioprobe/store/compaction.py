@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe.access import exists, list_names
-from bioprobe.files import explaining_refusal, sync
+from bioprobe.files import explaining_refusal, sync, write_array_header
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
 from bioprobe.progress import Progress, Step
@@ -240,12 +240,9 @@ class _Copy:
 
     def write(self, path: Path) -> None:
         manifest = self.store.manifest
-        dtype = np.dtype(manifest.dtype)
-        shape = (self.output.n_images, manifest.dim)
-        layout = np.lib.format
-        described = {"descr": layout.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        shape, dtype = (self.output.n_images, manifest.dim), manifest.dtype
         with path.open("wb") as stream:
-            layout.write_array_header_1_0(stream, described)
+            write_array_header(stream, shape, dtype)
             for place, rows in self.output.parts:
                 vectors = self._map(manifest.shards[place])
                 for start in range(0, len(rows), _ROWS_AT_ONCE):

@@ -30,6 +30,7 @@ from bioprobe.files import (
     replacing,
     save_array,
     sync,
+    write_array_header,
     write_text,
 )
 from bioprobe.settings import COUNT, COUNTS, TEXT, check_fields
@@ -806,14 +807,8 @@ def _copy(folder: Path, card: Card, kept: Kept, places: Places) -> Card:
     at_once = max(1, (PART_BYTES // 8) // card.row_bytes)
 
     def write(path: Path) -> None:
-        layout = np.lib.format
-        described = {
-            "descr": layout.dtype_to_descr(np.dtype(card.dtype)),
-            "fortran_order": False,
-            "shape": (len(places), *card.shape),
-        }
         with path.open("wb") as stream:
-            layout.write_array_header_1_0(stream, described)
+            write_array_header(stream, (len(places), *card.shape), card.dtype)
             for start in range(0, len(places), at_once):
                 values = kept.read(places[start : start + at_once])
                 stream.write(np.ascontiguousarray(values).data)

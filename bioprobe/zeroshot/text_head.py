@@ -17,7 +17,13 @@ import numpy.typing as npt
 from bioprobe.access import exists, is_file, list_names, read_bytes, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
-from bioprobe.files import hash_file, read_json, remove_folder, replacing_folder
+from bioprobe.files import (
+    hash_file,
+    read_json,
+    remove_folder,
+    replacing_folder,
+    write_array_header,
+)
 from bioprobe.names import fold
 from bioprobe.settings import COUNT, TEXT, check_fields
 from bioprobe.store import EmbeddingStore
@@ -408,7 +414,7 @@ def fill_head(
         If no row can be used.
     """
     usable = np.zeros(len(taxa), dtype=bool)
-    _write_matrix(folder / _VECTORS_NAME, _iter_usable(blocks, usable), dim, np.dtype(dtype))
+    _write_matrix(folder / _VECTORS_NAME, _iter_usable(blocks, usable), dim, dtype)
     if not usable.any():
         msg = (
             f"none of the {len(taxa)} embeddings in {about['source']} can be used: all zeros or "
@@ -444,26 +450,17 @@ def _iter_usable(blocks: Iterable[Vectors], usable: Mask) -> Iterator[Vectors]:
         yield unit[kept]
 
 
-def _write_matrix(path: Path, blocks: Iterator[Vectors], dim: int, dtype: np.dtype[Any]) -> None:
+def _write_matrix(path: Path, blocks: Iterator[Vectors], dim: int, dtype: str) -> None:
     # How many rows there are is known last, so the header is written twice: it has one length
     # for any number of rows, because numpy pads it.
     n_rows = 0
     with path.open("wb") as stream:
-        _write_header(stream, (n_rows, dim), dtype)
+        write_array_header(stream, (n_rows, dim), dtype)
         for block in blocks:
             stream.write(np.ascontiguousarray(block, dtype=dtype).tobytes())
             n_rows += len(block)
         stream.seek(0)
-        _write_header(stream, (n_rows, dim), dtype)
-
-
-def _write_header(
-    stream: Any,  # noqa: ANN401 - a binary file
-    shape: tuple[int, int],
-    dtype: np.dtype[Any],
-) -> None:
-    header = {"descr": dtype.newbyteorder("<").str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(stream, header)
+        write_array_header(stream, (n_rows, dim), dtype)
 
 
 Lineage = tuple[str, ...]
