@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from bioprobe.access import is_absent, reading
+from bioprobe.access import exists, is_absent, reading
 from bioprobe.errors import BioprobeError, SourceError, StoreError, UnreadableError
 
 if TYPE_CHECKING:
@@ -716,6 +716,28 @@ def scratch_beside(target: Path) -> Iterator[Path]:
     """
     with _temporary(target, is_folder=True) as temporary:
         yield temporary
+
+
+def lay_aside(place: Path, aside: Path, name: str) -> None:
+    """Move a file or folder that is there into another, which is made, by a name that is free.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    if not exists(place):
+        return
+    wanted = Path(name)
+    number, chosen = 1, aside / name
+    while exists(chosen):
+        number += 1
+        chosen = aside / f"{wanted.stem}-{number}{wanted.suffix}"
+    with explaining_refusal(aside):
+        aside.mkdir(exist_ok=True)
+        place.rename(chosen)
+        sync(place.parent)
+        sync(aside)
 
 
 def remove_folder(folder: Path) -> None:

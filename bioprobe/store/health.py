@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bioprobe.access import exists, list_names
+from bioprobe.access import list_names
 from bioprobe.errors import StoreError, UnreadableError
-from bioprobe.files import explaining_refusal, hash_file, sync
+from bioprobe.files import explaining_refusal, hash_file, lay_aside, sync
 from bioprobe.result import Notes, Result
 from bioprobe.sources.listing import join
 from bioprobe.store.annotations import FOLDER_NAME, LOG_NAME, repair_log, verify_log
@@ -267,23 +267,9 @@ def _lay_aside(store: EmbeddingStore) -> None:
     shards_dir, aside = store.folder / "shards", store.folder / DAMAGED_NAME
     present = {record.name for record in store.manifest.present_shards}
     for record in store.manifest.shards:
-        folder = shards_dir / record.name
-        if record.name in present or not exists(folder):
-            continue
-        with explaining_refusal(aside):
-            aside.mkdir(exist_ok=True)
-            folder.rename(_choose_name(aside, record.name))
-            sync(shards_dir)
-            sync(aside)
-
-
-def _choose_name(folder: Path, name: str) -> Path:
-    # A shard of that name is there already where an older manifest was put back.
-    number, chosen = 1, folder / name
-    while exists(chosen):
-        number += 1
-        chosen = folder / f"{name}-{number}"
-    return chosen
+        if record.name not in present:
+            # A shard of that name is there already where an older manifest was put back.
+            lay_aside(shards_dir / record.name, aside, record.name)
 
 
 @dataclasses.dataclass(frozen=True)

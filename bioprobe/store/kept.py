@@ -26,6 +26,7 @@ from bioprobe.errors import BioprobeError, StoreError, UnreadableError
 from bioprobe.files import (
     explaining_refusal,
     hash_file,
+    lay_aside,
     read_json,
     replacing,
     save_array,
@@ -655,7 +656,7 @@ def repair_kept(folder: Path, problems: Collection[KeptProblem], aside: Path) ->
             with contextlib.suppress(StoreError):
                 card = Card.read(folder, kind)
                 n_lost += 0 if card is None else card.n_images
-            _lay_aside(place, aside, f"{KEPT_NAME}-{kind}")
+            lay_aside(place, aside, f"{KEPT_NAME}-{kind}")
             continue
         card = Card.read(folder, kind)
         if card is None:
@@ -667,22 +668,8 @@ def repair_kept(folder: Path, problems: Collection[KeptProblem], aside: Path) ->
             taken_out=(*card.taken_out, *taken),
         ).write(folder)  # fmt: skip
         for part in taken:
-            _lay_aside(place / part.name, aside, f"{KEPT_NAME}-{kind}-{part.name}")
+            lay_aside(place / part.name, aside, f"{KEPT_NAME}-{kind}-{part.name}")
     return n_lost
-
-
-def _lay_aside(place: Path, aside: Path, name: str) -> None:
-    if not exists(place):
-        return
-    number, chosen = 1, aside / name
-    while exists(chosen):
-        number += 1
-        chosen = aside / f"{name}-{number}"
-    with explaining_refusal(aside):
-        aside.mkdir(exist_ok=True)
-        place.rename(chosen)
-        sync(place.parent)
-        sync(aside)
 
 
 def restore_kept(folder: Path, aside: Path) -> int:

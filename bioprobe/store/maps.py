@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.access import describe_absence, exists, is_file, list_files, read_bytes
+from bioprobe.access import describe_absence, is_file, list_files, read_bytes
 from bioprobe.errors import SelectionError, StoreError, UnreadableError
-from bioprobe.files import explaining_refusal, parse_json, replacing, sync
+from bioprobe.files import explaining_refusal, lay_aside, parse_json, replacing
 from bioprobe.images.identity import IDENTITY
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone, list_places
@@ -295,15 +295,7 @@ def repair_maps(folder: Path, aside: Path) -> list[str]:
         if not is_damage:
             continue
         name = Path(where).stem
-        number, chosen = 1, aside / f"{MAPS_NAME}-{name}{_SUFFIX}"
-        while exists(chosen):
-            number += 1
-            chosen = aside / f"{MAPS_NAME}-{name}-{number}{_SUFFIX}"
-        with explaining_refusal(aside):
-            aside.mkdir(exist_ok=True)
-            (folder / where).rename(chosen)
-            sync(folder / MAPS_NAME)
-            sync(aside)
+        lay_aside(folder / where, aside, f"{MAPS_NAME}-{name}{_SUFFIX}")
         moved.append(name)
     return moved
 
