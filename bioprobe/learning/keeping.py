@@ -32,7 +32,7 @@ from bioprobe.learning.calibrated import Calibration
 from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.learning.kept import CARD_NAME, NAME, PROBES_NAME, list_probes
-from bioprobe.settings import COUNT, NUMBER, TEXT, Kind, check_fields
+from bioprobe.settings import COUNT, NUMBER, TABLE, TEXT, check_fields
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone
 from bioprobe.task.columns import ColumnBlock
@@ -366,10 +366,9 @@ def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes
     return card, data
 
 
-_TABLE = Kind("a table", lambda value: isinstance(value, dict))
 _CARD = {
-    "kind": TEXT, "settings": _TABLE, "rank": TEXT, "encoder": _TABLE, "dim": COUNT,
-    "training_rows": _TABLE, "split": _TABLE, "held_out": _TABLE, "provenance": _TABLE,
+    "kind": TEXT, "settings": TABLE, "rank": TEXT, "encoder": TABLE, "dim": COUNT,
+    "training_rows": TABLE, "split": TABLE, "held_out": TABLE, "provenance": TABLE,
     "taxonomy_hash": TEXT,
 }  # fmt: skip
 _SPLIT = {"name": TEXT, "hash": TEXT}
