@@ -384,7 +384,7 @@ def _explain_folder(source: ModelSource, layout: Layout) -> str:
     )
 
 
-def explain_missing(source: ModelSource, error: Exception | None = None) -> str:
+def explain_missing(source: ModelSource, error: Exception) -> str:
     """Return the one message for a model that is not here: what happened and the remedies."""
     return (
         f'model "{source.name}" is not on this machine and could not be fetched '
@@ -395,7 +395,7 @@ def explain_missing(source: ModelSource, error: Exception | None = None) -> str:
     )
 
 
-def explain_reason(error: Exception | None) -> str:
+def explain_reason(error: Exception) -> str:
     """Return in words why the hub gave nothing."""
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -413,8 +413,6 @@ def explain_reason(error: Exception | None) -> str:
     for kind, reason in reasons:
         if isinstance(error, kind):
             return reason
-    if error is None:
-        return "no copy was found"
     if isinstance(error, OSError) and error.errno in _REFUSED:
         return f"it cannot be written: {error.strerror}"
     return f"the hub cannot be reached: {str(error).strip().splitlines()[0][:120]}"

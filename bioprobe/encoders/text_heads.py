@@ -335,7 +335,7 @@ def _tell_bytes(what: str, progress: Progress | None) -> type[tqdm[Any]] | None:
     return Told
 
 
-def _explain_missing_head(published: PublishedHead, error: Exception | None = None) -> str:
+def _explain_missing_head(published: PublishedHead, error: Exception) -> str:
     """Return the one message for a head that is not here: what happened and the remedies."""
     name = published.short_name
     return (
