@@ -162,6 +162,13 @@ class TextHead:
         at = f" at {self.about['revision'][:12]}" if self.about.get("revision") else ""
         return f"{Path(self.about['source']).stem} of {self.about['repository']}{at}"
 
+    def find_depths(self) -> Rows:
+        """Return the depth of the lowest name of each row, -1 where there is none."""
+        depths = np.full(len(self), -1, dtype=np.int64)
+        for rank in RANKS:
+            depths[(self.taxa[rank.value] != "").to_numpy(dtype=bool)] = rank.depth
+        return depths
+
     def describe(self) -> dict[str, str]:
         """Return what a result says of it, for its provenance."""
         named = ("source", "vectors_sha256", "repository", "revision")
@@ -536,9 +543,7 @@ def find_head_leaves(head: TextHead, taxa: Taxonomy | None = None) -> HeadClasse
         for taxon in taxa:
             by_rank.setdefault(taxon.rank, []).append(taxon)
         return _find_wanted(head, taxa, {r: Taxonomy(tuple(one)) for r, one in by_rank.items()})
-    depths = np.full(len(head.taxa), -1)
-    for rank in RANKS:
-        depths[(head.taxa[rank.value] != "").to_numpy(dtype=bool)] = rank.depth
+    depths = head.find_depths()
     parts = [
         _list_classes(head.taxa, rank, np.flatnonzero(depths == rank.depth), with_common=True)
         for rank in reversed(RANKS)
