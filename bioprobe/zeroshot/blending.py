@@ -228,11 +228,7 @@ def _prefer_first(tried: Sequence[tuple[float, Blend]]) -> Blend:
     (first_mean, first), (best_mean, best) = tried[0], max(tried, key=lambda one: one[0])
     if best.own is None:
         return first
-    # Agresti and Coull's estimate, whose error is not 0 where all or none are right.
-    n_images = best.own.n_images + 4
-    fraction = (best.own.n_correct + 2) / n_images
-    error = (fraction * (1 - fraction) / n_images) ** 0.5
-    return best if best_mean - first_mean > error else first
+    return best if best_mean - first_mean > best.own.standard_error else first
 
 
 def _leave_out_each(rivals: _Rivals, vectors: Vectors, text: Vectors) -> _Validation | None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import PromptError
+from bioprobe.intervals import Accuracy
 from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
@@ -284,9 +285,7 @@ def choose_worth(fusion: Fusion, measure: Callable[[float], tuple[int, int]]) ->
     tried = {worth: measure(worth) for worth in (fusion.worth, *WORTHS)}
     n_right, n_images = tried[fusion.worth]
     best = max(tried, key=lambda worth: tried[worth][0])
-    # Agresti and Coull's estimate, whose error is not 0 where all or none are right.
-    share = (n_right + 2) / (n_images + 4)
-    error = (share * (1 - share) / (n_images + 4)) ** 0.5
+    error = Accuracy(1, n_right, n_images).standard_error
     is_better = (tried[best][0] - n_right) / n_images > error
     worth = best if is_better else fusion.worth
     right = f"{tried[worth][0]:,} of {n_images:,} labelled images that made no prototype are right"
