@@ -149,7 +149,7 @@ def find_neighbours(
     k : int
         Classes, ≥ 1.
     """
-    asked = PromptSet(type(prompts.taxa)((taxon,)), prompts.text_type, prompts.templates)
+    asked = dataclasses.replace(prompts, taxa=Taxonomy((taxon,)))
     others = [place for place, one in enumerate(prompts.taxa) if one.name != taxon.name]
     classes = prompts.embed(encode_text)[others]
     named = [prompts.taxa.taxa[place] for place in others]
