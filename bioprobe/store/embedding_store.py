@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from bioprobe.files import explaining_refusal
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
 from bioprobe.options import BOTH, GIVEN
+from bioprobe.provenance import write_now
 from bioprobe.remote import find_address
 from bioprobe.result import Note
 from bioprobe.store.added_taxa import find_added_taxa
@@ -545,7 +545,7 @@ class EmbeddingStore:
         before = self.manifest.removals
         removal = Removal(
             number=max((one.number for one in before), default=0) + 1,
-            time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            time=write_now(),
             rows=tuple(sorted({*map(int, rows)})),
             failed=tuple(sorted(failed)),
         )
