@@ -40,6 +40,14 @@ _Answers = TypeVar("_Answers", "Predictions", "Decisions")
 _SHOWN = 3
 
 
+def _mark(answers: _Answers, taught: Mask | None) -> _Answers:
+    """Mark images that taught what is asked, beside those that are marked already."""
+    before = answers.taught
+    if taught is not None and before is not None:
+        taught = taught | before
+    return dataclasses.replace(answers, taught=before if taught is None else taught)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Adapter:
     """What a probe of the kind adapter learnt of the vectors: any text can be asked through it.
@@ -89,7 +97,7 @@ class Adapter:
             f"seen through the adapter {self.name}, which learnt {len(probe.classes):,} classes at "
             f"{probe.level} from {probe.n_rows:,} images{left_out}"
         )
-        return dataclasses.replace(answers, taught=taught).say([said])
+        return _mark(answers, taught).say([said])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,9 +197,7 @@ class _Put:
         taught = np.isin(mark_rows(answers.images, answers.rows), self.marks)
         if not taught.any():
             return answers
-        before = answers.taught
-        marked = dataclasses.replace(answers, taught=taught if before is None else taught | before)
-        return marked.say(
+        return _mark(answers, taught).say(
             [
                 f"{int(taught.sum()):,} of the images asked made the prototypes, or chose what a "
                 "text counts beside them, and judge nothing"
