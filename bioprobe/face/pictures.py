@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -435,7 +434,9 @@ def _explain_none(failures: pd.DataFrame, n_files: int) -> str:
 
 
 def _list_files(frame: pd.DataFrame) -> list[str]:
-    return [os.path.join(*place) for place in zip(frame["root"], frame["path"], strict=True)]  # noqa: PTH118
+    from bioprobe.sources.listing import join
+
+    return list(map(join, frame["root"], frame["path"]))
 
 
 def _copy(
@@ -486,10 +487,11 @@ def _list_unread(listed: Listing) -> pd.DataFrame:
     """Return the folders that could not be listed, and what is not read, as failures."""
     import pandas as pd
 
+    from bioprobe.sources.listing import join
     from bioprobe.store.failures import Failure
 
     made = [
-        Failure(root, path, why, listed.listed_by.get(os.path.join(root, path), ""))  # noqa: PTH118
+        Failure(root, path, why, listed.listed_by.get(join(root, path), ""))
         for root, path, why in listed.unread
     ]
     return pd.DataFrame(made, columns=list(Failure._fields), dtype=object)
