@@ -348,8 +348,7 @@ def _find_whole(store: EmbeddingStore, taken: TakenOut) -> tuple[str | None, lis
     problems: list[Problem] = []
     for name in list_names(aside):
         if re.fullmatch(rf"{taken.name}(-\d+)?", name):
-            record = ShardRecord(name, taken.n_images, taken.vectors_sha256, taken.images_sha256)
-            wrong = _verify_shard(aside, record, store.manifest.dim)
+            wrong = _verify_shard(aside, dataclasses.replace(taken, name=name), store.manifest.dim)
             if not wrong:
                 return name, []
             problems += wrong
@@ -361,8 +360,7 @@ def _put_back(store: EmbeddingStore, taken: TakenOut, found: str) -> tuple[Embed
     shards_dir, aside = store.folder / "shards", store.folder / DAMAGED_NAME
     images = store.images.frame.iloc[store.rows]
     current = set(map(join, images["root"], images["path"])) if len(images) else set()
-    record = ShardRecord(found, taken.n_images, taken.vectors_sha256, taken.images_sha256)
-    frame = read_images(aside, record)
+    frame = read_images(aside, dataclasses.replace(taken, name=found))
     files = map(join, frame["root"], frame["path"])
     retired = {row for row, file in enumerate(files) if file in current} | set(taken.retired)
     with explaining_refusal(shards_dir):

@@ -202,6 +202,20 @@ def test_what_was_taken_out_is_put_back_where_it_is_whole(store: EmbeddingStore)
     assert restore_store(store.folder).shards == ()
 
 
+def test_a_copy_where_the_shard_was_is_put_back_though_another_lies_aside(
+    store: EmbeddingStore, whole: Path
+) -> None:
+    manifest = (store.folder / "manifest.json").read_bytes()
+    _flip(store.folder / VECTORS)
+    repair_store(store.folder)
+    shutil.copytree(whole / "shards/00001", store.folder / "shards/00001")
+    restored = restore_store(store.folder)
+    assert (restored.shards, restored.n_images, restored.left) == (("00001",), 1, ())
+    assert (store.folder / "manifest.json").read_bytes() == manifest
+    assert verify_store(EmbeddingStore.open(store.folder)) == []
+    assert list_names(store.folder / "damaged") == ["00001"]
+
+
 def test_of_what_was_put_back_that_stays_retired_which_was_embedded_again(
     store: EmbeddingStore,
 ) -> None:
