@@ -26,12 +26,10 @@ def pictures(
     tmp_path: Path,
     make_encoder: Callable[..., object],
     make_store: Callable[..., EmbeddingStore],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> EmbeddingStore:
     """Return a store of three pictures on the disk, the second with a person in its left half."""
     import hashlib
 
-    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "cache"))
     rows = []
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 256, (90, 120, 3), dtype=np.uint8)
