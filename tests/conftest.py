@@ -343,19 +343,6 @@ def write_pictures(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def list_pictures(write_pictures: Callable[..., Path]) -> Callable[[int], ImageTable]:
-    """Write n pictures and list their folder; an empty table for 0."""
-
-    def make(n: int) -> ImageTable:
-        if n:
-            return find_images([write_pictures(n)])
-        table = find_images([write_pictures(1)])
-        return dataclasses.replace(table, frame=table.frame.iloc[:0])
-
-    return make
-
-
-@pytest.fixture
 def make_store(tmp_path: Path) -> Callable[..., EmbeddingStore]:
     """Make an empty store of an encoder."""
 

@@ -84,12 +84,14 @@ def _counts(summary: EmbedSummary) -> tuple[int, int, int, int]:
 )
 def test_every_image_is_embedded_in_batches(
     run: Run,
-    list_pictures: Callable[[int], ImageTable],
+    write_pictures: Callable[..., Path],
     make_encoder: type[PlainEncoder],
     n_images: int,
     batch_sizes: list[int],
 ) -> None:
-    summary = run.embed_table(list_pictures(n_images), batch_size=3)
+    table = find_images([write_pictures(max(n_images, 1))])
+    table = dataclasses.replace(table, frame=table.frame.iloc[:n_images])
+    summary = run.embed_table(table, batch_size=3)
     assert _counts(summary) == (n_images, 0, 0, 0)
     assert run.encoder.batch_sizes == batch_sizes
     assert run.current == [f"{i:03d}.png" for i in range(n_images)]
