@@ -440,40 +440,31 @@ def _add_families(store: EmbeddingStore) -> None:
     store.append(frame, np.array(vectors))
 
 
-@pytest.fixture(scope="session")
-def make_parts() -> Callable[..., Split]:
+def make_parts(
+    parts: npt.ArrayLike,
+    folds: npt.ArrayLike = -1,
+    groups: npt.ArrayLike = "",
+    *,
+    name: str = "made",
+) -> Split:
     """Make a split that is not kept from parts, folds and groups."""
+    named = np.array(parts, dtype=object)
+    return Split(
+        name,
+        named,
+        np.broadcast_to(np.asarray(folds, dtype=np.int64), named.shape).copy(),
+        np.broadcast_to(np.asarray(groups, dtype=object), named.shape).copy(),
+        {"hash": "abc", "method": "imported"},
+    )
 
-    def make(
-        parts: npt.ArrayLike,
-        folds: npt.ArrayLike | None = None,
-        groups: npt.ArrayLike | None = None,
-    ) -> Split:
-        asked = np.asarray(parts, dtype=object)
-        n = len(asked)
-        return Split(
-            "made",
-            asked,
-            np.full(n, -1) if folds is None else np.asarray(folds, dtype=np.int64),
-            np.full(n, "", dtype=object) if groups is None else np.asarray(groups, dtype=object),
-            {"hash": "abc", "method": "imported"},
-        )
 
-    return make
+def split_by_part(store: EmbeddingStore) -> Split:
+    """Make the split that the column ``part`` of the images says, with two folds of train."""
+    parts = store.images.frame["part"].to_numpy(dtype=object)
+    return make_parts(parts, np.where(parts == "train", np.arange(len(parts)) % 2, -1))
 
 
 @pytest.fixture
-def split(families: EmbeddingStore, split_by_part: Callable[[EmbeddingStore], Split]) -> Split:
+def split(families: EmbeddingStore) -> Split:
     """Return the split of the families."""
     return split_by_part(families)
-
-
-@pytest.fixture(scope="session")
-def split_by_part(make_parts: Callable[..., Split]) -> Callable[[EmbeddingStore], Split]:
-    """Make the split that the column ``part`` of the images says, with two folds of train."""
-
-    def make(store: EmbeddingStore) -> Split:
-        parts = store.images.frame["part"].to_numpy(dtype=object)
-        return make_parts(parts, np.where(parts == "train", np.arange(len(parts)) % 2, -1))
-
-    return make

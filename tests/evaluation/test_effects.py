@@ -21,6 +21,7 @@ from bioprobe.task.columns import Columns
 from bioprobe.task.prior import read_prior
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import make_parts
 
 COMMON, RARE = "Felidae", "Canidae"
 
@@ -52,7 +53,7 @@ def placed(
 
 
 @pytest.fixture
-def parts(make_parts: Callable[..., Split]) -> Split:
+def parts() -> Split:
     return make_parts(np.array(["train", "test", "train", "validation"], dtype=object).repeat(30))
 
 
@@ -119,9 +120,7 @@ def test_effects_are_kept_and_written(placed: tuple[EmbeddingStore, Path], parts
     assert rows[0]["difference"] == found.results[0].effects[0].difference.estimate
 
 
-def test_folds_are_each_judged_with_both(
-    placed: tuple[EmbeddingStore, Path], make_parts: Callable[..., Split]
-) -> None:
+def test_folds_are_each_judged_with_both(placed: tuple[EmbeddingStore, Path]) -> None:
     store, path = placed
     split = make_parts(np.full(120, "train", dtype=object), np.arange(120) // 40)
     found = evaluate(

@@ -43,6 +43,7 @@ from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 from bioprobe.types import Rows
+from tests.conftest import make_parts
 
 KNN = ("centroid", "knn")
 
@@ -196,9 +197,7 @@ def test_evidence_names_the_files(families: EmbeddingStore, split: Split) -> Non
     assert {neighbor["row"] for neighbor in mistake["neighbors"]} <= training
 
 
-def test_folds_are_judged_together(
-    families: EmbeddingStore, make_parts: Callable[..., Split]
-) -> None:
+def test_folds_are_judged_together(families: EmbeddingStore) -> None:
     n = len(families)
     found = evaluate(
         Task.of(families, Rank.FAMILY, split=make_parts(["train"] * n, np.arange(n) % 4)),
@@ -388,7 +387,6 @@ def test_the_order_of_the_rows_changes_no_fold_draw_or_interval(
     families: EmbeddingStore,
     make_store: Callable[..., EmbeddingStore],
     make_encoder: Callable[..., object],
-    make_parts: Callable[..., Split],
 ) -> None:
     def ask(store: EmbeddingStore) -> tuple[dict[str, int], list[object]]:
         parts = store.images.frame["part"].to_numpy(dtype=object)

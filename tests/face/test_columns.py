@@ -15,9 +15,10 @@ from scipy.special import softmax
 import bioprobe as bp
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import BioprobeError, MisuseError, PromptError, SelectionError
-from bioprobe.splits import Split, write_split
+from bioprobe.splits import write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.predictions import Predictions
+from tests.conftest import make_parts
 from tests.face.conftest import Teach
 
 MakeStore = Callable[..., EmbeddingStore]
@@ -95,9 +96,7 @@ def test_what_is_measured_on_classes_that_no_one_left_out_is_warned_of(store: bp
     # No egg teaches: those of the validation part are the unknown ones.
     taught = (np.arange(30) <= 20) & (store.labels("stage") != "egg")
     parts = np.where(taught, "train", "validation").astype(object)
-    none = np.full(len(parts), "", dtype=object)
-    made = Split("default", parts, np.full(len(parts), -1), none, {"hash": "a" * 64})
-    write_split(EmbeddingStore.open(store.folder), made)
+    write_split(EmbeddingStore.open(store.folder), make_parts(parts, name="default"))
     said = store.fit("centroid", "stage").predict(unknown=True).notes
     (warned,) = [note for note in said if note.kind == "warning"]
     assert "images that no one chose" in str(warned)

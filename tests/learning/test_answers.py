@@ -23,6 +23,7 @@ from bioprobe.store.view import View
 from bioprobe.task.target import Classes, Target, Texts, label_rows
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import make_parts
 
 
 def _label(store: EmbeddingStore) -> Classes:
@@ -139,7 +140,7 @@ def test_without_rows_to_choose_on_nothing_is_calibrated(
 
 
 def test_folds_are_answered_by_what_was_learnt_from_the_others(
-    families: EmbeddingStore, make_parts: Callable[..., Split]
+    families: EmbeddingStore,
 ) -> None:
     n = len(families)
     folds = np.arange(n) % 4

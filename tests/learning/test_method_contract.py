@@ -19,13 +19,13 @@ from bioprobe.learning.fitted import FittedProbe
 from bioprobe.learning.keeping import read_probe, write_probe
 from bioprobe.probes.attentive import AttentiveProbe
 from bioprobe.registry import METHODS
-from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.kept import KeptWriter
 from bioprobe.task.method import Fitted, is_estimator
 from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import split_by_part
 
 pytestmark = pytest.mark.usefixtures("example_package")
 
@@ -46,7 +46,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def task(
     families_once: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    split_by_part: Callable[[EmbeddingStore], Split],
     make_encoder: Callable[..., Any],
 ) -> Task:
     families = EmbeddingStore.open(

@@ -24,6 +24,7 @@ from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Classes, Target, Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from tests.conftest import make_parts
 
 Make = Callable[..., EmbeddingStore]
 # Forty images of each; the last is met in validation and test alone.
@@ -59,8 +60,7 @@ def split() -> Split:
     parts = np.tile(parts, len(FAMILIES))
     last = np.arange(len(parts)) >= 3 * N_EACH
     parts[last & (parts == "train")] = ""
-    none = np.full(len(parts), "", dtype=object)
-    return Split("default", parts, np.full(len(parts), -1), none, {"hash": "abc"})
+    return make_parts(parts)
 
 
 def _texts(others: Sequence[str] = ()) -> Texts:
