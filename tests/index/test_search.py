@@ -19,6 +19,7 @@ from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
+from tests.index.conftest import draw_clustered
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder
@@ -191,13 +192,13 @@ def test_the_answer_says_what_it_was_computed_from(compass: EmbeddingStore) -> N
 
 
 def test_the_index_answers_unless_exact_search_is_asked_for(
-    indexed: Callable[[str], EmbeddingStore], draw: Callable[[int, int], np.ndarray]
+    indexed: Callable[[str], EmbeddingStore]
 ) -> None:
     store = indexed("ivf")
-    by_index = search(store, draw(1, 9)).provenance.options
+    by_index = search(store, draw_clustered(1, 9)).provenance.options
     assert (by_index["index"], by_index["exact"], by_index["recall_k"]) == ("ivf", False, 10)
     assert 0.85 <= by_index["recall"] <= 1
-    assert search(store, draw(1, 9), exact=True).provenance.options["index"] == "flat"
-    few = search(View.of(store, "path < '1'"), draw(1, 9)).provenance.options
+    assert search(store, draw_clustered(1, 9), exact=True).provenance.options["index"] == "flat"
+    few = search(View.of(store, "path < '1'"), draw_clustered(1, 9)).provenance.options
     assert (few["index"], few["exact"]) == ("ivf", True)
     assert "recall" not in few
