@@ -18,7 +18,7 @@ from benchmarks.sanity import (
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.explanation.maps import explain_images
 from tests.encoders.families.architectures import TRANSFORMERS, wrap
-from tests.explanation.conftest import Direction
+from tests.explanation.aims import Direction
 from tests.explanation.test_occlusion import CornerEncoder
 
 
