@@ -316,16 +316,11 @@ def make_encoder() -> type[PlainEncoder]:
     return PlainEncoder
 
 
-def _draw_picture(number: int, size_px: tuple[int, int]) -> Image.Image:
+def draw_picture(number: int, size_px: tuple[int, int]) -> Image.Image:
+    """Draw the picture of a number: coarse coloured noise, the same on every machine."""
     width_px, height_px = size_px
     noise = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((width_px, height_px))
-
-
-@pytest.fixture(scope="session")
-def draw_picture() -> Callable[[int, tuple[int, int]], Image.Image]:
-    """Draw the picture of a number: coarse coloured noise, the same on every machine."""
-    return _draw_picture
 
 
 @pytest.fixture
@@ -336,7 +331,7 @@ def write_pictures(tmp_path: Path) -> Callable[..., Path]:
         path = tmp_path / folder
         path.mkdir(exist_ok=True)
         for number in range(first, first + n):
-            _draw_picture(number, (20 + number, 30)).save(path / f"{number:03d}.png")
+            draw_picture(number, (20 + number, 30)).save(path / f"{number:03d}.png")
         return path
 
     return write

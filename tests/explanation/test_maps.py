@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from bioprobe.errors import BioprobeError
 from bioprobe.explanation.maps import METHODS, explain_images, open_tower
+from tests.conftest import draw_picture
 from tests.encoders.families.architectures import CONVOLUTIONS, TRANSFORMERS, wrap
 from tests.explanation.aims import make_aim
 
-Draw = Callable[[int, tuple[int, int]], Image.Image]
 
 
 def make_transformer() -> Any:  # noqa: ANN401 -- as wrap returns it
@@ -26,7 +25,7 @@ def test_methods_follow_the_tower(make_encoder: Callable[[], Any]) -> None:
     assert tuple(open_tower(make_encoder())) == ("occlusion",)
 
 
-def test_maps_of_more_pictures_than_a_batch(draw_picture: Draw) -> None:
+def test_maps_of_more_pictures_than_a_batch() -> None:
     encoder = make_transformer()
     pictures = [draw_picture(n, (40 + 9 * n, 30)) for n in range(4)]
     aim = make_aim(encoder.dim)
@@ -45,7 +44,7 @@ def test_maps_of_more_pictures_than_a_batch(draw_picture: Draw) -> None:
     np.testing.assert_allclose(alone.relevance[0], maps.relevance[2], atol=1e-4)
 
 
-def test_each_method_draws_another_map(draw_picture: Draw) -> None:
+def test_each_method_draws_another_map() -> None:
     encoder = make_transformer()
     pictures = [draw_picture(1, (32, 32))]
     found = [
@@ -57,7 +56,7 @@ def test_each_method_draws_another_map(draw_picture: Draw) -> None:
     assert len(corners) == len(found)
 
 
-def test_another_aim_draws_another_map(draw_picture: Draw) -> None:
+def test_another_aim_draws_another_map() -> None:
     encoder = make_transformer()
     aim = make_aim(encoder.dim)
     there, back = (
@@ -74,7 +73,7 @@ def test_no_picture_has_no_map() -> None:
     assert maps.boxes.shape == (0, 4)
 
 
-def test_an_aim_that_nothing_moves_has_an_empty_map(draw_picture: Draw) -> None:
+def test_an_aim_that_nothing_moves_has_an_empty_map() -> None:
     encoder = make_transformer()
     aim = Direction(np.zeros(encoder.dim))
     for method in open_tower(encoder):
@@ -87,7 +86,7 @@ def test_a_method_that_is_not_offered_is_refused(make_encoder: Callable[[], Any]
         explain_images(make_encoder(), [], make_aim(16), "legrad")
 
 
-def test_the_encoder_encodes_as_ever_while_it_is_explained(draw_picture: Draw) -> None:
+def test_the_encoder_encodes_as_ever_while_it_is_explained() -> None:
     encoder = make_transformer()
     picture = draw_picture(1, (32, 32))
     expected = encoder.encode_image([picture])

@@ -16,6 +16,7 @@ import bioprobe as bp
 import bioprobe.embedding.preparation
 from bioprobe.progress import Step
 from bioprobe.store import EmbeddingStore
+from tests.conftest import draw_picture
 
 Encoder = Any
 Write = Callable[..., Path]
@@ -74,7 +75,7 @@ def test_the_second_time_nothing_is_decoded(
     assert np.array_equal(bp.pictures(tmp_path / "other.png", model="plain").X[0], first.X[0])
 
 
-def test_a_file_that_changed_is_encoded_anew(write_pictures: Write, draw_picture: Any) -> None:  # noqa: ANN401
+def test_a_file_that_changed_is_encoded_anew(write_pictures: Write) -> None:
     folder = write_pictures(1)
     before = bp.pictures(folder, model="plain").X
     draw_picture(7, (20, 30)).save(folder / "000.png")
