@@ -310,12 +310,6 @@ def encoder() -> PlainEncoder:
     return PlainEncoder()
 
 
-@pytest.fixture(scope="session")
-def make_encoder() -> type[PlainEncoder]:
-    """Make an encoder with other weights, dim or precision."""
-    return PlainEncoder
-
-
 def draw_picture(number: int, size_px: tuple[int, int]) -> Image.Image:
     """Draw the picture of a number: coarse coloured noise, the same on every machine."""
     width_px, height_px = size_px

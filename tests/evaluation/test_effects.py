@@ -21,15 +21,13 @@ from bioprobe.task.columns import Columns
 from bioprobe.task.prior import read_prior
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
-from tests.conftest import make_parts
+from tests.conftest import PlainEncoder, make_parts
 
 COMMON, RARE = "Felidae", "Canidae"
 
 
 @pytest.fixture
-def placed(
-    make_store: Callable[..., EmbeddingStore], make_encoder: Callable[..., object]
-) -> tuple[EmbeddingStore, Path]:
+def placed(make_store: Callable[..., EmbeddingStore]) -> tuple[EmbeddingStore, Path]:
     """Return 120 images of two families that vectors hardly tell, and a table of what is common.
 
     A quarter of the images are of the rare one; it alone lives in the north.
@@ -46,7 +44,7 @@ def placed(
             "site": np.where(is_rare, "north", "south"),
         }
     )
-    store = make_store(make_encoder(dim=8)).append(frame, vectors)
+    store = make_store(PlainEncoder(dim=8)).append(frame, vectors)
     path = store.folder.parent / "prior.csv"
     path.write_text(f"taxon,weight\n{COMMON},9\n{RARE},1\n", encoding="utf-8")
     return store, path

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,20 +8,19 @@ import pytest
 
 from bioprobe.errors import BioprobeError
 from bioprobe.explanation.maps import METHODS, explain_images, open_tower
-from tests.conftest import draw_picture
+from tests.conftest import PlainEncoder, draw_picture
 from tests.encoders.families.architectures import CONVOLUTIONS, TRANSFORMERS, wrap
-from tests.explanation.aims import make_aim
-
+from tests.explanation.aims import Direction, make_aim
 
 
 def make_transformer() -> Any:  # noqa: ANN401 -- as wrap returns it
     return wrap(*TRANSFORMERS["timm, mean"][0]())
 
 
-def test_methods_follow_the_tower(make_encoder: Callable[[], Any]) -> None:
+def test_methods_follow_the_tower() -> None:
     assert tuple(open_tower(make_transformer())) == METHODS["mean"]
     assert tuple(open_tower(wrap(*CONVOLUTIONS["timm, ResNet"]()))) == METHODS["convolution"]
-    assert tuple(open_tower(make_encoder())) == ("occlusion",)
+    assert tuple(open_tower(PlainEncoder())) == ("occlusion",)
 
 
 def test_maps_of_more_pictures_than_a_batch() -> None:
@@ -81,9 +79,9 @@ def test_an_aim_that_nothing_moves_has_an_empty_map() -> None:
         assert not maps.relevance.any()
 
 
-def test_a_method_that_is_not_offered_is_refused(make_encoder: Callable[[], Any]) -> None:
+def test_a_method_that_is_not_offered_is_refused() -> None:
     with pytest.raises(BioprobeError, match='"legrad" is not offered for plain-1; choose auto'):
-        explain_images(make_encoder(), [], make_aim(16), "legrad")
+        explain_images(PlainEncoder(), [], make_aim(16), "legrad")
 
 
 def test_the_encoder_encodes_as_ever_while_it_is_explained() -> None:

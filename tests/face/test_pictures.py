@@ -16,7 +16,7 @@ import bioprobe as bp
 import bioprobe.embedding.preparation
 from bioprobe.progress import Step
 from bioprobe.store import EmbeddingStore
-from tests.conftest import draw_picture
+from tests.conftest import PlainEncoder, draw_picture
 
 Encoder = Any
 Write = Callable[..., Path]
@@ -144,13 +144,11 @@ def test_the_model_is_that_of_a_store_that_is_there(
 
 
 def test_encoders_do_not_share_a_cache(
-    write_pictures: Write,
-    make_encoder: type[Encoder],
-    monkeypatch: pytest.MonkeyPatch,
+    write_pictures: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_pictures(2)
     first = bp.pictures(folder, model="plain").X
-    other = make_encoder(2)
+    other = PlainEncoder(2)
     monkeypatch.setattr(bioprobe.encoders, "load_encoder", lambda *_, **__: other)
     # The same name, but other weights.
     assert not np.allclose(bp.pictures(folder, model="plain").X, first)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,10 +18,8 @@ from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
+from tests.conftest import PlainEncoder
 from tests.index.conftest import draw_clustered
-
-if TYPE_CHECKING:
-    from tests.conftest import PlainEncoder
 
 UNIT = np.eye(3, dtype=np.float32)
 
@@ -155,10 +152,10 @@ def test_a_new_picture_is_encoded(
 
 
 def test_a_picture_is_not_encoded_by_another_encoder(
-    photos: EmbeddingStore, make_encoder: type[PlainEncoder], tmp_path: Path
+    photos: EmbeddingStore, tmp_path: Path
 ) -> None:
     Image.new("RGB", (30, 40)).save(tmp_path / "new.png")
-    texts = TextCache(photos, lambda: make_encoder(2))
+    texts = TextCache(photos, lambda: PlainEncoder(2))
     with pytest.raises(MismatchError, match="got plain-2"):
         embed_query_image(photos, texts, tmp_path / "new.png")
 
@@ -192,7 +189,7 @@ def test_the_answer_says_what_it_was_computed_from(compass: EmbeddingStore) -> N
 
 
 def test_the_index_answers_unless_exact_search_is_asked_for(
-    indexed: Callable[[str], EmbeddingStore]
+    indexed: Callable[[str], EmbeddingStore],
 ) -> None:
     store = indexed("ivf")
     by_index = search(store, draw_clustered(1, 9)).provenance.options

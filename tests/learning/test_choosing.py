@@ -15,15 +15,13 @@ from bioprobe.probes.probe import Sweep
 from bioprobe.splits import assign_folds, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.task import Task
-from tests.conftest import make_parts
+from tests.conftest import PlainEncoder, make_parts
 
 Make = Callable[..., EmbeddingStore]
 N_FAMILIES, DIM = 60, 32
 
 
-def _draw(
-    make_store: Make, make_encoder: Callable[..., object], names: list[int]
-) -> EmbeddingStore:
+def _draw(make_store: Make, names: list[int]) -> EmbeddingStore:
     random = np.random.default_rng(0)
     centres = normalise_rows(random.normal(size=(N_FAMILIES, DIM)))
     places = np.array(names)
@@ -35,14 +33,14 @@ def _draw(
             "family": [f"F{place:02d}idae" for place in places],
         }
     )
-    return make_store(make_encoder(0, dim=DIM), "drawn").append(frame, normalise_rows(vectors))
+    return make_store(PlainEncoder(0, dim=DIM), "drawn").append(frame, normalise_rows(vectors))
 
 
 @pytest.fixture
-def long_tail(make_store: Make, make_encoder: Callable[..., object]) -> EmbeddingStore:
+def long_tail(make_store: Make) -> EmbeddingStore:
     """Return 30 families of three training images and 30 of one; then two of each that judge."""
     train = [*np.repeat(np.arange(30), 3), *range(30, 60)]
-    return _draw(make_store, make_encoder, [*train, *np.repeat(np.arange(60), 2)])
+    return _draw(make_store, [*train, *np.repeat(np.arange(60), 2)])
 
 
 def test_of_equally_right_values_the_likeliest_is_chosen_then_the_strongest() -> None:
@@ -91,9 +89,9 @@ def test_what_is_chosen_loses_no_class_that_is_never_held_out(
     [(2, "cross-validation"), (20, "cross-validation"), (60, "validation")],
 )
 def test_few_validation_images_choose_nothing_alone(
-    make_store: Make, make_encoder: Callable[..., object], n_validation: int, method: str
+    make_store: Make, n_validation: int, method: str
 ) -> None:
-    store = _draw(make_store, make_encoder, np.repeat(np.arange(10), 16).tolist())
+    store = _draw(make_store, np.repeat(np.arange(10), 16).tolist())
     parts = np.full(160, "train", dtype=object)
     parts[np.random.default_rng(1).permutation(160)[:n_validation]] = "validation"
     task = Task.of(store, "family", split=make_parts(parts))
@@ -105,18 +103,16 @@ def test_few_validation_images_choose_nothing_alone(
     assert found.held_out.n_images == (160 if found.held_out.reason else n_validation)
 
 
-def test_so_do_few_a_class(make_store: Make, make_encoder: Callable[..., object]) -> None:
-    store = _draw(make_store, make_encoder, np.repeat(np.arange(60), 4).tolist())
+def test_so_do_few_a_class(make_store: Make) -> None:
+    store = _draw(make_store, np.repeat(np.arange(60), 4).tolist())
     split = make_parts((["train"] * 3 + ["validation"]) * 60)
     inner = Task.of(store, "family", split=split).inner()
     assert inner.method == "cross-validation"
     assert inner.reason.endswith("60 images of 60 classes, fewer than 2 a class")
 
 
-def test_images_of_a_group_are_held_out_together_across_parts(
-    make_store: Make, make_encoder: Callable[..., object]
-) -> None:
-    store = _draw(make_store, make_encoder, np.repeat(np.arange(10), 16).tolist())
+def test_images_of_a_group_are_held_out_together_across_parts(make_store: Make) -> None:
+    store = _draw(make_store, np.repeat(np.arange(10), 16).tolist())
     groups = np.array([f"burst {row // 4}" for row in range(160)], dtype=object)
     parts = np.where(np.arange(160) // 4 % 8 == 0, "validation", "train")
     inner = Task.of(store, "family", split=make_parts(parts, groups=groups)).inner()

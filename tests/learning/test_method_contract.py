@@ -7,7 +7,6 @@ import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ from bioprobe.task.method import Fitted, is_estimator
 from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
-from tests.conftest import split_by_part
+from tests.conftest import PlainEncoder, split_by_part
 
 pytestmark = pytest.mark.usefixtures("example_package")
 
@@ -43,11 +42,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def task(
-    families_once: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    make_encoder: Callable[..., Any],
-) -> Task:
+def task(families_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Task:
     families = EmbeddingStore.open(
         shutil.copytree(families_once, tmp_path_factory.mktemp("contract") / "store")
     )
@@ -55,7 +50,7 @@ def task(
     manifest.write(families.folder)
     keep_something(families)
     store = EmbeddingStore(families.folder, manifest)
-    texts = Texts(make_encoder().encode_text, 20.0)
+    texts = Texts(PlainEncoder().encode_text, 20.0)
     return Task.of(store, Rank.FAMILY, split=split_by_part(store), texts=texts)
 
 

@@ -26,6 +26,7 @@ from bioprobe.store.added_taxa import AddedList
 from bioprobe.store.selections import list_selections, read_selection, write_selection
 from bioprobe.tables import read_table
 from bioprobe.taxonomy.taxon import complete_taxon
+from tests.conftest import PlainEncoder
 
 VECTORS, IMAGES = "shards/00001/vectors.npy", "shards/00001/images.parquet"
 ERRNOS = [
@@ -280,10 +281,8 @@ def test_masks_that_may_not_be_listed_or_read_are_not_none(
             list_selections(store)
 
 
-def test_without_its_cache_a_text_is_answered(
-    make_store: Callable[..., EmbeddingStore], make_encoder: Callable[[], Any]
-) -> None:
-    encoder = make_encoder()
+def test_without_its_cache_a_text_is_answered(make_store: Callable[..., EmbeddingStore]) -> None:
+    encoder = PlainEncoder()
     made = make_store(encoder)
     first = TextCache(made, lambda: encoder).encode_text(["a lion"])
     for part in (next(made.folder.glob("text/*/*.json")), made.folder / "text"):

@@ -24,7 +24,7 @@ from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Classes, Target, Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
-from tests.conftest import make_parts
+from tests.conftest import PlainEncoder, make_parts
 
 Make = Callable[..., EmbeddingStore]
 # Forty images of each; the last is met in validation and test alone.
@@ -38,7 +38,7 @@ def _encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
 
 
 @pytest.fixture
-def store(make_store: Make, make_encoder: Callable[..., object]) -> EmbeddingStore:
+def store(make_store: Make) -> EmbeddingStore:
     names = np.repeat(FAMILIES, N_EACH)
     n = len(names)
     centres = np.random.default_rng(3).normal(size=(len(FAMILIES), DIM))
@@ -51,7 +51,7 @@ def store(make_store: Make, make_encoder: Callable[..., object]) -> EmbeddingSto
             "family": names,
         }
     )
-    return make_store(make_encoder(0, dim=DIM), "store").append(frame, vectors)
+    return make_store(PlainEncoder(0, dim=DIM), "store").append(frame, vectors)
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_choosing_and_calibrating_hold_out_the_same_images(
 
 
 def test_images_that_taught_are_left_out_of_the_accuracy_wherever_they_lie(
-    store: EmbeddingStore, split: Split, make_store: Make, make_encoder: Callable[..., object]
+    store: EmbeddingStore, split: Split, make_store: Make
 ) -> None:
     fitted = fit_probe(Task.of(store, "family", split=split), "knn", {"k": 1})
     found = fitted.ask(View.of(store), 1)
@@ -155,7 +155,7 @@ def test_images_that_taught_are_left_out_of_the_accuracy_wherever_they_lie(
     # The same pictures in another store, in another order.
     backwards = store.images.frame.iloc[::-1].reset_index(drop=True)
     vectors = store.read_vectors()[::-1]
-    other = make_store(make_encoder(0, dim=DIM), "other").append(backwards, vectors)
+    other = make_store(PlainEncoder(0, dim=DIM), "other").append(backwards, vectors)
     again = fitted.ask(View.of(other), 1)
     assert again.taught is not None
     assert np.array_equal(again.taught, found.taught[::-1])

@@ -16,17 +16,14 @@ from PIL import Image
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.app import PAGES, build_app
 from bioprobe.web.desk import Settings
+from tests.conftest import PlainEncoder
 
 Ask = Callable[..., TestClient]
 TOKEN = "a token of a field station"
 
 
 @pytest.fixture
-def pictures(
-    tmp_path: Path,
-    make_encoder: Callable[..., object],
-    make_store: Callable[..., EmbeddingStore],
-) -> EmbeddingStore:
+def pictures(tmp_path: Path, make_store: Callable[..., EmbeddingStore]) -> EmbeddingStore:
     """Return a store of three pictures on the disk, the second with a person in its left half."""
     import hashlib
 
@@ -43,7 +40,7 @@ def pictures(
             "content": "human" if number == 1 else "animal",
         })  # fmt: skip
     vectors = np.random.default_rng(0).normal(size=(3, 16))
-    return make_store(make_encoder()).append(pd.DataFrame(rows), vectors)
+    return make_store(PlainEncoder()).append(pd.DataFrame(rows), vectors)
 
 
 def test_the_page_of_a_store_says_what_is_in_it(ask_server: Ask, station: EmbeddingStore) -> None:

@@ -211,11 +211,10 @@ def test_a_store_that_goes_and_comes_back_is_said_and_served(
     ask_server: Ask,
     tmp_path: Path,
     make_store: Callable[..., EmbeddingStore],
-    make_encoder: Callable[..., PlainEncoder],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asks, folder = ask_server(families), families.folder
-    monkeypatch.setattr("bioprobe.face.encoder.encoder", lambda *_, **__: Encoder(make_encoder()))
+    monkeypatch.setattr("bioprobe.face.encoder.encoder", lambda *_, **__: Encoder(PlainEncoder()))
     ids = [send(asks, write_picture(0)).json()["pictures"][0]["id"]]
     kept = shutil.move(folder, tmp_path / "kept")
     gone = asks.get("/api/v1/store")
@@ -226,7 +225,7 @@ def test_a_store_that_goes_and_comes_back_is_said_and_served(
     assert asks.post("/api/v1/search", json={"picture": ids[0], "k": 1}).status_code == 200
     # Another one of another model: what the old one's encoder made is none of its.
     shutil.rmtree(folder)
-    other = make_encoder()
+    other = PlainEncoder()
     other.fingerprint = dataclasses.replace(other.fingerprint, model="another")
     make_store(other)
     assert asks.get("/api/v1/store").json()["model"] == "another"
