@@ -25,6 +25,7 @@ from bioprobe.options import (
     WithAny,
     Without,
     question,
+    split_given,
     split_names,
 )
 from bioprobe.registry import EXPORTERS
@@ -481,7 +482,7 @@ def import_vectors(
         of_parts = "Parquet files are read in part"
         _refuse({"--layout": layout, "--root": root, "--name": name}, of_parts)
         brought = import_in_part(
-            source, Path(store), within=_split_taxa(within), model=model, dtype=dtype,
+            source, Path(store), within=split_given(within), model=model, dtype=dtype,
             logit_scale=logit_scale, column=column, path_column=path_column,
             no_label=split_names(no_label or ()), rank_columns=read_rank_columns(rank_column),
             progress=progress,
@@ -512,11 +513,6 @@ def import_vectors(
 
 
 import_vectors.__module__ = "bioprobe"
-
-
-def _split_taxa(within: str | Sequence[str] | None) -> list[str]:
-    given = [within] if isinstance(within, str) else within or ()
-    return [name for one in given for name in split_names(one)]
 
 
 def _refuse(given: Mapping[str, object], reason: str) -> None:
