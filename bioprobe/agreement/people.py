@@ -13,16 +13,16 @@ from bioprobe.agreement.kappa import measure_kappa
 from bioprobe.content import CONTENT, Content, read_content
 from bioprobe.errors import SelectionError
 from bioprobe.intervals import Resamples
+from bioprobe.options import RANK_NAMES
 from bioprobe.result import Note, Table, count
 from bioprobe.store.annotations import Annotation, Unit
 from bioprobe.store.labels import Lineages, collect_answers, resolve
-from bioprobe.taxonomy import RANKS, Rank
+from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = ("first", "second", "n", "agreement", "kappa", "kappa_low", "kappa_high")
-_RANK_NAMES = tuple(rank.value for rank in RANKS)
 _NO_ANIMAL = frozenset({Content.BLANK, Content.HUMAN, Content.VEHICLE})
 
 
@@ -98,9 +98,9 @@ def _collect(
     standing: Sequence[Annotation], level: str, rows: Mapping[Unit, int], lineages: Lineages
 ) -> dict[Unit, dict[str, str]]:
     """Return the class that each person says each image is of: at the level itself, else below."""
-    depth = _RANK_NAMES.index(level) if level in _RANK_NAMES else len(_RANK_NAMES)
-    below = _RANK_NAMES[depth + 1 :]
-    order = [level, *([CONTENT] if level in _RANK_NAMES else []), *below]
+    depth = RANK_NAMES.index(level) if level in RANK_NAMES else len(RANK_NAMES)
+    below = RANK_NAMES[depth + 1 :]
+    order = [level, *([CONTENT] if level in RANK_NAMES else []), *below]
     answers = [
         (order.index(asked), unit, asked, people)
         for (unit, asked), people in collect_answers(standing).items()

@@ -31,10 +31,10 @@ from bioprobe.cells import name_cells, read_cells, settle, write_cells
 from bioprobe.content import CONTENT, NO_TAXON, Content, read_content
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
-from bioprobe.options import BOTH, CONFIRMED, GIVEN
+from bioprobe.options import BOTH, CONFIRMED, GIVEN, RANK_NAMES
 from bioprobe.result import PROBLEM, Note, count
 from bioprobe.store.annotations import IS_NOT, Annotation, Log, Unit
-from bioprobe.taxonomy import RANKS, Rank, Taxon
+from bioprobe.taxonomy import Rank, Taxon
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABEL_COLUMNS, LABELS_FROM
 from bioprobe.types import Rows
 
@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 
 #: What became of what people said of a unit.
 RESOLVED, TIED, EXCLUDED, OPEN = "resolved", "unresolved", "is not", "unsure"
-_RANK_NAMES = tuple(rank.value for rank in RANKS)
 # What says what a picture holds.
-_OF_TAXON = frozenset({*_RANK_NAMES, CONTENT, LABEL})
+_OF_TAXON = frozenset({*RANK_NAMES, CONTENT, LABEL})
 _NO_ANIMAL = frozenset({Content.BLANK, Content.VEHICLE, Content.UNKNOWN})
 
 
@@ -336,7 +335,7 @@ class Lineages:
         return self._known[key]
 
     def _find(self, rank: Rank, name: str) -> tuple[str, ...]:
-        upper = [*_RANK_NAMES[: rank.depth + 1], COMMON_NAME]
+        upper = [*RANK_NAMES[: rank.depth + 1], COMMON_NAME]
         alike = np.flatnonzero((self._images.column(rank.value) == name).to_numpy())
         found = collections.Counter(
             self._images.take(alike, upper).itertuples(index=False, name=None)
@@ -372,13 +371,13 @@ class _Columns:
         place = self._place_of[row]
         given = str(self._read(one.level)[place])
         value = one.count(given)
-        if one.level in _RANK_NAMES:
+        if one.level in RANK_NAMES:
             rank = Rank(one.level)
             if value != given:
                 self._clear(place, rank.depth)
                 if value:
                     *lineage, common = lineages.find(rank, value)
-                    for name, upper in zip(_RANK_NAMES, lineage, strict=False):
+                    for name, upper in zip(RANK_NAMES, lineage, strict=False):
                         self._write(name, place, upper)
                     self._write(COMMON_NAME, place, common)
             if one.status == RESOLVED:
@@ -396,7 +395,7 @@ class _Columns:
             self._write(CONTENT, place, Content.ANIMAL.value)
 
     def _clear(self, place: int, depth: int) -> None:
-        for name in (*_RANK_NAMES[depth:], COMMON_NAME):
+        for name in (*RANK_NAMES[depth:], COMMON_NAME):
             self._write(name, place, "")
 
     def _read(self, name: str) -> npt.NDArray[np.object_]:

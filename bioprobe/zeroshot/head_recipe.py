@@ -11,6 +11,7 @@ import numpy as np
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import LongTextError, ModelUnavailableError
 from bioprobe.files import prompts_dir
+from bioprobe.options import RANK_NAMES
 from bioprobe.prompts import describe_long, read_templates
 from bioprobe.result import WARNING, Note, Notes
 from bioprobe.store import EmbeddingStore
@@ -219,13 +220,12 @@ def find_recipe(head: TextHead, embed_means: EmbedMeans) -> HeadCheck:
 def _draw(head: TextHead, n: int, seed: int, *, with_common_name: bool = False) -> Rows:
     """Draw rows of a head that have a name at a rank, and a common name too where any has one."""
     order = np.random.default_rng(seed).permutation(len(head))
-    ranks = [rank.value for rank in RANKS]
     found = np.zeros(0, dtype=np.int64)
     # A head has hundreds of thousands of rows: no more of them are read than are needed.
     for start in range(0, len(order), _ROWS_AT_ONCE):
         rows = order[start : start + _ROWS_AT_ONCE]
         block = head.taxa.iloc[rows]
-        usable = (block[ranks] != "").any(axis=1)
+        usable = (block[list(RANK_NAMES)] != "").any(axis=1)
         if with_common_name:
             usable &= block[COMMON_NAME] != ""
         found = np.concatenate([found, rows[usable.to_numpy()]])
@@ -423,7 +423,7 @@ def _sort(
     rows: dict[Taxon, Rows] = {}
     for taxon, (found, is_one) in zip(taxa, _find_in_head(head, taxa), strict=True):
         is_own = bool(taxon.prompts) or any(one.is_of(taxon) for one in pictured)
-        below = head.taxa[[rank.value for rank in RANKS[taxon.depth + 1 :]]].iloc[found]
+        below = head.taxa[list(RANK_NAMES[taxon.depth + 1 :])].iloc[found]
         is_own &= with_lower or not (below != "").any(axis=None)
         if not len(found):
             new.append(taxon)
@@ -439,7 +439,7 @@ def _sort(
 
 def _find_in_head(head: TextHead, taxa: Sequence[Taxon]) -> list[tuple[Rows, bool]]:
     """Find the rows of a head that are each taxon or lie below it, and whether they are of one."""
-    names = head.taxa[[rank.value for rank in RANKS]]
+    names = head.taxa[list(RANK_NAMES)]
     by_name: dict[tuple[int, str], list[int]] = {}
     for depth in {taxon.depth for taxon in taxa}:
         wanted = {taxon.name for taxon in taxa if taxon.depth == depth}
