@@ -200,7 +200,7 @@ class Corrects(Opened):
         store, view = self._view.store, self._view
         said: list[Note] = []
         if row is None and path is None:
-            if not view.condition and not view.mask and len(view) == len(store.rows):
+            if view.is_whole:
                 msg = "say which pictures: --row, --path, --where or --mask"
                 raise MisuseError(msg)
             rows: Sequence[int] = view.rows.tolist()

@@ -193,6 +193,11 @@ class View:
         """Image table of the whole store: row *i* of it is row *i* of the store."""
         return self.store.images
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is of all current rows, and no condition or mask chose them."""
+        return not self.condition and not self.mask and len(self) == len(self.store.rows)
+
     def labels(self, level: str) -> Names:
         """Return the label of each image at a rank or in a column, ``""`` where unknown."""
         return self.images.labels(level)[self.rows]
