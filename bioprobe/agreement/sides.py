@@ -12,7 +12,7 @@ import numpy as np
 
 from bioprobe.access import is_file
 from bioprobe.cells import write_cells
-from bioprobe.content import CONTENT, Content, name_content, read_content
+from bioprobe.content import CONTENT, Content, read_content, tell_content
 from bioprobe.errors import SelectionError, SourceError
 from bioprobe.exporting import read_predictions
 from bioprobe.images.image_table import COLUMNS, read_level
@@ -295,7 +295,7 @@ def _make_said(lineage: Iterable[str], label: str, told: str, common_name: str) 
     if of_name:
         lineage, told = NO_LINEAGE, of_name
     if any(lineage):
-        return Said(lineage, "", name_content(lineage[0]), unify(common_name))
+        return Said(lineage, "", tell_content(lineage[0]), unify(common_name))
     label = unify(label) or unify(common_name)
     of_label = read_content(label) if label else ""
     content = of_label or read_content(told)

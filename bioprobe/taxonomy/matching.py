@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bioprobe.content import CONTENT, name_content, read_content
+from bioprobe.content import CONTENT, read_content, tell_content
 from bioprobe.errors import TaxonomyError
 from bioprobe.names import unify
 from bioprobe.options import RANK_NAMES
@@ -287,7 +287,7 @@ def resolve_labels(
         # Beside words of what a picture holds, one with a taxon is of an animal.
         said = frame[CONTENT].fillna("")
         has_taxon = (filled[list(RANK_NAMES)] != "").any(axis=1)
-        of_taxon = filled[Rank.KINGDOM.value].map(name_content)
+        of_taxon = filled[Rank.KINGDOM.value].map(tell_content)
         filled[CONTENT] = said.where((said != "") | ~has_taxon, of_taxon)
     matches = tuple((label, n, match) for (label, match), n in counts.items())
     return ResolvedLabels(filled, matches, tuple(map(Note, _describe(matches))))
