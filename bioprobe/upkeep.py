@@ -223,7 +223,7 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
 
     def count_said(name: str) -> int:
         said = [one for one in annotation_log.read_log(store.folder).standing if one.level == name]
-        there = labels.find_units(store.given, rows, {one.unit for one in said})
+        there = labels.find_unit_rows(store.given, rows, {one.unit for one in said})
         return sum(bool(there[one.unit]) for one in said)
 
     levels = list(

@@ -635,10 +635,10 @@ class Corrects(Opened):
 
     def _find_rows(self, units: Sequence[Unit]) -> list[int]:
         """Return the row of each unit, -1 where it has none."""
-        from bioprobe.store.labels import find_units
+        from bioprobe.store.labels import find_unit_rows
 
         store = self._view.store
-        found = find_units(store.given, store.rows, units)
+        found = find_unit_rows(store.given, store.rows, units)
         return [found[one][0] if found[one] else -1 for one in units]
 
 

@@ -190,7 +190,7 @@ class Labels:
     @cached_property
     def rows_of(self) -> dict[Unit, list[int]]:
         """Rows of the table of each unit that was annotated; of one that is not there none."""
-        return find_units(self.given, self.rows, {one.unit for one in self.log.standing})
+        return find_unit_rows(self.given, self.rows, {one.unit for one in self.log.standing})
 
     @cached_property
     def images(self) -> ImageTable:
@@ -276,7 +276,7 @@ def list_units(images: ImageTable, rows: Rows) -> list[Unit]:
     return [Unit(*map(str, one)) for one in zip(*columns, strict=True)]
 
 
-def find_units(images: ImageTable, rows: Rows, units: Iterable[Unit]) -> dict[Unit, list[int]]:
+def find_unit_rows(images: ImageTable, rows: Rows, units: Iterable[Unit]) -> dict[Unit, list[int]]:
     """Find the rows of units: where they were, else where the same bytes are.
 
     A file whose bytes are others now is another picture. One that was moved, and is nowhere under
