@@ -105,7 +105,7 @@ def gather_sightings(
     notes: list[Note] = []
     secret: set[str] = set()
     if predictions is not None:
-        answers = _join(view, predictions, sensitive)
+        answers = join_answers(view, predictions, sensitive)
         chosen = {one.row: (picture, one, PREDICTION) for picture, one in answers.observations}
         secret |= {one.name for one in answers.sensitive_pictures}
         if answers.failed:
@@ -187,7 +187,8 @@ class _Pile:
         ]  # fmt: skip
 
 
-def _join(view: View, predictions: str | Path | Result, sensitive: Sensitive) -> Answers:
+def join_answers(view: View, predictions: str | Path | Result, sensitive: Sensitive) -> Answers:
+    """Join answers to the images of a store, whether they are at hand or in a table."""
     if isinstance(predictions, str | Path):
         frame, provenance = read_predictions(Path(predictions))
     else:
