@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from bioprobe.store.health import Problem, Repair, Restoration, Verification
     from bioprobe.types import Rows
 
-# The store keeps the parts of splits beside its masks, under names that begin so.
-SPLITS = "splits/"
 INDEX_KINDS = ("flat", "hnsw", "ivf", "ivfpq", "sq8", "ivfsq8", "ivfpqfs", "ivfrabitq")
 _LAYOUT_NAMES = (*EXPORTERS.places, TEXT_HEAD)
 
@@ -122,13 +120,11 @@ class Keeps(Opened):
 
         See :meth:`filter`, :meth:`dedupe` and :meth:`search`.
         """
-        from bioprobe.store.selections import list_selections, read_selection
+        from bioprobe.store.selections import list_masks, read_selection
 
         store = self._view.store
         rows = []
-        for name in list_selections(store):
-            if name.startswith(SPLITS):
-                continue
+        for name in list_masks(store):
             found = read_selection(store, name)
             kept, judged = found.kept[store.rows], found.judged[store.rows]
             n_dropped, n_unjudged = int((judged & ~kept).sum()), int((~judged).sum())
@@ -158,7 +154,7 @@ class Keeps(Opened):
         import numpy as np
         import pandas as pd
 
-        from bioprobe.store.selections import list_selections, write_selection
+        from bioprobe.store.selections import SPLITS, list_selections, write_selection
 
         view = self._view
         if name.startswith(SPLITS) or name in list_selections(view.store):
@@ -189,7 +185,7 @@ class Keeps(Opened):
         StoreError
             If there is no such mask.
         """
-        from bioprobe.store.selections import remove_selection
+        from bioprobe.store.selections import SPLITS, remove_selection
 
         if name.startswith(SPLITS):
             msg = f"{name} is a split, no mask; a split of the same name takes its place"

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 SELECTIONS_NAME, _SUFFIX = "selections", ".parquet"
 KEPT, GROUP = "kept", "group"
+#: The names of those that are parts of splits begin so; all others are masks.
+SPLITS = "splits/"
 #: Which of near duplicates is kept, and in what group each is.
 DUPLICATES_MASK = "filters/duplicates"
 _ROWS_AT_ONCE = 65_536
@@ -241,6 +243,11 @@ def list_selections(store: EmbeddingStore) -> list[str]:
     """
     names = list_files(store.folder / SELECTIONS_NAME, _SUFFIX)
     return sorted(name.removesuffix(_SUFFIX) for name in names)
+
+
+def list_masks(store: EmbeddingStore) -> list[str]:
+    """Return the names of those selections that are masks, and no parts of a split, sorted."""
+    return [name for name in list_selections(store) if not name.startswith(SPLITS)]
 
 
 def remove_selection(store: EmbeddingStore, name: str) -> None:
