@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bioprobe.agreement.kappa import measure_kappa
-from bioprobe.content import CONTENT, Content, read_content
+from bioprobe.content import CONTENT, NO_TAXON, read_content
 from bioprobe.errors import SelectionError
 from bioprobe.intervals import Resamples
 from bioprobe.options import RANK_NAMES
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = ("first", "second", "n", "agreement", "kappa", "kappa_low", "kappa_high")
-_NO_ANIMAL = frozenset({Content.BLANK, Content.HUMAN, Content.VEHICLE})
 
 
 def compare_people(
@@ -113,7 +112,7 @@ def _collect(
             if asked in below:
                 value = lineages.find(Rank(asked), value)[depth] if value else ""
             if value and not (asked != level and asked == CONTENT
-                              and read_content(value) not in _NO_ANIMAL):  # fmt: skip
+                              and read_content(value) not in NO_TAXON):  # fmt: skip
                 found.setdefault(unit, {}).setdefault(name, value)
     return found
 
