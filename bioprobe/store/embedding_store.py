@@ -34,7 +34,7 @@ from bioprobe.store.failures import (
     renew_failures,
     write_failures,
 )
-from bioprobe.store.gone import list_places
+from bioprobe.store.gone import PLACE, list_places
 from bioprobe.store.labels import Labels, Lineages, describe_labels
 from bioprobe.store.lease import Lease, take_lease
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal
@@ -579,7 +579,7 @@ class EmbeddingStore:
             )
             raise StoreError(msg)
         back = {row for one in self.manifest.removals if one.number in numbers for row in one.rows}
-        places = list_places(self.images.select(["root", "path", REGION]))
+        places = list_places(self.images.select(PLACE))
         taken = {places[row] for row in self.rows}
         manifest = dataclasses.replace(
             self.manifest,

@@ -25,6 +25,7 @@ from bioprobe.result import Notes
 from bioprobe.sources.listing import find_filled, join
 from bioprobe.store.compaction import count_shard_rows
 from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.gone import PLACE
 from bioprobe.store.manifest import Manifest
 from bioprobe.store.said_twice import SaidTwice
 from bioprobe.store.shard import check_vectors, map_vectors, write_shard
@@ -34,7 +35,6 @@ from bioprobe.types import Rows
 if TYPE_CHECKING:
     import pandas as pd
 
-_PLACE = ("root", "path", REGION)
 _CONTENT = ("sha256", REGION)
 
 
@@ -187,7 +187,7 @@ def order_rows(stores: Sequence[EmbeddingStore]) -> MergedRows:
     numbers = np.array([0 if card is None else card.number for card in cards])
     order = np.lexsort((rows, numbers[of_store], places, groups))
     of_store, rows = of_store[order], rows[order]
-    firsts = _find_firsts(stores, of_store, rows, _PLACE)
+    firsts = _find_firsts(stores, of_store, rows, PLACE)
     twice = np.flatnonzero(firsts != np.arange(len(rows)))
     _check_same_bytes(stores, of_store, rows, firsts, twice)
     merged_row = np.arange(len(rows)) - np.searchsorted(twice, np.arange(len(rows)))
