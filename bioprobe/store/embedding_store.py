@@ -38,7 +38,7 @@ from bioprobe.store.gone import PLACE, list_places
 from bioprobe.store.labels import Labels, Lineages, describe_labels
 from bioprobe.store.lease import Lease, take_lease
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal
-from bioprobe.store.shard import VECTORS_NAME, map_vectors, widen, write_shard
+from bioprobe.store.shard import DTYPES, VECTORS_NAME, map_vectors, widen, write_shard
 from bioprobe.store.stored_table import Columns, StoredTable
 from bioprobe.store.writing import LOCK_NAME, check_present, holding
 from bioprobe.taxonomy import RANKS, Taxonomy
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
     from bioprobe.store.kept import Kept
     from bioprobe.types import Names, Rows
 
-__all__ = ["DTYPES", "EmbeddingStore"]
-
-DTYPES = ("float32", "float16")
 # Rows of a shard whose labels are corrected.
 _RELABELLED_ROWS = 4096
 

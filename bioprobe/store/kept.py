@@ -35,6 +35,7 @@ from bioprobe.files import (
     write_text,
 )
 from bioprobe.settings import COUNT, COUNTS, TEXT, check_fields
+from bioprobe.store.shard import DTYPES
 from bioprobe.types import Mask, Places
 
 if TYPE_CHECKING:
@@ -54,7 +55,6 @@ _FIELDS = {
     "kind": TEXT, "dtype": TEXT, "shape": COUNTS, "description": TEXT, "n_prefix": COUNT,
     "grid": COUNTS, "projection_sha256": TEXT, "next_number": COUNT,
 }  # fmt: skip
-_DTYPES = ("float32", "float16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Card:
         ValueError
             If it is one.
         """
-        if self.kind != kind or self.dtype not in _DTYPES:
+        if self.kind != kind or self.dtype not in DTYPES:
             msg = f"it says {self.kind} of {self.dtype}"
             raise ValueError(msg)
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 VECTORS_NAME = "vectors.npy"
 IMAGES_NAME = "images.parquet"
+#: How vectors, and what is kept beside them, may be stored.
+DTYPES = ("float32", "float16")
 #: Rows of a row group: what is read of a table where a few rows are asked.
 GROUP_ROWS = 16_384
 # What pandas and pyarrow are known to raise for a damaged file.
