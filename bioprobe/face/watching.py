@@ -642,15 +642,11 @@ class _Asker:
         )
 
     def _load_for_text(self) -> Encoder:
-        """Return the encoder in the precision in which every store has its texts."""
-        from bioprobe.encoders import load_encoder
+        from bioprobe.face.pictures import load_for_text
 
         assert self._load is not None
         encoder = self._load()
-        if encoder.fingerprint.has_exact_texts:
-            return encoder
-        name = self._model or encoder.fingerprint.model
-        return load_encoder(name, device=self._device, backend="auto")
+        return load_for_text(encoder, self._model or encoder.fingerprint.model, self._device)
 
 
 def _make_one(store: EmbeddingStore, folder: Path) -> EmbeddingStore:
