@@ -12,10 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.errors import (
-    MisuseError,
-    PromptError,
-)
+from bioprobe.errors import MisuseError, PromptError
 from bioprobe.face.store import DEFAULT_STORE, Store
 from bioprobe.names import suggest
 from bioprobe.options import (
@@ -31,6 +28,7 @@ from bioprobe.options import (
     NumberOfAnswers,
     Option,
     OwnColumns,
+    SafeCsv,
     StoreFolder,
     Taxa,
     Templates,
@@ -119,14 +117,7 @@ def watch(
             writes="file",
         ),
     ] = None,
-    safe_csv: Annotated[
-        bool,
-        Option(
-            "Put an apostrophe before texts in a CSV that begin with =, +, - or @, which a "
-            "spreadsheet would compute.",
-            when=(With("output"),),
-        ),
-    ] = False,
+    safe_csv: Annotated[SafeCsv, With("output")] = False,
     level: Annotated[Level, _ASKED, _NO_PROBE] = "species",
     classes: Annotated[NamedClasses, _ASKED, _NO_PROBE] = None,
     taxa: Annotated[Taxa, _ASKED, _NO_PROBE, Without("classes")] = None,
