@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe.access import exists, list_names
-from bioprobe.files import explaining_refusal, sync, write_array_header
+from bioprobe.files import sync, write_array_header
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
 from bioprobe.progress import Progress, Step
@@ -29,6 +29,7 @@ from bioprobe.store.shard import (
     check_vectors,
     map_vectors,
     write_shard,
+    writing_folder,
 )
 from bioprobe.store.stored_table import Columns, StoredTable
 from bioprobe.types import Rows
@@ -265,21 +266,13 @@ class _Copy:
 
 def _link_shard(shards_dir: Path, record: ShardRecord, name: str) -> ShardRecord:
     """Give the files of a shard a second name; where the disk has no links they are copied."""
-    temporary, final = shards_dir / f".{name}.tmp", shards_dir / name
-    with explaining_refusal(final):
-        try:
-            temporary.mkdir()
-            for one in (VECTORS_NAME, IMAGES_NAME):
-                try:
-                    os.link(shards_dir / record.name / one, temporary / one)
-                except OSError:
-                    shutil.copyfile(shards_dir / record.name / one, temporary / one)
-                    sync(temporary / one)
-            sync(temporary)
-            temporary.rename(final)
-            sync(shards_dir)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with writing_folder(shards_dir / name) as folder:
+        for one in (VECTORS_NAME, IMAGES_NAME):
+            try:
+                os.link(shards_dir / record.name / one, folder / one)
+            except OSError:
+                shutil.copyfile(shards_dir / record.name / one, folder / one)
+                sync(folder / one)
     return dataclasses.replace(record, name=name)
 
 

@@ -35,7 +35,7 @@ from bioprobe.files import (
     write_text,
 )
 from bioprobe.settings import COUNT, COUNTS, TEXT, check_fields
-from bioprobe.store.shard import DTYPES
+from bioprobe.store.shard import DTYPES, writing_folder
 from bioprobe.types import Mask, Places
 
 if TYPE_CHECKING:
@@ -485,24 +485,13 @@ def _append(
 ) -> Card:
     """Write a part, and return the card that names it, which is not written yet."""
     place, name = folder / KEPT_NAME / card.kind, f"{card.next_number:05d}"
-    temporary, final = place / f".{name}.tmp", place / name
-    with explaining_refusal(final):
-        for leftover in (temporary, final):
-            shutil.rmtree(leftover, ignore_errors=True)
-        try:
-            temporary.mkdir()
-            write_values(temporary / _VALUES)
-            save_array(temporary / _CONTENTS, contents)
-            for path in (temporary / _VALUES, temporary / _CONTENTS, temporary):
-                sync(path)
-            record = PartRecord(
-                name, n_images, hash_file(temporary / _VALUES), hash_file(temporary / _CONTENTS)
-            )
-            temporary.rename(final)
-            sync(place)
-        finally:
-            # A full disk gets its space back.
-            shutil.rmtree(temporary, ignore_errors=True)
+    with writing_folder(place / name) as part:
+        values_path, contents_path = part / _VALUES, part / _CONTENTS
+        write_values(values_path)
+        save_array(contents_path, contents)
+        for path in (values_path, contents_path):
+            sync(path)
+        record = PartRecord(name, n_images, hash_file(values_path), hash_file(contents_path))
     return dataclasses.replace(card, parts=(*card.parts, record), next_number=card.next_number + 1)
 
 
