@@ -15,7 +15,7 @@ import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -281,12 +281,7 @@ class Kept:
             If it is damaged, or this is another kind.
         """
         path = self._folder / _PROJECTION
-        try:
-            with reading(path):
-                both: npt.NDArray[np.float32] = np.load(path)
-        except (OSError, ValueError, EOFError) as error:
-            msg = f"{path} cannot be read ({error}); {_REMEDY}"
-            raise StoreError(msg) from error
+        both: npt.NDArray[np.float32] = _load(path)
         if both.ndim != 2 or both.shape[0] != self.card.shape[0] + 1:
             msg = (
                 f"{path} is of the shape {both.shape}, which is no projection of {self.card.shape}"
@@ -495,16 +490,19 @@ def _append(
     return dataclasses.replace(card, parts=(*card.parts, record), next_number=card.next_number + 1)
 
 
-def _map_values(place: Path, card: Card, part: PartRecord) -> npt.NDArray[Any]:
-    path = place / part.name / _VALUES
+def _load(path: Path, mmap_mode: Literal["r"] | None = None) -> npt.NDArray[Any]:
     try:
         with reading(path):
-            values: npt.NDArray[Any] = np.load(path, mmap_mode="r")
-    except UnreadableError:
-        raise
+            found: npt.NDArray[Any] = np.load(path, mmap_mode=mmap_mode)
     except (OSError, ValueError, EOFError) as error:
         msg = f"{path} cannot be read ({error}); {_REMEDY}"
         raise StoreError(msg) from error
+    return found
+
+
+def _map_values(place: Path, card: Card, part: PartRecord) -> npt.NDArray[Any]:
+    path = place / part.name / _VALUES
+    values = _load(path, mmap_mode="r")
     expected = (part.n_images, *card.shape)
     if values.shape != expected or values.dtype != np.dtype(card.dtype):
         msg = (
@@ -517,14 +515,7 @@ def _map_values(place: Path, card: Card, part: PartRecord) -> npt.NDArray[Any]:
 
 def _read_contents(place: Path, part: PartRecord) -> npt.NDArray[np.bytes_]:
     path = place / part.name / _CONTENTS
-    try:
-        with reading(path):
-            contents: npt.NDArray[np.bytes_] = np.load(path)
-    except UnreadableError:
-        raise
-    except (OSError, ValueError, EOFError) as error:
-        msg = f"{path} cannot be read ({error}); {_REMEDY}"
-        raise StoreError(msg) from error
+    contents: npt.NDArray[np.bytes_] = _load(path)
     # Which picture each is of: of others they would be taken for theirs.
     if contents.shape != (part.n_images,) or hash_file(path) != part.contents_sha256:
         msg = f"{path} is not what its card says; {_REMEDY}"
