@@ -133,7 +133,7 @@ def read_columns(
     for kind, name in list_columns(folder):
         try:
             found = read_kept_column(folder, kind, name, manifest, images).columns
-        except (StoreError, UnreadableError) as error:
+        except StoreError as error:
             unread[name] = str(error)
             continue
         columns |= {one: values for one, values in found.items() if one not in images.columns}
@@ -226,8 +226,6 @@ def _load_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         missing = {*(columns or (*IDENTITY, ROW, VALUE, NUMBER))} - {*table.column_names}
         if missing:
             _refuse(path, f"it lacks {', '.join(sorted(missing))}")
-    except UnreadableError:
-        raise
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         _refuse(path, str(error))
     return table

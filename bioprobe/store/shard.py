@@ -379,8 +379,6 @@ class ShardImages:
 def _explaining(path: Path) -> Iterator[None]:
     try:
         yield
-    except UnreadableError:
-        raise
     except READ_ERRORS as error:
         msg = f"{path} cannot be read ({error}); {_REMEDY}"
         raise StoreError(msg) from error
