@@ -37,7 +37,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone
 from bioprobe.task.columns import ColumnBlock
 from bioprobe.task.method import make_probe
-from bioprobe.task.target import mark_rows, read_classes, write_classes
+from bioprobe.task.target import mark_gone, mark_rows, read_classes, write_classes
 from bioprobe.types import Arrays, Rows, Vectors
 
 _SUFFIX = ".safetensors"
@@ -145,9 +145,7 @@ def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
     names = list_probes(store)
     if not names:
         return
-    marks = np.setdiff1d(
-        mark_rows(gone.images, gone.rows), mark_rows(gone.kept, np.arange(len(gone.kept)))
-    )
+    marks = mark_gone(gone)
     for name in names:
         folder = find_folder(store, name)
         card, data = read_whole(folder / CARD_NAME, functools.partial(_read_files, store, name))

@@ -26,9 +26,10 @@ from bioprobe.types import EncodeText, Mask, Names, Places, Rows, Vectors
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.store.gone import Gone
+
 #: Texts of classes that are no taxa, by name.
 Phrases = dict[str, tuple[str, ...]]
-
 
 
 @dataclasses.dataclass(frozen=True)
@@ -569,6 +570,13 @@ def mark_rows(images: ImageTable, rows: Rows) -> npt.NDArray[np.uint64]:
 
     first = b"".join(map(mark, images.iter_frames(["sha256", "path"], rows)))
     return np.frombuffer(first, dtype=">u8").astype(np.uint64)
+
+
+def mark_gone(gone: Gone) -> npt.NDArray[np.uint64]:
+    """Return what :func:`mark_rows` does for images that are gone and stay nowhere else."""
+    return np.setdiff1d(
+        mark_rows(gone.images, gone.rows), mark_rows(gone.kept, np.arange(len(gone.kept)))
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ from bioprobe.store.gone import Changes, Gone
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
 from bioprobe.task.leaves import Leaves
-from bioprobe.task.target import mark_rows
+from bioprobe.task.target import mark_gone
 from bioprobe.task.text_pooling import Pool, embed_mean_rows
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
@@ -374,9 +374,7 @@ def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
     made = [(head, head.made_of) for head in known if head.made_of is not None]
     if not made:
         return
-    marks = np.setdiff1d(
-        mark_rows(gone.images, gone.rows), mark_rows(gone.kept, np.arange(len(gone.kept)))
-    )
+    marks = mark_gone(gone)
     for head, made_of in made:
         if np.isin(marks, made_of.marks).any():
             changes.counts["prototypes"] += 1
