@@ -36,6 +36,7 @@ from bioprobe.types import Rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
 
 #: Bytes of the vectors of a shard, at most: at 512 numbers of 4 bytes 131,072 rows.
 SHARD_BYTES = 1 << 28
@@ -209,9 +210,7 @@ def writing_generation(
         raise
 
 
-def _cut_table(store: EmbeddingStore, output: Output) -> Any:  # noqa: ANN401 - pandas is heavy
-    import pandas as pd
-
+def _cut_table(store: EmbeddingStore, output: Output) -> pd.DataFrame:
     manifest, given = store.manifest, store.given
     places = [place for place, _ in output.parts]
     if isinstance(given, StoredTable) and given.stored.is_marked:
@@ -223,10 +222,7 @@ def _cut_table(store: EmbeddingStore, output: Output) -> Any:  # noqa: ANN401 - 
     parts = zip(starts.tolist(), output.parts, strict=False)
     rows = np.concatenate([start + rows for start, (_, rows) in parts])
     frame = given.take(rows).reset_index(drop=True)
-    for name in frame.columns:
-        if isinstance(frame[name].dtype, pd.CategoricalDtype):
-            # They would name values that only rows had that are gone.
-            frame[name] = frame[name].cat.remove_unused_categories()
+    drop_unused(frame)
     table = ImageTable.build(frame)
     return table.frame if table.has_regions else table.frame.drop(columns=REGION)
 
@@ -262,6 +258,12 @@ class _Copy:
         self.checked.add(record.name)
         # A plain array of the same bytes: slices of a memmap are slow to make.
         return np.asarray(vectors)
+
+
+def drop_unused(frame: pd.DataFrame) -> None:
+    """Drop the categories that no row of a frame has: they would name values that others had."""
+    for name, values in frame.select_dtypes("category").items():
+        frame[name] = values.cat.remove_unused_categories()
 
 
 def _link_shard(shards_dir: Path, record: ShardRecord, name: str) -> ShardRecord:

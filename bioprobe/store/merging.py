@@ -23,7 +23,7 @@ from bioprobe.images.regions import REGION
 from bioprobe.progress import Progress, Step
 from bioprobe.result import Notes
 from bioprobe.sources.listing import find_filled, join
-from bioprobe.store.compaction import count_shard_rows
+from bioprobe.store.compaction import count_shard_rows, drop_unused
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.gone import PLACE
 from bioprobe.store.manifest import Manifest
@@ -342,8 +342,6 @@ def _take(
 
 
 def _take_table(merged: MergedRows, chosen: Rows, twice: SaidTwice) -> ImageTable:
-    import pandas as pd
-
     frame = _take(merged.stores, merged.of_store[chosen], merged.rows[chosen])
     of_store, rows, stands_in = merged.twice
     also = np.flatnonzero((stands_in >= chosen[0]) & (stands_in <= chosen[-1]))
@@ -352,9 +350,7 @@ def _take_table(merged: MergedRows, chosen: Rows, twice: SaidTwice) -> ImageTabl
         frame = twice.fill(frame, others, stands_in[also] - chosen[0])
     if merged.are_shares:
         frame = frame[_order_columns(merged, chosen, frame)]
-    for name in frame.columns:
-        if isinstance(frame[name].dtype, pd.CategoricalDtype):
-            frame[name] = frame[name].cat.remove_unused_categories()
+    drop_unused(frame)
     return ImageTable.build(frame)
 
 
