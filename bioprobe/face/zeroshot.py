@@ -468,7 +468,7 @@ def _name_taxa(asked: Asked) -> Asked:
 
 def _leave_out_long(view: View, prompts: PromptSet, texts: TextCache) -> tuple[PromptSet, Notes]:
     """Leave out the classes that the encoder cannot be asked for, and say which."""
-    from bioprobe.prompts import describe_long, find_long
+    from bioprobe.prompts import describe_long, find_long, name_longest
     from bioprobe.taxonomy import Taxonomy
 
     is_long = find_long(prompts.texts, texts.encode_text)
@@ -477,7 +477,7 @@ def _leave_out_long(view: View, prompts: PromptSet, texts: TextCache) -> tuple[P
     pairs = list(zip(prompts.taxa, is_long, strict=True))
     names, counts = [], []
     for taxon in (taxon for taxon, long in pairs if long):
-        names.append(max((*taxon.lineage, taxon.common_name, *taxon.prompts), key=len))
+        names.append(name_longest(taxon))
         counts.append(int((view.labels(taxon.rank.value) == taxon.name).sum()))
     kept = Taxonomy(tuple(taxon for taxon, long in pairs if not long))
     return dataclasses.replace(prompts, taxa=kept), describe_long(names, counts)

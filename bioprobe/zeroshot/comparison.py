@@ -156,7 +156,8 @@ def compare_prompts(
     """
     view = _find_labelled(View.of(asked), rank)
     sets = _build_sets(taxa, text_types, template_sets, rank)
-    encode_text(list(dict.fromkeys(text for _, prompts in sets for text in _flatten(prompts))))
+    texts = (text for _, prompts in sets for of_class in prompts.texts for text in of_class)
+    encode_text(list(dict.fromkeys(texts)))
     twins = _find_twins(sets)
     classes = {
         place: prompts.embed(encode_text)
@@ -203,10 +204,6 @@ def _build_sets(
     ]
 
 
-def _flatten(prompts: PromptSet) -> list[str]:
-    return [text for of_class in prompts.texts for text in of_class]
-
-
 def _find_twins(sets: Sequence[tuple[str, PromptSet]]) -> dict[int, int]:
     """Return which sets ask by the texts of an earlier one, and of which."""
     first: dict[tuple[tuple[str, ...], ...], int] = {}
@@ -214,9 +211,7 @@ def _find_twins(sets: Sequence[tuple[str, PromptSet]]) -> dict[int, int]:
     return {place: origin for place, origin in enumerate(origins) if origin != place}
 
 
-def _measure(
-    view: View, truth: Rows, classes: Mapping[int, Vectors]
-) -> dict[int, Mask]:
+def _measure(view: View, truth: Rows, classes: Mapping[int, Vectors]) -> dict[int, Mask]:
     """Return which images each set of class embeddings has right; vectors are read once."""
     scale = view.manifest.logit_scale
     right = {place: np.zeros(len(view), dtype=np.bool_) for place in classes}

@@ -12,7 +12,7 @@ from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import LongTextError, ModelUnavailableError
 from bioprobe.files import prompts_dir
 from bioprobe.options import RANK_NAMES
-from bioprobe.prompts import describe_long, read_templates
+from bioprobe.prompts import describe_long, name_longest, read_templates
 from bioprobe.result import WARNING, Note, Notes
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import find_added_taxa
@@ -361,7 +361,7 @@ def put_beside(
         raise ModelUnavailableError(msg) from error
     standing = [taxa[place] for place in kept]
     long = [taxa[place] for place in sorted({*range(len(taxa))} - {*kept.tolist()})]
-    notes += describe_long([_name_longest(taxon) for taxon in long], [0] * len(long))
+    notes += describe_long([name_longest(taxon) for taxon in long], [0] * len(long))
     if not standing:
         return Beside(head, tuple(notes))
     offsets = np.zeros(len(standing), dtype=np.float32)
@@ -489,7 +489,3 @@ def _tell_standing(taxa: Sequence[Taxon], name: str, found: HeadCheck) -> Notes:
 def _name_some(taxa: Sequence[Taxon]) -> str:
     more = f" and {len(taxa) - _SHOWN:,} more" if len(taxa) > _SHOWN else ""
     return ", ".join(taxon.name for taxon in taxa[:_SHOWN]) + more
-
-
-def _name_longest(taxon: Taxon) -> str:
-    return max((*taxon.lineage, taxon.common_name, *taxon.prompts), key=len)
