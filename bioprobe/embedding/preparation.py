@@ -372,9 +372,9 @@ def prepare_on_demand(
     encoder: OnDemandEncoder,
     *,
     n_threads: int,
-    max_pixels_px: int = MAX_PIXELS_PX,
-    memory: MemoryBudget | None = None,
-    damaged: str = "mark",
+    max_pixels_px: int,
+    memory: MemoryBudget,
+    damaged: str,
 ) -> Iterator[Prepared]:
     """Prepare images in order, and load the encoder when the first comes whose bytes are new."""
     if not encoder.is_loaded:

@@ -199,7 +199,7 @@ def _open_cached(
     model: str | None,
     device: str,
     progress: Progress | None,
-    kinds: Sequence[str] = (),
+    kinds: Sequence[str],
 ) -> S:
     """Take vectors out of the cache, embed what is missing there, and open a store of them."""
     from bioprobe.embedding import choose_encoder
@@ -277,7 +277,7 @@ def _read_cached(
     listed: Listing,
     reader: _Reader,
     progress: Progress | None,
-    kinds: Sequence[str] = (),
+    kinds: Sequence[str],
 ) -> tuple[EmbeddingStore, Rows, pd.DataFrame]:
     """Return the encoder's part of the cache, the row of each picture there, and what failed."""
 

@@ -583,8 +583,8 @@ def ask_named(
     level: str,
     templates: str,
     k: int,
-    prior: Prior | None = None,
-    adapter: Adapter | None = None,
+    prior: Prior | None,
+    adapter: Adapter | None,
 ) -> Predictions:
     """Answer by classes that are no taxa: those that are given, or the values of a column."""
     from bioprobe.prompts import describe_long, find_long, read_templates

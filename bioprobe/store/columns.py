@@ -212,7 +212,7 @@ def _load(path: Path, columns: Sequence[str] | None = None) -> tuple[pd.DataFram
     return table.to_pandas(), _read_said(path, table)
 
 
-def _load_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def _load_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
