@@ -18,12 +18,8 @@ from bioprobe.content import CONTENT, Content
 from bioprobe.errors import StoreError
 from bioprobe.files import parse_json
 from bioprobe.images.identity import join_texts
-from bioprobe.images.image_table import (
-    DAMAGE_COLUMNS,
-    ImageTable,
-    count_placeholders,
-    read_level,
-)
+from bioprobe.images.image_table import DAMAGE_COLUMNS, ImageTable, read_level
+from bioprobe.images.placeholders import count_placeholders
 from bioprobe.images.regions import REGION, get_box
 from bioprobe.options import RANK_NAMES
 from bioprobe.quality.flaws import Looks, describe_looks
