@@ -32,7 +32,6 @@ NAMES = {
     "onnx_file": "onnx:{}?" + OPTIONS,
     "example_package": "tint:4",
 }
-IN_TORCH = [name for name in NAMES if name not in {"onnx_file", "example_package"}]
 NORMALISED_BY_BATCH = {"open_clip_resnet_dir", "resnet_dir", "timm_dir"}
 
 
