@@ -136,7 +136,7 @@ read_content.__module__ = "bioprobe"
 _ANIMALS = frozenset({"", "animalia", "metazoa"})
 
 
-def name_content(kingdom: str, said: str = "") -> str:
+def tell_content(kingdom: str, said: str = "") -> str:
     """Return what a picture of a taxon holds: an animal, or ``""`` of a plant, fungus or other.
 
     Parameters
@@ -148,7 +148,7 @@ def name_content(kingdom: str, said: str = "") -> str:
 
     Examples
     --------
-    >>> name_content("Animalia", "blank"), name_content("Plantae", "blank")
+    >>> tell_content("Animalia", "blank"), tell_content("Plantae", "blank")
     ('animal', '')
     """
     is_animal = said == Content.ANIMAL or kingdom.casefold() in _ANIMALS

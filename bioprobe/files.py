@@ -12,9 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from bioprobe.access import is_absent, reading
+from bioprobe.access import exists, is_absent, reading
 from bioprobe.errors import BioprobeError, SourceError, StoreError, UnreadableError
 
 if TYPE_CHECKING:
@@ -120,11 +120,20 @@ def save_array(path: Path, array: npt.NDArray[Any]) -> None:
     import numpy as np
 
     # numpy.save does not say why it wrote less than it should have: a full disk has no errno.
-    layout = np.lib.format
     whole = np.ascontiguousarray(array)
     with path.open("wb") as stream:
-        layout.write_array_header_1_0(stream, layout.header_data_from_array_1_0(whole))
+        write_array_header(stream, whole.shape, whole.dtype)
         stream.write(whole.data)
+
+
+def write_array_header(stream: IO[bytes], shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    """Write the header of a ``.npy``; the numbers follow, row by row."""
+    import numpy as np
+
+    layout = np.lib.format
+    descr = layout.dtype_to_descr(np.dtype(dtype))
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    layout.write_array_header_1_0(stream, header)
 
 
 def map_matrix(path: Path) -> npt.NDArray[Any]:
@@ -707,6 +716,28 @@ def scratch_beside(target: Path) -> Iterator[Path]:
     """
     with _temporary(target, is_folder=True) as temporary:
         yield temporary
+
+
+def lay_aside(place: Path, aside: Path, name: str) -> None:
+    """Move a file or folder that is there into another, which is made, by a name that is free.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    if not exists(place):
+        return
+    wanted = Path(name)
+    number, chosen = 1, aside / name
+    while exists(chosen):
+        number += 1
+        chosen = aside / f"{wanted.stem}-{number}{wanted.suffix}"
+    with explaining_refusal(aside):
+        aside.mkdir(exist_ok=True)
+        place.rename(chosen)
+        sync(place.parent)
+        sync(aside)
 
 
 def remove_folder(folder: Path) -> None:

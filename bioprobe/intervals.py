@@ -423,6 +423,13 @@ class Accuracy:
             return (math.nan, math.nan)
         return find_wilson(self.fraction, self.n_images)
 
+    @property
+    def standard_error(self) -> float:
+        """Of Agresti and Coull's estimate of the fraction: not 0 where all or none are right."""
+        n_images = self.n_images + 4
+        fraction = (self.n_correct + 2) / n_images
+        return float((fraction * (1 - fraction) / n_images) ** 0.5)
+
     def __str__(self) -> str:
         low, high = self.interval
         return f"top-{self.k} {self.fraction:.3f} [{low:.3f}, {high:.3f}]"

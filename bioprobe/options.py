@@ -537,6 +537,17 @@ def split_names(text: str | Sequence[str]) -> list[str]:
     return [one.strip() for one in listed if one.strip()]
 
 
+def split_given(given: Any) -> list[str]:  # noqa: ANN401 - as list_given
+    """Return names that may be given several times, each time with commas between.
+
+    Examples
+    --------
+    >>> split_given(["knn, linear", "lda"]), split_given(None)
+    (['knn', 'linear', 'lda'], [])
+    """
+    return [name for one in list_given(given) for name in split_names(str(one))]
+
+
 Level = Annotated[
     str,
     Option(

@@ -299,6 +299,17 @@ def find_long(
     return [False] * len(texts)
 
 
+def name_longest(taxon: Taxon) -> str:
+    """Return the longest text that a taxon is called by, which makes it too long to be asked for.
+
+    Examples
+    --------
+    >>> name_longest(Taxon.from_names({"species": "Panthera leo"}, common_name="lion"))
+    'Panthera leo'
+    """
+    return max((*taxon.lineage, taxon.common_name, *taxon.prompts), key=len)
+
+
 def describe_long(names: Sequence[str], n_images: Sequence[int]) -> Notes:
     """Say which classes are left out because they are too long to be asked for.
 

@@ -23,6 +23,11 @@ def _write_command() -> str:
 _AS_MODULE = ("bioprobe", "__main__.py")
 
 
+def write_now() -> str:
+    """Return this moment in UTC, ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Provenance:
     """What a result was computed from.
@@ -56,9 +61,7 @@ class Provenance:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     command: str = dataclasses.field(default_factory=_write_command)
     version: str = __version__
-    time: str = dataclasses.field(
-        default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    )
+    time: str = dataclasses.field(default_factory=write_now)
     device: str = dataclasses.field(default_factory=name_used)
 
     def to_dict(self) -> dict[str, Any]:

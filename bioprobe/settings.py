@@ -47,6 +47,7 @@ NUMBER = Kind("a number", _is_number)
 COUNT = Kind("a whole number, 0 or more", lambda value: type(value) is int and 0 <= value < 2**63)
 COUNTS = Kind("a list of whole numbers, each 0 or more", _is_list_of(COUNT.holds))
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+TABLE = Kind("a table", lambda value: isinstance(value, dict))
 TEXTS = Kind("a list of texts", _is_list_of(_is_text))
 NUMBERS = Kind(
     "a number, a list of numbers, or a text of numbers separated by commas",
@@ -120,7 +121,7 @@ _KINDS = {
     "int": COUNT,
     "float": Kind("a number", lambda value: type(value) in {int, float}),
     "bool": FLAG,
-    "dict": Kind("a table", lambda value: isinstance(value, dict)),
+    "dict": TABLE,
 }
 
 

@@ -23,6 +23,7 @@ from bioprobe.learning.kept import list_probes
 from bioprobe.progress import Progress
 from bioprobe.result import Notes, Result
 from bioprobe.sources.listing import join
+from bioprobe.splits import list_splits
 from bioprobe.store import (
     EmbeddingStore,
     columns,
@@ -56,8 +57,6 @@ from bioprobe.zeroshot import examples, seen_offset, text_head
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_SPLITS = "splits/"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -223,16 +222,15 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
 
     def count_said(name: str) -> int:
         said = [one for one in annotation_log.read_log(store.folder).standing if one.level == name]
-        there = labels.find_units(store.given, rows, {one.unit for one in said})
+        there = labels.find_unit_rows(store.given, rows, {one.unit for one in said})
         return sum(bool(there[one.unit]) for one in said)
 
     levels = list(
         dict.fromkeys(one.level for one in annotation_log.read_log(store.folder).standing)
     )
-    masks = selections.list_selections(store)
-    splits = [name for name in masks if name.startswith(_SPLITS)]
+    splits = [selections.SPLITS + name for name in list_splits(store)]
     kinds: list[tuple[str, Sequence[str], Callable[[str], int], str]] = [
-        ("mask", [name for name in masks if name not in splits], count_judged, "tells the others"),
+        ("mask", selections.list_masks(store), count_judged, "tells the others"),
         ("split", splits, count_judged, "has the others"),
         ("map", maps.list_maps(store.folder), count_placed, "has the others"),
         ("clusters", [name for _, name in columns.list_columns(store.folder, columns.CLUSTERS)],
@@ -245,7 +243,7 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
         ("annotations of", levels, count_said, "keeps those of the others"),
     ]  # fmt: skip
     found = [
-        (what, name.removeprefix(_SPLITS), n, says)
+        (what, name.removeprefix(selections.SPLITS), n, says)
         for what, names, count, becomes in kinds
         for name in names
         for n, says in _count_hanging(count, name, becomes)

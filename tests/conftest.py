@@ -310,22 +310,11 @@ def encoder() -> PlainEncoder:
     return PlainEncoder()
 
 
-@pytest.fixture(scope="session")
-def make_encoder() -> type[PlainEncoder]:
-    """Make an encoder with other weights, dim or precision."""
-    return PlainEncoder
-
-
-def _draw_picture(number: int, size_px: tuple[int, int]) -> Image.Image:
+def draw_picture(number: int, size_px: tuple[int, int]) -> Image.Image:
+    """Draw the picture of a number: coarse coloured noise, the same on every machine."""
     width_px, height_px = size_px
     noise = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((width_px, height_px))
-
-
-@pytest.fixture(scope="session")
-def draw_picture() -> Callable[[int, tuple[int, int]], Image.Image]:
-    """Draw the picture of a number: coarse coloured noise, the same on every machine."""
-    return _draw_picture
 
 
 @pytest.fixture
@@ -336,23 +325,10 @@ def write_pictures(tmp_path: Path) -> Callable[..., Path]:
         path = tmp_path / folder
         path.mkdir(exist_ok=True)
         for number in range(first, first + n):
-            _draw_picture(number, (20 + number, 30)).save(path / f"{number:03d}.png")
+            draw_picture(number, (20 + number, 30)).save(path / f"{number:03d}.png")
         return path
 
     return write
-
-
-@pytest.fixture
-def list_pictures(write_pictures: Callable[..., Path]) -> Callable[[int], ImageTable]:
-    """Write n pictures and list their folder; an empty table for 0."""
-
-    def make(n: int) -> ImageTable:
-        if n:
-            return find_images([write_pictures(n)])
-        table = find_images([write_pictures(1)])
-        return dataclasses.replace(table, frame=table.frame.iloc[:0])
-
-    return make
 
 
 @pytest.fixture
@@ -453,40 +429,31 @@ def _add_families(store: EmbeddingStore) -> None:
     store.append(frame, np.array(vectors))
 
 
-@pytest.fixture(scope="session")
-def make_parts() -> Callable[..., Split]:
+def make_parts(
+    parts: npt.ArrayLike,
+    folds: npt.ArrayLike = -1,
+    groups: npt.ArrayLike = "",
+    *,
+    name: str = "made",
+) -> Split:
     """Make a split that is not kept from parts, folds and groups."""
+    named = np.array(parts, dtype=object)
+    return Split(
+        name,
+        named,
+        np.broadcast_to(np.asarray(folds, dtype=np.int64), named.shape).copy(),
+        np.broadcast_to(np.asarray(groups, dtype=object), named.shape).copy(),
+        {"hash": "abc", "method": "imported"},
+    )
 
-    def make(
-        parts: npt.ArrayLike,
-        folds: npt.ArrayLike | None = None,
-        groups: npt.ArrayLike | None = None,
-    ) -> Split:
-        asked = np.asarray(parts, dtype=object)
-        n = len(asked)
-        return Split(
-            "made",
-            asked,
-            np.full(n, -1) if folds is None else np.asarray(folds, dtype=np.int64),
-            np.full(n, "", dtype=object) if groups is None else np.asarray(groups, dtype=object),
-            {"hash": "abc", "method": "imported"},
-        )
 
-    return make
+def split_by_part(store: EmbeddingStore) -> Split:
+    """Make the split that the column ``part`` of the images says, with two folds of train."""
+    parts = store.images.frame["part"].to_numpy(dtype=object)
+    return make_parts(parts, np.where(parts == "train", np.arange(len(parts)) % 2, -1))
 
 
 @pytest.fixture
-def split(families: EmbeddingStore, split_by_part: Callable[[EmbeddingStore], Split]) -> Split:
+def split(families: EmbeddingStore) -> Split:
     """Return the split of the families."""
     return split_by_part(families)
-
-
-@pytest.fixture(scope="session")
-def split_by_part(make_parts: Callable[..., Split]) -> Callable[[EmbeddingStore], Split]:
-    """Make the split that the column ``part`` of the images says, with two folds of train."""
-
-    def make(store: EmbeddingStore) -> Split:
-        parts = store.images.frame["part"].to_numpy(dtype=object)
-        return make_parts(parts, np.where(parts == "train", np.arange(len(parts)) % 2, -1))
-
-    return make

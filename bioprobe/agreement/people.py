@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bioprobe.agreement.kappa import measure_kappa
-from bioprobe.content import CONTENT, Content, read_content
+from bioprobe.content import CONTENT, NO_TAXON, read_content
 from bioprobe.errors import SelectionError
 from bioprobe.intervals import Resamples
+from bioprobe.options import RANK_NAMES
 from bioprobe.result import Note, Table, count
 from bioprobe.store.annotations import Annotation, Unit
 from bioprobe.store.labels import Lineages, collect_answers, resolve
-from bioprobe.taxonomy import RANKS, Rank
+from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = ("first", "second", "n", "agreement", "kappa", "kappa_low", "kappa_high")
-_RANK_NAMES = tuple(rank.value for rank in RANKS)
-_NO_ANIMAL = frozenset({Content.BLANK, Content.HUMAN, Content.VEHICLE})
 
 
 def compare_people(
@@ -98,9 +97,9 @@ def _collect(
     standing: Sequence[Annotation], level: str, rows: Mapping[Unit, int], lineages: Lineages
 ) -> dict[Unit, dict[str, str]]:
     """Return the class that each person says each image is of: at the level itself, else below."""
-    depth = _RANK_NAMES.index(level) if level in _RANK_NAMES else len(_RANK_NAMES)
-    below = _RANK_NAMES[depth + 1 :]
-    order = [level, *([CONTENT] if level in _RANK_NAMES else []), *below]
+    depth = RANK_NAMES.index(level) if level in RANK_NAMES else len(RANK_NAMES)
+    below = RANK_NAMES[depth + 1 :]
+    order = [level, *([CONTENT] if level in RANK_NAMES else []), *below]
     answers = [
         (order.index(asked), unit, asked, people)
         for (unit, asked), people in collect_answers(standing).items()
@@ -113,7 +112,7 @@ def _collect(
             if asked in below:
                 value = lineages.find(Rank(asked), value)[depth] if value else ""
             if value and not (asked != level and asked == CONTENT
-                              and read_content(value) not in _NO_ANIMAL):  # fmt: skip
+                              and read_content(value) not in NO_TAXON):  # fmt: skip
                 found.setdefault(unit, {}).setdefault(name, value)
     return found
 

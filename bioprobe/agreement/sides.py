@@ -12,13 +12,14 @@ import numpy as np
 
 from bioprobe.access import is_file
 from bioprobe.cells import write_cells
-from bioprobe.content import CONTENT, Content, name_content, read_content
+from bioprobe.content import CONTENT, Content, read_content, tell_content
 from bioprobe.errors import SelectionError, SourceError
 from bioprobe.exporting import read_predictions
 from bioprobe.images.image_table import COLUMNS, read_level
 from bioprobe.images.regions import DETECTION_CATEGORY, DETECTION_CONFIDENCE, REGION
 from bioprobe.images.sequences import SEQUENCE_COLUMNS
 from bioprobe.names import unify
+from bioprobe.options import RANK_NAMES
 from bioprobe.result import WARNING, Note, Notes, name_some
 from bioprobe.sources.listing import join
 from bioprobe.sources.machine_labels import read_machine_labels
@@ -35,7 +36,6 @@ from bioprobe.types import Doubles
 if TYPE_CHECKING:
     import pandas as pd
 
-_RANK_NAMES = tuple(rank.value for rank in RANKS)
 # How the tools call what an answer is sure to be; the first that says something counts.
 _SCORES = (
     "score", "predictionscore", "classificationscore", "classificationprobability",
@@ -43,7 +43,7 @@ _SCORES = (
     spell_column(DETECTION_CONFIDENCE),
 )  # fmt: skip
 # Columns of which a table of answers has one at least.
-_TOLD = frozenset({"score", "answer", "classification", *_RANK_NAMES})
+_TOLD = frozenset({"score", "answer", "classification", *RANK_NAMES})
 _TEXT_SUFFIXES = frozenset({".csv", ".tsv"})
 
 Lineage = tuple[str, ...]
@@ -216,7 +216,7 @@ def take_table(frame: pd.DataFrame, name: str, provenance: Mapping[str, Any] | N
     free = {
         column: tuple(values[at] for at in rows)
         for column, values in texts.items()
-        if column not in {"file_name", REGION, "answer", "score", *_RANK_NAMES}
+        if column not in {"file_name", REGION, "answer", "score", *RANK_NAMES}
     }
     return Side(
         name,
@@ -255,7 +255,7 @@ def _read_answers(frame: pd.DataFrame) -> list[Said]:
 def _read_words(words: Sequence[str]) -> dict[str, Said]:
     """Read words that stand alone."""
     read = read_machine_labels(words)
-    columns = [read[name].tolist() for name in (LABEL, CONTENT, COMMON_NAME, *_RANK_NAMES)]
+    columns = [read[name].tolist() for name in (LABEL, CONTENT, COMMON_NAME, *RANK_NAMES)]
     return {
         word: _make_said(lineage, label, content, common_name)
         for word, label, content, common_name, *lineage in zip(read.index, *columns, strict=True)
@@ -270,7 +270,7 @@ def _fill_content(said: Said, told: str) -> Said:
 def _take_labels_of(labels: pd.DataFrame, frame: pd.DataFrame) -> list[Said]:
     """Make answers of columns of labels; what another column says a picture holds comes after."""
     nothing = [""] * len(labels)
-    columns = [_write(labels[rank]) for rank in _RANK_NAMES]
+    columns = [_write(labels[rank]) for rank in RANK_NAMES]
     commons = _write(labels[COMMON_NAME])
     others = _write(labels[LABEL]) if LABEL in labels else nothing
     told = [_write(labels[CONTENT])] if CONTENT in labels else []
@@ -295,7 +295,7 @@ def _make_said(lineage: Iterable[str], label: str, told: str, common_name: str) 
     if of_name:
         lineage, told = NO_LINEAGE, of_name
     if any(lineage):
-        return Said(lineage, "", name_content(lineage[0]), unify(common_name))
+        return Said(lineage, "", tell_content(lineage[0]), unify(common_name))
     label = unify(label) or unify(common_name)
     of_label = read_content(label) if label else ""
     content = of_label or read_content(told)
@@ -329,9 +329,9 @@ def take_column(view: View, column: str) -> Side:
     """
     level = read_level(column, view.images)
     name = f"column {level}"
-    if level in _RANK_NAMES:
+    if level in RANK_NAMES:
         whole = take_labels(view, name)
-        depth = _RANK_NAMES.index(level)
+        depth = RANK_NAMES.index(level)
         cut = tuple(one.cut(depth) if one.lineage[depth] else Said() for one in whole.said)
         return dataclasses.replace(whole, said=cut)
     words = [unify(str(one)) for one in view.labels(level)]

@@ -17,6 +17,7 @@ from bioprobe.content import CONTENT, Content
 from bioprobe.errors import SelectionError
 from bioprobe.images.image_table import read_level
 from bioprobe.images.regions import REGION
+from bioprobe.options import RANK_NAMES
 from bioprobe.result import WARNING, Note
 from bioprobe.sources.machine_labels import read_machine_labels
 from bioprobe.store.view import View
@@ -33,7 +34,6 @@ from bioprobe.types import Doubles, Mask, Rows
 if TYPE_CHECKING:
     import pandas as pd
 
-_RANK_NAMES = tuple(rank.value for rank in RANKS)
 # What is said of a picture that has no answer.
 _NO_ANSWER = ("unreadable", "dropped", "not judged")
 # Probabilities may add up to a little more by rounding to a few digits.
@@ -101,7 +101,7 @@ def list_named(frame: pd.DataFrame) -> list[Named]:
         return _read_classes(frame)
     labels = read_labels(frame)
     nothing = [""] * len(frame)
-    lineages = zip(*(labels[name].tolist() for name in _RANK_NAMES), strict=True)
+    lineages = zip(*(labels[name].tolist() for name in RANK_NAMES), strict=True)
     below, label, common, content = (
         labels[name].tolist() if name in labels else nothing
         for name in (SUBSPECIES, LABEL, COMMON_NAME, CONTENT)
@@ -125,7 +125,7 @@ def _read_classes(frame: pd.DataFrame) -> list[Named]:
     if "taxon" in frame.columns:
         meant = [tuple(filter(None, one.split("|"))) for one in name_cells(frame["taxon"])]
     read = read_machine_labels(dict.fromkeys(words))
-    columns = [read[name].tolist() for name in (CONTENT, COMMON_NAME, *_RANK_NAMES)]
+    columns = [read[name].tolist() for name in (CONTENT, COMMON_NAME, *RANK_NAMES)]
     known = {
         word: Named(tuple(lineage), "", word if ";" not in word else "", common, (),
                     _take_content(content))
@@ -164,15 +164,15 @@ def name_labels(view: View, level: str | None = None) -> list[Named]:
     """
     images = view.images
     nothing = [""] * len(view)
-    ranks = [images.labels(name)[view.rows].tolist() for name in _RANK_NAMES]
+    ranks = [images.labels(name)[view.rows].tolist() for name in RANK_NAMES]
     below, label, common, content = (
         images.labels(name)[view.rows].tolist() if name in images.columns else nothing
         for name in (SUBSPECIES, LABEL, COMMON_NAME, CONTENT)
     )
     if level is not None:
         name = read_level(level, images)
-        if name in _RANK_NAMES:
-            depth = _RANK_NAMES.index(name)
+        if name in RANK_NAMES:
+            depth = RANK_NAMES.index(name)
             # What is not labelled at the rank has no label here.
             ranks = [
                 [text if there and at <= depth else ""
@@ -293,13 +293,13 @@ def _choose_rows(frame: pd.DataFrame, notes: list[Note | str]) -> Mask:
         kept &= ~none
     if "rank" in frame.columns:
         ranks = name_cells(frame["rank"])
-        there = [one for one in _RANK_NAMES if one in set(ranks[kept].tolist())]
+        there = [one for one in RANK_NAMES if one in set(ranks[kept].tolist())]
         # Answers at ranks above are the same probability, summed.
         kept &= (ranks == there[-1]) if there else True
     if "also" in frame.columns:
         also = name_cells(frame["also"]).astype(str) == "True"
         answers = name_cells(frame["answer"]) if "answer" in frame else np.full(len(frame), "")
-        deepest = [one for one in _RANK_NAMES if one in frame]
+        deepest = [one for one in RANK_NAMES if one in frame]
         if also.any() and deepest:
             named = name_cells(frame[deepest[-1]]) != ""
             kept &= ~also | (named & (answers != ""))

@@ -21,6 +21,7 @@ from bioprobe.names import suggest
 from bioprobe.splits.split import PARTS, list_splits, read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import (
+    list_masks,
     list_selections,
     read_selection,
     read_selection_provenance,
@@ -280,9 +281,8 @@ def _read_column(view: View, name: str) -> Drawn:
     images = view.images
     known = {str(one) for one in images.free_columns}
     if name not in known:
-        masks, splits = list_selections(view.store), list_splits(view.store)
-        masks = [one for one in masks if not one.startswith("splits/")]
-        names = [*masks, *(f"{one}:test" for one in splits), *sorted(known)]
+        splits = (f"{one}:test" for one in list_splits(view.store))
+        names = [*list_masks(view.store), *splits, *sorted(known)]
         msg = (
             f"--labelled names a mask, a column or SPLIT:test, or a table of labels; there is no "
             f"{name!r}{suggest(name, names)}. Draw a sample to label: bioprobe estimate --draw "

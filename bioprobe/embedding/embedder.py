@@ -35,9 +35,9 @@ from bioprobe.images.image_table import (
     FACT_COLUMNS,
     LOCATION_COLUMNS,
     ImageTable,
-    find_placeholders,
 )
 from bioprobe.images.location import DATASET_PREFIX, find_file, is_asked, read_name
+from bioprobe.images.placeholders import find_placeholders
 from bioprobe.images.reading import MAX_PIXELS_PX, allow_pixels, ignore_pillow_warnings
 from bioprobe.images.regions import (
     BOX_COLUMNS,

@@ -198,8 +198,17 @@ def prepare_picture(
     ----------
     listed : sequence of Listed
         Rows of one file, ≥ 1.
-    known, encoder, max_pixels_px, memory, damaged
-        As for :func:`prepare`; a region is known by its picture's bytes and its box.
+    known : container of str
+        Contents whose vector the store has: a region is known by its picture's bytes and its box.
+    encoder : Encoder or None
+        Says how images are preprocessed, and how small they may be decoded; with None, none is.
+    max_pixels_px : int
+        Larger images fail.
+    memory : MemoryBudget, optional
+        Shared by the threads of a run. Where memory is short all the same, the picture is read
+        once more, alone.
+    damaged : {"mark", "keep", "refuse"}
+        What becomes of pictures that are not whole.
 
     Returns
     -------
@@ -207,7 +216,6 @@ def prepare_picture(
         In the order of the rows. A region that cannot be read fails alone; where the bytes are
         not those in which regions were found, there is one row, of the whole picture.
     """
-    budget = memory or MemoryBudget()
     try:
         facts, data = _learn(listed[0].root, listed[0].path)
         listed = _drop_old(listed, facts["sha256"])
@@ -220,6 +228,7 @@ def prepare_picture(
         if encoder is None or not wanted or data is None:
             return rows
         n_pixels = facts["width_px"] * facts["height_px"]
+        budget = memory or MemoryBudget()
         try:
             # What is larger is refused before it is decoded.
             with budget.holding(_BYTES_PER_PIXEL * min(n_pixels, max_pixels_px)):
@@ -259,36 +268,9 @@ def _read_again(listed: Listed, facts: Mapping[str, Any]) -> bytes:
     return data
 
 
-def prepare(
-    listed: Listed,
-    known: Container[str],
-    encoder: Encoder | None,
-    *,
-    max_pixels_px: int = MAX_PIXELS_PX,
-    memory: MemoryBudget | None = None,
-    damaged: str = "mark",
-) -> Prepared:
-    """Read one file, and decode it unless its bytes are known.
-
-    Parameters
-    ----------
-    listed : Listed
-        The row.
-    known : container of str
-        SHA-256 of files whose vector the store has.
-    encoder : Encoder or None
-        Says how images are preprocessed, and how small they may be decoded; with None, none is.
-    max_pixels_px : int
-        Larger images fail.
-    memory : MemoryBudget, optional
-        Shared by the threads of a run. Where memory is short all the same, the picture is read
-        once more, alone.
-    damaged : {"mark", "keep", "refuse"}
-        What becomes of pictures that are not whole.
-    """
-    (prepared,) = prepare_picture(
-        [listed], known, encoder, max_pixels_px=max_pixels_px, memory=memory, damaged=damaged
-    )
+def prepare(listed: Listed, known: Container[str], encoder: Encoder | None) -> Prepared:
+    """Read one file for one row, as :func:`prepare_picture` does."""
+    (prepared,) = prepare_picture([listed], known, encoder)
     return prepared
 
 
@@ -390,9 +372,9 @@ def prepare_on_demand(
     encoder: OnDemandEncoder,
     *,
     n_threads: int,
-    max_pixels_px: int = MAX_PIXELS_PX,
-    memory: MemoryBudget | None = None,
-    damaged: str = "mark",
+    max_pixels_px: int,
+    memory: MemoryBudget,
+    damaged: str,
 ) -> Iterator[Prepared]:
     """Prepare images in order, and load the encoder when the first comes whose bytes are new."""
     if not encoder.is_loaded:
@@ -478,7 +460,7 @@ def prepare_all(
     listing : iterable of Listed
         Consumed no faster than results are taken, so memory is bounded.
     known, encoder
-        As for :func:`prepare`.
+        As for :func:`prepare_picture`.
     n_threads : int
         Threads that read and decode.
     n_ahead : int
@@ -488,7 +470,7 @@ def prepare_all(
     memory : MemoryBudget, optional
         What the threads may decode at one time.
     damaged : {"mark", "keep", "refuse"}
-        As for :func:`prepare`.
+        As for :func:`prepare_picture`.
     """
     waiting: collections.deque[tuple[int, Future[list[Prepared]]]] = collections.deque()
     n_waiting = 0

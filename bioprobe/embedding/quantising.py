@@ -7,7 +7,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,6 +34,7 @@ from bioprobe.errors import BioprobeError, ImageReadError, SourceError
 from bioprobe.files import check_target, read_json, replacing, write_text
 from bioprobe.images import ImageTable
 from bioprobe.images.reading import decode_region
+from bioprobe.provenance import write_now
 from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
 from bioprobe.types import Rows, Vectors
@@ -194,7 +194,7 @@ def quantise_model(
     if is_fp8:
         (folder / ABOUT_NAME).unlink(missing_ok=True)
     _refuse_far(found, exact.name)
-    about = {**found.to_dict(), "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    about = {**found.to_dict(), "time": write_now()}
     write_text(folder / ABOUT_NAME, json.dumps(about, indent=2))
     if not is_fp8:
         # Last: once it is there, there is an int8 form.

@@ -19,6 +19,7 @@ from bioprobe.encoders.hub import (
     find_cached,
     local_prefix,
     read_folder,
+    write_origin,
 )
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import read_json, write_text
@@ -242,7 +243,10 @@ def download_model(name: str, *, to: Path | None = None) -> Download:
     if to is None:
         loading_name = source.name
     else:
-        _write_origin(source, repository, snapshot)
+        write_origin(
+            snapshot.folder / ORIGIN_FILE, model=source.name, repository=repository.target,
+            revision=snapshot.revision,
+        )  # fmt: skip
         _write_tag_config(source, snapshot)
         loading_name = f"{local_prefix(source)}{to}"
     return Download(
@@ -251,16 +255,6 @@ def download_model(name: str, *, to: Path | None = None) -> Download:
         revision=snapshot.revision,
         size_bytes=snapshot.size_bytes,
     )
-
-
-def _write_origin(source: ModelSource, repository: ModelSource, snapshot: Snapshot) -> None:
-    origin = {
-        "model": source.name,
-        "repository": repository.target,
-        "revision": snapshot.revision,
-    }
-    text = json.dumps(origin, indent=2) + "\n"
-    write_text(snapshot.folder / ORIGIN_FILE, text)
 
 
 def _write_tag_config(source: ModelSource, snapshot: Snapshot) -> None:

@@ -276,6 +276,16 @@ def encode_in_batches(encoder: Encoder, pixels: npt.NDArray[np.float32]) -> Vect
     return np.concatenate([encoder.encode_pixels(pixels[at : at + size]) for at in starts])
 
 
+def encode_images(encoder: Encoder, images: Sequence[Image]) -> Vectors:
+    """Preprocess and encode decoded images; no more pixels are held than of one batch."""
+    size = encoder.batch_size
+    parts = [
+        encoder.encode_pixels(np.stack([encoder.preprocess(one) for one in images[at : at + size]]))
+        for at in range(0, len(images), size)
+    ]
+    return np.concatenate([np.empty((0, encoder.dim), dtype=np.float32), *parts])
+
+
 def explain_no_text_tower(name: str) -> str:
     """Return the message for a text given to an image-only encoder."""
     return (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import fnmatch
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from bioprobe.access import is_file, is_folder, list_names
 from bioprobe.encoders.catalog import ModelSource, parse_name
 from bioprobe.errors import ModelUnavailableError
-from bioprobe.files import hash_file, read_json
+from bioprobe.files import hash_file, read_json, write_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,6 +191,29 @@ def read_origin(file: Path) -> dict[str, str]:
     return {name: value for name, value in said.items() if isinstance(value, str)}
 
 
+def write_origin(file: Path, *, model: str, repository: str, revision: str) -> None:
+    """Write beside a download where it came from, as :func:`read_origin` reads it."""
+    origin = {"model": model, "repository": repository, "revision": revision}
+    write_text(file, json.dumps(origin, indent=2) + "\n")
+
+
+def find_cached_repository(path: Path, kind: str) -> str:
+    """Return the repository in whose folder of the Hugging Face cache a path lies, else ``""``.
+
+    Parameters
+    ----------
+    path : Path
+    kind : {"models", "datasets"}
+
+    Examples
+    --------
+    >>> find_cached_repository(Path("hub/models--org--name/snapshots/1a"), "models")
+    'org/name'
+    """
+    cached = [part for part in path.parts if part.startswith(f"{kind}--")]
+    return "/".join(cached[-1].split("--")[1:]) if cached else ""
+
+
 def find_repository(name: str) -> str:
     """Return the repository of open_clip's layout that a model's name loads, ``""`` where none is.
 
@@ -210,8 +234,7 @@ def find_repository(name: str) -> str:
         return source.target
     folder = Path(source.target)
     said = read_origin(folder / ORIGIN_FILE).get("repository", "")
-    cached = [part for part in folder.parts if part.startswith("models--")]
-    return said or "/".join(cached[-1].split("--")[1:] if cached else ())
+    return said or find_cached_repository(folder, "models")
 
 
 def find_cached(repo_id: str, layout: Layout, *, revision: str = "") -> Snapshot | None:
@@ -384,7 +407,7 @@ def _explain_folder(source: ModelSource, layout: Layout) -> str:
     )
 
 
-def explain_missing(source: ModelSource, error: Exception | None = None) -> str:
+def explain_missing(source: ModelSource, error: Exception) -> str:
     """Return the one message for a model that is not here: what happened and the remedies."""
     return (
         f'model "{source.name}" is not on this machine and could not be fetched '
@@ -395,7 +418,7 @@ def explain_missing(source: ModelSource, error: Exception | None = None) -> str:
     )
 
 
-def explain_reason(error: Exception | None) -> str:
+def explain_reason(error: Exception) -> str:
     """Return in words why the hub gave nothing."""
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -413,8 +436,6 @@ def explain_reason(error: Exception | None) -> str:
     for kind, reason in reasons:
         if isinstance(error, kind):
             return reason
-    if error is None:
-        return "no copy was found"
     if isinstance(error, OSError) and error.errno in _REFUSED:
         return f"it cannot be written: {error.strerror}"
     return f"the hub cannot be reached: {str(error).strip().splitlines()[0][:120]}"

@@ -12,7 +12,7 @@ import numpy as np
 from bioprobe.access import is_file
 from bioprobe.encoders.catalog import parse_name
 from bioprobe.encoders.views import split_views
-from bioprobe.errors import BioprobeError, ModelUnavailableError, StoreError
+from bioprobe.errors import ModelUnavailableError, StoreError
 from bioprobe.files import read_json, write_text
 from bioprobe.types import Mask, Names
 
@@ -91,6 +91,6 @@ def read_training_of(name: str) -> Training | None:
     """Return how the model of a name was trained; None where nothing says so."""
     try:
         source = parse_name(split_views(name)[0])
-    except (ModelUnavailableError, BioprobeError):
+    except ModelUnavailableError:
         return None
     return read_training(Path(source.target)) if source.kind == "folder" else None

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.access import is_file
 from bioprobe.encoders.catalog import CARDS
-from bioprobe.encoders.hub import HUB_TIMEOUT_S, explain_reason, read_origin
+from bioprobe.encoders.hub import (
+    HUB_TIMEOUT_S,
+    explain_reason,
+    find_cached_repository,
+    read_origin,
+    write_origin,
+)
 from bioprobe.encoders.loading import silence_libraries
 from bioprobe.errors import BioprobeError, ModelUnavailableError
 from bioprobe.files import check_target, write_text
@@ -163,8 +168,7 @@ def describe_files(matrix: Path) -> HeadFiles:
             matrix=matrix, repository=origin.get("repository", ""),
             revision=origin.get("revision", ""), model=origin["model"],
         )  # fmt: skip
-    cached = [part for part in matrix.absolute().parts if part.startswith("datasets--")]
-    repository = "/".join(cached[-1].split("--")[1:]) if cached else ""
+    repository = find_cached_repository(matrix.absolute(), "datasets")
     fitting = [
         one
         for one in PUBLISHED
@@ -302,13 +306,10 @@ def _flatten(found: HeadFiles, to: Path) -> HeadFiles:
     for path in (found.names, found.matrix):
         path.replace(to / path.name)
     (to / _FOLDER).rmdir()
-    origin = {
-        "model": found.model,
-        "repository": found.repository,
-        "revision": found.revision,
-    }
-    text = json.dumps(origin, indent=2) + "\n"
-    write_text(moved.with_name(moved.stem + _ORIGIN_SUFFIX), text)
+    write_origin(
+        moved.with_name(moved.stem + _ORIGIN_SUFFIX), model=found.model,
+        repository=found.repository, revision=found.revision,
+    )  # fmt: skip
     return dataclasses.replace(found, matrix=moved)
 
 
@@ -335,7 +336,7 @@ def _tell_bytes(what: str, progress: Progress | None) -> type[tqdm[Any]] | None:
     return Told
 
 
-def _explain_missing_head(published: PublishedHead, error: Exception | None = None) -> str:
+def _explain_missing_head(published: PublishedHead, error: Exception) -> str:
     """Return the one message for a head that is not here: what happened and the remedies."""
     name = published.short_name
     return (

@@ -14,6 +14,7 @@ from bioprobe.encoders.encoder import (
     Encoder,
     Fingerprint,
     count_rows,
+    encode_images,
     encode_in_batches,
     hash_description,
     normalise_rows,
@@ -166,14 +167,7 @@ class ViewsEncoder:
 
     def encode_image(self, images: Sequence[Image]) -> Vectors:
         """Preprocess and encode decoded images; see :meth:`encode_pixels`."""
-        if not len(images):
-            return np.zeros((0, self.dim), dtype=np.float32)
-        size = self.batch_size
-        parts = [
-            self.encode_pixels(np.stack([self.preprocess(one) for one in images[at : at + size]]))
-            for at in range(0, len(images), size)
-        ]
-        return np.concatenate(parts)
+        return encode_images(self, images)
 
     def count_rows(self) -> dict[str, int]:
         """Return how many views each backend has computed the vectors of."""

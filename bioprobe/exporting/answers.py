@@ -37,7 +37,7 @@ from bioprobe.images.regions import (
     REGION,
     Region,
 )
-from bioprobe.options import KEEP
+from bioprobe.options import KEEP, RANK_NAMES
 from bioprobe.result import name_some
 from bioprobe.store.view import View
 from bioprobe.tables import read_table
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 ANIMAL, BLANK, HUMAN, VEHICLE, UNKNOWN = "animal", "blank", "human", "vehicle", "unknown"
 # Cells that are names or texts, whatever they look like.
 _TEXT_COLUMNS = (
-    "file_name", REGION, *(rank.value for rank in RANKS), "species_epithet", COMMON_NAME,
+    "file_name", REGION, *RANK_NAMES, "species_epithet", COMMON_NAME,
     "classification", "taxon", CONTENT, "reason",
 )  # fmt: skip
 # How the tables of the field call where and when; the first that says something counts.

@@ -235,7 +235,7 @@ class Adds(Opened):
         KnownTaxa, or Table with ``head``
             One row a taxon, or a text of the head.
         """
-        from bioprobe.face.zeroshot import describe_head
+        from bioprobe.face.answered import describe_head
         from bioprobe.zeroshot.added_taxa import KnownTaxa, list_known
         from bioprobe.zeroshot.heads import open_head
 

@@ -200,7 +200,7 @@ class Corrects(Opened):
         store, view = self._view.store, self._view
         said: list[Note] = []
         if row is None and path is None:
-            if not view.condition and not view.mask and len(view) == len(store.rows):
+            if view.is_whole:
                 msg = "say which pictures: --row, --path, --where or --mask"
                 raise MisuseError(msg)
             rows: Sequence[int] = view.rows.tolist()
@@ -635,10 +635,10 @@ class Corrects(Opened):
 
     def _find_rows(self, units: Sequence[Unit]) -> list[int]:
         """Return the row of each unit, -1 where it has none."""
-        from bioprobe.store.labels import find_units
+        from bioprobe.store.labels import find_unit_rows
 
         store = self._view.store
-        found = find_units(store.given, store.rows, units)
+        found = find_unit_rows(store.given, store.rows, units)
         return [found[one][0] if found[one] else -1 for one in units]
 
 
@@ -673,7 +673,7 @@ def _describe(
 def _tell_misspelt(annotations: Sequence[Annotation], store: Any) -> list[Note]:  # noqa: ANN401
     """Warn of values that are new to the store, and nearly those that it knows."""
     from bioprobe.store.added_taxa import find_added_taxa
-    from bioprobe.taxonomy import Rank
+    from bioprobe.task.target import find_rank
 
     said: dict[str, set[str]] = {}
     for one in annotations:
@@ -686,9 +686,9 @@ def _tell_misspelt(annotations: Sequence[Annotation], store: Any) -> list[Note]:
         if values <= known:
             continue
         known.update(one.value for one in store.annotations.annotations if one.level == level)
-        ranks = [one for one in Rank if one.value == level]
-        for taxon in find_added_taxa(store) if ranks else ():
-            known.update(taxon.lineage[ranks[0].depth : ranks[0].depth + 1])
+        rank = find_rank(level)
+        if rank is not None:
+            known.update(taxon.lineage[rank.depth] for taxon in find_added_taxa(store))
         for value in sorted(values - known):
             near = find_nearest(value, known, least=_ALIKE)
             if near:

@@ -195,10 +195,10 @@ class Browses(Opened):
             return self
         from bioprobe.images.conditions import list_names
         from bioprobe.store.measured import MEASURE_COLUMNS
-        from bioprobe.store.selections import stamp_selection
+        from bioprobe.store.selections import SPLITS, stamp_selection
 
         store = self._view.store
-        named = [mask, f"splits/{split.partition(':')[0]}" if split else None]
+        named = [mask, f"{SPLITS}{split.partition(':')[0]}" if split else None]
         stamps = tuple(stamp_selection(store, one) for one in named if one)
         if where and set(list_names(where)) & set(MEASURE_COLUMNS):
             return self.where(where, mask=mask, split=split)
@@ -255,7 +255,7 @@ class Browses(Opened):
         from bioprobe.images.camera import CAPTURED_AT
         from bioprobe.images.sequences import SEQUENCE_COLUMNS
         from bioprobe.store.catalogue import MASK, SEQUENCE
-        from bioprobe.store.selections import list_selections
+        from bioprobe.store.selections import list_masks
         from bioprobe.taxonomy import RANKS
         from bioprobe.taxonomy.columns import COMMON_NAME
 
@@ -272,10 +272,7 @@ class Browses(Opened):
             return known
 
         known = self._memory.keep(("columns",), list_columns)
-        masks = [
-            (f"{MASK}{one}", "mask") for one in list_selections(store)
-            if not one.startswith("splits/")
-        ]  # fmt: skip
+        masks = [(f"{MASK}{one}", "mask") for one in list_masks(store)]
         return Table(pd.DataFrame([*known, *masks], columns=["name", "kind"]))
 
     def narrow_further(self, by: str, value: str, where: str | None = None) -> Table:

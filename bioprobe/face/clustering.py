@@ -16,9 +16,8 @@ from bioprobe.options import (
     Taxa,
     Unless,
     With,
-    list_given,
     question,
-    split_names,
+    split_given,
 )
 from bioprobe.progress import Progress, Step, tell_nobody
 from bioprobe.result import WARNING, Note, Table, read_fields
@@ -222,7 +221,7 @@ class Groups(Opened):
         check_name(self._view.store, column)
         wish = Wish(method, n_clusters, threshold, least_size, seed)
         nearest = averaged if averaged is not None else 0 if threshold is not None else 10
-        columns = [one for given in list_given(group) for one in split_names(str(given))]
+        columns = split_given(group)
         candidates = None
         if propose is not None:
             listed = open_list(taxa, rank_column)
@@ -393,8 +392,7 @@ class Groups(Opened):
 
         column = name or "alike"
         check_name(self._view.store, column)
-        named = [one for given in list_given(group) for one in split_names(str(given))]
-        units, _ = find_units(self._view, named or None)
+        units, _ = find_units(self._view, split_given(group) or None)
         nearest = 10 if averaged is None else averaged
         found = order_images(self._view, nearest, units, column)
         answer = Order(**read_fields(found))

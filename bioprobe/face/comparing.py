@@ -369,12 +369,9 @@ def _find_files(found: Compared, root: Path) -> dict[int, ImageLocation]:
     frame = found.pairs
     matched = match_files(frame["file_name"].tolist(), list(places)).partners
     regions = frame[REGION].tolist() if REGION in frame else [""] * len(frame)
+    contents = _name_contents(found)
     people = find_people(
-        frame.assign(root="", path=frame["file_name"], content=_name_contents(found))
-        if REGION in frame
-        else frame.assign(
-            root="", path=frame["file_name"], content=_name_contents(found), **{REGION: ""}
-        )
+        frame.assign(root="", path=frame["file_name"], content=contents, **{REGION: regions})
     )
     return {
         at: ImageLocation(

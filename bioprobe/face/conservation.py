@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.errors import MisuseError
+from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.lists import open_list, open_names, read_rank_columns
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
@@ -536,11 +536,7 @@ def _judge_predictions(
         path = Path(predictions)
         try:
             frame, _ = read_predictions(path)
-        except Exception as error:
-            from bioprobe.errors import SourceError
-
-            if not isinstance(error, SourceError):
-                raise
+        except SourceError:
             # The output of another tool: what it is surest of.
             side = read_side(path)
             said += side.notes

@@ -30,9 +30,8 @@ from bioprobe.options import (
     With,
     WithAny,
     Without,
-    list_given,
     question,
-    split_names,
+    split_given,
 )
 from bioprobe.result import FACT, WARNING, Note, Result, count, name_some
 
@@ -655,7 +654,7 @@ def _choose_taxa(timed: pd.DataFrame, taxon: str | Sequence[str] | None) -> pd.D
     if taxon is None:
         return timed[~timed["content"].isin(["human", "vehicle"])].reset_index(drop=True)
     known = {unify(one).casefold(): one for one in timed["taxon"].unique()}
-    asked = [one for text in list_given(taxon) for one in split_names(text)]
+    asked = split_given(taxon)
     for one in asked:
         if unify(one).casefold() not in known:
             near = find_nearest(one, known.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.opened import Opened
@@ -26,7 +26,7 @@ from bioprobe.registry import ANSWER_FORMATS
 from bioprobe.result import Notes, Record, Result
 
 if TYPE_CHECKING:
-    from bioprobe.exporting import AnswerFormat, Answers, ExportOptions, Sensitive
+    from bioprobe.exporting import AnswerFormat, ExportOptions, Sensitive
     from bioprobe.taxonomy import Taxon
 
 _FORMATS = tuple(ANSWER_FORMATS.places)
@@ -194,6 +194,9 @@ class Exports(Opened):
         >>> answers = store.zeroshot("species")  # doctest: +SKIP
         >>> store.export_answers(answers, form="camtrap-dp", target="package")  # doctest: +SKIP
         """
+        from bioprobe.exporting import take_labels
+        from bioprobe.face.sightings import join_answers
+
         if predictions is None and not labels:
             msg = "name a table of predictions to export, or say --labels for those of the store"
             raise MisuseError(msg)
@@ -212,7 +215,12 @@ class Exports(Opened):
             time_zone=time_zone, map_by=map_by, safe_csv=safe_csv,
             people=people or (OBSCURE if form == "embedding-atlas" else LEAVE_OUT),
         )  # fmt: skip
-        answers = self._gather(predictions, read_sensitive(self, sensitive, generalise))
+        view, secret = self._view, read_sensitive(self, sensitive, generalise)
+        answers = (
+            take_labels(view, secret)
+            if predictions is None
+            else join_answers(view, predictions, secret)
+        )
         said = chosen.write(target, answers, options)
         n_answers = sum(1 for _ in answers.observations)
         n_unread = len(answers.failed)
@@ -225,18 +233,6 @@ class Exports(Opened):
             rough = f"the places of {len(hidden):,} pictures are {how}, as of sensitive taxa"
             said = [*said, rough]
         return summary.say((*self._notes, head, *said, *answers.notes))
-
-    def _gather(self, predictions: str | Path | Result | None, sensitive: Sensitive) -> Answers:
-        from bioprobe.exporting import join_predictions, read_predictions, take_labels
-
-        if predictions is None:
-            return take_labels(self._view, sensitive)
-        if isinstance(predictions, Result):
-            said: Any = predictions
-            frame, provenance = said.to_frame(), said.provenance.to_dict()
-        else:
-            frame, provenance = read_predictions(Path(predictions))
-        return join_predictions(self._view, frame, provenance, sensitive)
 
 
 def find_ending(form: str) -> str:

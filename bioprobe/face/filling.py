@@ -521,7 +521,7 @@ def _settle_labels(
     table: Listing, no_label: Sequence[str], names: NameList | None, column: str | None
 ) -> tuple[Listing, list[Note]]:
     """Empty the labels that are said to be none, and give those that a list has their lineage."""
-    from bioprobe.images.image_table import find_placeholders
+    from bioprobe.images.placeholders import find_placeholders
     from bioprobe.taxonomy.matching import resolve_labels
 
     emptied = find_placeholders(table.frame, no_label)

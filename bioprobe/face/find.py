@@ -360,7 +360,7 @@ def read_verdicts(view: View, level: str, value: str) -> npt.NDArray[np.int8]:
 
     from bioprobe.reviewing.find import IS, IS_NOT, UNSEEN, UNSURE
     from bioprobe.store.annotations import read_log
-    from bioprobe.store.labels import find_units
+    from bioprobe.store.labels import find_unit_rows
 
     verdicts = np.full(len(view), UNSEEN, dtype=np.int8)
     given = view.store.given
@@ -375,7 +375,7 @@ def read_verdicts(view: View, level: str, value: str) -> npt.NDArray[np.int8]:
         if (said := _read_said(one, level, value))
     }
     place_of = {row: place for place, row in enumerate(view.rows.tolist())}
-    for unit, rows in find_units(given, view.rows, last).items():
+    for unit, rows in find_unit_rows(given, view.rows, last).items():
         verdicts[[place_of[row] for row in rows if row in place_of]] = last[unit]
     return verdicts
 

@@ -217,11 +217,11 @@ def _name_class(view: View, level: str, value: str | None, words: str) -> str:
         raise MisuseError(msg)
     if level not in RANK_NAMES or value:
         return named
-    from bioprobe.taxonomy import RANKS, Rank, Taxonomy
+    from bioprobe.taxonomy import Rank, Taxonomy
     from bioprobe.zeroshot.added_taxa import list_known
 
     known = Taxonomy.merge(one.taxon for one in list_known(view.store))
-    depth = RANKS.index(Rank(level))
+    depth = Rank(level).depth
     found = {taxon.lineage[depth] for taxon in known.find_listed(named) if taxon.depth >= depth}
     found |= {one for one in set(view.labels(level).tolist()) if one.casefold() == named.casefold()}
     if len(found - {""}) != 1:

@@ -25,6 +25,7 @@ from bioprobe.options import (
     WithAny,
     Without,
     question,
+    split_given,
     split_names,
 )
 from bioprobe.registry import EXPORTERS
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from bioprobe.store.health import Problem, Repair, Restoration, Verification
     from bioprobe.types import Rows
 
-# The store keeps the parts of splits beside its masks, under names that begin so.
-SPLITS = "splits/"
 INDEX_KINDS = ("flat", "hnsw", "ivf", "ivfpq", "sq8", "ivfsq8", "ivfpqfs", "ivfrabitq")
 _LAYOUT_NAMES = (*EXPORTERS.places, TEXT_HEAD)
 
@@ -121,13 +120,11 @@ class Keeps(Opened):
 
         See :meth:`filter`, :meth:`dedupe` and :meth:`search`.
         """
-        from bioprobe.store.selections import list_selections, read_selection
+        from bioprobe.store.selections import list_masks, read_selection
 
         store = self._view.store
         rows = []
-        for name in list_selections(store):
-            if name.startswith(SPLITS):
-                continue
+        for name in list_masks(store):
             found = read_selection(store, name)
             kept, judged = found.kept[store.rows], found.judged[store.rows]
             n_dropped, n_unjudged = int((judged & ~kept).sum()), int((~judged).sum())
@@ -157,7 +154,7 @@ class Keeps(Opened):
         import numpy as np
         import pandas as pd
 
-        from bioprobe.store.selections import list_selections, write_selection
+        from bioprobe.store.selections import SPLITS, list_selections, write_selection
 
         view = self._view
         if name.startswith(SPLITS) or name in list_selections(view.store):
@@ -188,7 +185,7 @@ class Keeps(Opened):
         StoreError
             If there is no such mask.
         """
-        from bioprobe.store.selections import remove_selection
+        from bioprobe.store.selections import SPLITS, remove_selection
 
         if name.startswith(SPLITS):
             msg = f"{name} is a split, no mask; a split of the same name takes its place"
@@ -481,7 +478,7 @@ def import_vectors(
         of_parts = "Parquet files are read in part"
         _refuse({"--layout": layout, "--root": root, "--name": name}, of_parts)
         brought = import_in_part(
-            source, Path(store), within=_split_taxa(within), model=model, dtype=dtype,
+            source, Path(store), within=split_given(within), model=model, dtype=dtype,
             logit_scale=logit_scale, column=column, path_column=path_column,
             no_label=split_names(no_label or ()), rank_columns=read_rank_columns(rank_column),
             progress=progress,
@@ -512,11 +509,6 @@ def import_vectors(
 
 
 import_vectors.__module__ = "bioprobe"
-
-
-def _split_taxa(within: str | Sequence[str] | None) -> list[str]:
-    given = [within] if isinstance(within, str) else within or ()
-    return [name for one in given for name in split_names(one)]
 
 
 def _refuse(given: Mapping[str, object], reason: str) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -171,7 +170,7 @@ def _open_kept(
 
     def load_for_text() -> Encoder:
         loaded = encoder.get() if encoder.is_loaded else None
-        return _load_for_text(loaded, model or filled.manifest.encoder.model, device)
+        return load_for_text(loaded, model or filled.manifest.encoder.model, device)
 
     said = (
         f"{len(rows):,} pictures of {origin} in the store {folder}, {summary.n_embedded:,} of them "
@@ -200,7 +199,7 @@ def _open_cached(
     model: str | None,
     device: str,
     progress: Progress | None,
-    kinds: Sequence[str] = (),
+    kinds: Sequence[str],
 ) -> S:
     """Take vectors out of the cache, embed what is missing there, and open a store of them."""
     from bioprobe.embedding import choose_encoder
@@ -246,7 +245,7 @@ class _Reader:
     def load_for_text(self) -> Encoder:
         """Return the encoder of texts."""
         loaded = self.encoder if "encoder" in self.__dict__ else None
-        return _load_for_text(loaded, self.choice.model, self.device)
+        return load_for_text(loaded, self.choice.model, self.device)
 
     def find_key(self) -> str:
         """Return the name of the encoder's part of the cache, which takes loading it."""
@@ -264,7 +263,7 @@ class _Reader:
         return find_cache("pictures") / f"{stamp[:32]}-{how}.json" if stamp else None
 
 
-def _load_for_text(loaded: Encoder | None, model: str, device: str) -> Encoder:
+def load_for_text(loaded: Encoder | None, model: str, device: str) -> Encoder:
     """Return the encoder in the precision in which every store has its texts."""
     from bioprobe.encoders import load_encoder
 
@@ -278,7 +277,7 @@ def _read_cached(
     listed: Listing,
     reader: _Reader,
     progress: Progress | None,
-    kinds: Sequence[str] = (),
+    kinds: Sequence[str],
 ) -> tuple[EmbeddingStore, Rows, pd.DataFrame]:
     """Return the encoder's part of the cache, the row of each picture there, and what failed."""
 
@@ -435,7 +434,9 @@ def _explain_none(failures: pd.DataFrame, n_files: int) -> str:
 
 
 def _list_files(frame: pd.DataFrame) -> list[str]:
-    return [os.path.join(*place) for place in zip(frame["root"], frame["path"], strict=True)]  # noqa: PTH118
+    from bioprobe.sources.listing import join
+
+    return list(map(join, frame["root"], frame["path"]))
 
 
 def _copy(
@@ -486,10 +487,11 @@ def _list_unread(listed: Listing) -> pd.DataFrame:
     """Return the folders that could not be listed, and what is not read, as failures."""
     import pandas as pd
 
+    from bioprobe.sources.listing import join
     from bioprobe.store.failures import Failure
 
     made = [
-        Failure(root, path, why, listed.listed_by.get(os.path.join(root, path), ""))  # noqa: PTH118
+        Failure(root, path, why, listed.listed_by.get(join(root, path), ""))
         for root, path, why in listed.unread
     ]
     return pd.DataFrame(made, columns=list(Failure._fields), dtype=object)

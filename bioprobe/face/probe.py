@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bioprobe.content import ContentRules
 from bioprobe.errors import MisuseError
+from bioprobe.face.answered import describe_depths
 from bioprobe.face.opened import Opened
-from bioprobe.face.zeroshot import describe_depths
 from bioprobe.options import check_given, check_numbers, read_defaults, read_options
 from bioprobe.result import WARNING, Note, Notes, Result, count
 

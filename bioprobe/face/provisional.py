@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from bioprobe.errors import MisuseError, SelectionError, TaxonomyError
 from bioprobe.face.clustering import GroupColumns
 from bioprobe.face.opened import Opened
-from bioprobe.options import RANK_NAMES, Option, SeedOption, list_given, question, split_names
+from bioprobe.options import RANK_NAMES, Option, SeedOption, list_given, question, split_given
 from bioprobe.result import WARNING, Note, Notes, Result, Table, read_fields
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Provisionals(Opened):
         if add and not store.manifest.has_text_tower:
             msg = "taxa are asked by texts, and this encoder reads none; leave --add out"
             raise MisuseError(msg)
-        columns = [one for given in list_given(group) for one in split_names(str(given))]
+        columns = split_given(group)
         learnt = _Learnt.of(store, where, recall, columns)
         view, notes = self._find_strange(learnt, where, columns)
         found = _group(view, learnt, n_clusters, seed, name, columns)

@@ -19,9 +19,8 @@ from bioprobe.options import (
     SeedOption,
     With,
     Without,
-    list_given,
     question,
-    split_names,
+    split_given,
 )
 from bioprobe.result import WARNING, Note, read_fields
 
@@ -285,8 +284,7 @@ class Sifts(Opened):
         from bioprobe.taxonomy.lists import read_taxonomy
 
         level = read_level(level, self._view.images)
-        named = [name for one in list_given(keep) for name in split_names(str(one))]
-        prompts = join_noise_prompts(map(read_noise_prompts, named))
+        prompts = join_noise_prompts(map(read_noise_prompts, split_given(keep)))
         ranks = read_rank_columns(rank_column)
         listed = read_taxonomy(str(taxa), ranks).at(Rank.parse(level)) if taxa else None
         if by_content:
@@ -314,7 +312,7 @@ class Sifts(Opened):
 
         found = find_repeats(
             self._view, overlap=overlap, similarity=similarity, visits=visits, span=span,
-            confirm=_split_all(confirm), deny=_split_all(deny),
+            confirm=split_given(confirm), deny=split_given(deny),
         )  # fmt: skip
         found.write(self._view.store)
         said = (*self._notes, *_describe_repeats(found, lasts=not self._view.origin))
@@ -531,10 +529,6 @@ def _describe_filter(found: noise.NoiseFilter, level: str, *, lasts: bool) -> li
         else:
             said.append(Note(text))
     return said
-
-
-def _split_all(given: str | Sequence[str] | None) -> list[str]:
-    return [name for one in list_given(given) for name in split_names(str(one))]
 
 
 def _describe_repeats(found: repeated.Repeats, *, lasts: bool) -> list[Note | str]:

@@ -143,9 +143,8 @@ class Removes(Opened):
         from bioprobe.upkeep import find_paths, find_rows
 
         store, view = self._view.store, self._view
-        is_whole = not view.condition and not view.mask and len(view) == len(store.rows)
         if not numbers and paths is None:
-            if is_whole:
+            if view.is_whole:
                 msg = (
                     "say which rows go: --where, --mask, --row or --paths; for all of them "
                     "--where \"path != ''\""

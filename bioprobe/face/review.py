@@ -301,9 +301,9 @@ class Review(Sitting):
 
     def _find_places(self, units: Collection[Unit]) -> dict[Unit, list[int]]:
         """Return the places of what was annotated."""
-        from bioprobe.store.labels import find_units
+        from bioprobe.store.labels import find_unit_rows
 
-        rows_of = find_units(self.store._view.store.given, self._rows, set(units))
+        rows_of = find_unit_rows(self.store._view.store.given, self._rows, set(units))
         return {unit: [self._place_of[row] for row in rows] for unit, rows in rows_of.items()}
 
     def _number(self, name: str) -> int:
@@ -342,7 +342,7 @@ class Review(Sitting):
     def _sync(self) -> None:
         """Let what anybody said since count."""
         from bioprobe.store.annotations import read_log
-        from bioprobe.store.labels import find_units, resolve
+        from bioprobe.store.labels import find_unit_rows, resolve
 
         log = read_log(self.store.folder)
         if len(log) == self._n_log:
@@ -363,7 +363,7 @@ class Review(Sitting):
         ]  # fmt: skip
         found = {(one.unit, one.level): one for one in resolve(standing)}
         mine = {one.unit for one in standing if one.by == self.by}
-        rows_of = find_units(self.store._view.store.given, self._rows, set(touched))
+        rows_of = find_unit_rows(self.store._view.store.given, self._rows, set(touched))
         for unit, rows in rows_of.items():
             for row in rows:
                 place = self._place_of[row]

@@ -18,7 +18,7 @@ from bioprobe.options import (
     Without,
     list_given,
     question,
-    split_names,
+    split_given,
 )
 from bioprobe.result import WARNING, Note, read_fields
 
@@ -126,8 +126,7 @@ class Tries(Asks, Learns):
         from bioprobe.robustness.alterations import choose_alterations
         from bioprobe.robustness.trial import try_alterations
 
-        named = [one for given in list_given(alterations) for one in split_names(str(given))]
-        chosen = choose_alterations(named or None)
+        chosen = choose_alterations(split_given(alterations) or None)
         view, said = self._view, list(self._notes)
         ask, asked = None, ""
         if probe is not None:

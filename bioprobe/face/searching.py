@@ -299,7 +299,7 @@ class Seeks(Opened):
 
     def _refuse_mask(self, name: str) -> None:
         """Refuse a name that is no mask's, before there is any work to lose."""
-        from bioprobe.face.keeping import SPLITS
+        from bioprobe.store.selections import SPLITS
 
         if self._view.origin:
             msg = "--save-mask is of a store; embed the pictures into one, then search there"

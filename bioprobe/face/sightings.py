@@ -14,8 +14,8 @@ from bioprobe.exporting import join_predictions, read_predictions, take_labels
 from bioprobe.exporting.answers import BLANK, HUMAN, TIME, VEHICLE, Answers
 from bioprobe.images.camera import NO_SERIAL
 from bioprobe.images.image_table import read_level
-from bioprobe.options import RANK_NAMES
 from bioprobe.result import FACT, WARNING, Note, name_some
+from bioprobe.task.target import find_rank
 from bioprobe.taxonomy import RANKS, Rank, Taxon
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def gather_sightings(
     notes: list[Note] = []
     secret: set[str] = set()
     if predictions is not None:
-        answers = _join(view, predictions, sensitive)
+        answers = join_answers(view, predictions, sensitive)
         chosen = {one.row: (picture, one, PREDICTION) for picture, one in answers.observations}
         secret |= {one.name for one in answers.sensitive_pictures}
         if answers.failed:
@@ -142,7 +142,7 @@ class _Pile:
 
     def __init__(self, view: View, level: str, min_score: float) -> None:
         self._namer = _Namer(view, level)
-        self._rank = Rank(level) if level in RANK_NAMES else None
+        self._rank = find_rank(level)
         self._min_score = min_score
         self.rows: dict[tuple[str, str], dict[str, Any]] = {}
         self._n: collections.Counter[str] = collections.Counter()
@@ -187,7 +187,8 @@ class _Pile:
         ]  # fmt: skip
 
 
-def _join(view: View, predictions: str | Path | Result, sensitive: Sensitive) -> Answers:
+def join_answers(view: View, predictions: str | Path | Result, sensitive: Sensitive) -> Answers:
+    """Join answers to the images of a store, whether they are at hand or in a table."""
     if isinstance(predictions, str | Path):
         frame, provenance = read_predictions(Path(predictions))
     else:
@@ -200,7 +201,7 @@ class _Namer:
     """Names what an observation is of, at a rank or by a column."""
 
     def __init__(self, view: View, level: str) -> None:
-        self._rank = Rank(level) if level in RANK_NAMES else None
+        self._rank = find_rank(level)
         self._cells = None if self._rank else view.images.labels(level)
 
     def name(self, one: Observation, source: str) -> tuple[str, str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import MisuseError, SelectionError
+from bioprobe.face.written import list_rows
 from bioprobe.result import Notes, Result, Table
 
 if TYPE_CHECKING:
@@ -335,9 +336,7 @@ class Sitting:
             place, first = f"{answers} line {{}}", 2
             answers = read_table(Path(answers), text=_TEXTS)
         is_table = hasattr(answers, "to_dict") and hasattr(answers, "columns")
-        if is_table:
-            answers = answers.astype(object).to_dict("records")
-        for at, given in enumerate([answers] if isinstance(answers, Mapping) else answers, first):
+        for at, given in enumerate(list_rows(answers), first):
             said = {name: value for name, value in given.items() if not _is_hole(value)}
             if not said.get("value") and not said.get("verdict"):
                 continue

@@ -12,10 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.errors import (
-    MisuseError,
-    PromptError,
-)
+from bioprobe.errors import MisuseError, PromptError
 from bioprobe.face.store import DEFAULT_STORE, Store
 from bioprobe.names import suggest
 from bioprobe.options import (
@@ -31,6 +28,7 @@ from bioprobe.options import (
     NumberOfAnswers,
     Option,
     OwnColumns,
+    SafeCsv,
     StoreFolder,
     Taxa,
     Templates,
@@ -119,14 +117,7 @@ def watch(
             writes="file",
         ),
     ] = None,
-    safe_csv: Annotated[
-        bool,
-        Option(
-            "Put an apostrophe before texts in a CSV that begin with =, +, - or @, which a "
-            "spreadsheet would compute.",
-            when=(With("output"),),
-        ),
-    ] = False,
+    safe_csv: Annotated[SafeCsv, With("output")] = False,
     level: Annotated[Level, _ASKED, _NO_PROBE] = "species",
     classes: Annotated[NamedClasses, _ASKED, _NO_PROBE] = None,
     taxa: Annotated[Taxa, _ASKED, _NO_PROBE, Without("classes")] = None,
@@ -642,15 +633,11 @@ class _Asker:
         )
 
     def _load_for_text(self) -> Encoder:
-        """Return the encoder in the precision in which every store has its texts."""
-        from bioprobe.encoders import load_encoder
+        from bioprobe.face.pictures import load_for_text
 
         assert self._load is not None
         encoder = self._load()
-        if encoder.fingerprint.has_exact_texts:
-            return encoder
-        name = self._model or encoder.fingerprint.model
-        return load_encoder(name, device=self._device, backend="auto")
+        return load_for_text(encoder, self._model or encoder.fingerprint.model, self._device)
 
 
 def _make_one(store: EmbeddingStore, folder: Path) -> EmbeddingStore:

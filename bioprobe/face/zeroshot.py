@@ -1,4 +1,4 @@
-"""What zero-shot asks of the library, by text prompts or by a text head, and what is said of it."""
+"""What zero-shot asks of the library, by text prompts or by a text head."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bioprobe.errors import MisuseError, PromptError, SelectionError
+from bioprobe.face.answered import (
+    describe_accuracy,
+    describe_classes,
+    describe_depths,
+    describe_head,
+    describe_head_answers,
+    describe_list,
+    describe_unknown,
+    tell_added,
+    warn_of_labels,
+    warn_of_texts,
+)
 from bioprobe.face.pictured import Pictured, fuse_head, fuse_texts
 from bioprobe.options import RANK_NAMES
-from bioprobe.result import WARNING, Note, Notes, count, name_some
+from bioprobe.result import Note, Notes, name_some
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,8 +48,14 @@ if TYPE_CHECKING:
     from bioprobe.zeroshot.text_head import HeadClasses, TextHead
 
 _Answers = TypeVar("_Answers", "Predictions", "Decisions")
-# Contradictions and same texts that are named one by one.
-_SHOWN = 3
+
+
+def _mark(answers: _Answers, taught: Mask | None) -> _Answers:
+    """Mark images that taught what is asked, beside those that are marked already."""
+    before = answers.taught
+    if taught is not None and before is not None:
+        taught = taught | before
+    return dataclasses.replace(answers, taught=before if taught is None else taught)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,7 +107,7 @@ class Adapter:
             f"seen through the adapter {self.name}, which learnt {len(probe.classes):,} classes at "
             f"{probe.level} from {probe.n_rows:,} images{left_out}"
         )
-        return dataclasses.replace(answers, taught=taught).say([said])
+        return _mark(answers, taught).say([said])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,9 +207,7 @@ class _Put:
         taught = np.isin(mark_rows(answers.images, answers.rows), self.marks)
         if not taught.any():
             return answers
-        before = answers.taught
-        marked = dataclasses.replace(answers, taught=taught if before is None else taught | before)
-        return marked.say(
+        return _mark(answers, taught).say(
             [
                 f"{int(taught.sum()):,} of the images asked made the prototypes, or chose what a "
                 "text counts beside them, and judge nothing"
@@ -232,7 +248,7 @@ def ask_taxa(
         if weighed is not None:
             decisions = weighed.complete_decisions(decisions, tree.places)
         depths = describe_depths(decisions, mask=asked.view.mask)
-        return decisions.say((*put.notes, *weights, *depths, *_describe_list(decisions)))
+        return decisions.say((*put.notes, *weights, *depths, *describe_list(decisions)))
     answer = answer_every_rank if asked.every_rank else answer_at_rank
     answers = answer(asked.view, question, asked.k, whole=asked.whole)
     answers = put.mark(_rename_labels(asked, answers))
@@ -241,13 +257,13 @@ def ask_taxa(
     if weighed is not None:
         answers = _weigh(answers, weighed, tree)
     said: list[Note | str] = [
-        *weights, *put.describe(answers), *_describe_list(answers),
-        *_describe_accuracy(answers, mask=asked.view.mask),
+        *weights, *put.describe(answers), *describe_list(answers),
+        *describe_accuracy(answers, mask=asked.view.mask),
     ]  # fmt: skip
     if put.unknown is not None:
         columns = put.unknown(answers)
         answers = dataclasses.replace(answers, columns={**answers.columns, **columns})
-        said.append(_describe_unknown(answers, columns))
+        said.append(describe_unknown(answers, columns))
     return answers.say((*put.notes, *said))
 
 
@@ -342,11 +358,11 @@ def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
     return _Put(
         question,
         (
-            *left_out, *_warn_of_labels(asked.store), *_warn_of_texts(prompts), *asked.notes,
+            *left_out, *warn_of_labels(asked.store), *warn_of_texts(prompts), *asked.notes,
             *(beside.notes if beside is not None else ()),
         ),
         lambda: find_known_taxa(asked.store, asked.taxa, synonyms=asked.synonyms),
-        lambda answers: _describe_classes(answers, prompts, offset),
+        lambda answers: describe_classes(answers, prompts, offset),
         measure if wording.open_set else None,
         None if beside is None else beside.marks,
     )  # fmt: skip
@@ -367,7 +383,7 @@ def _put_head(
     synonyms = asked.synonyms
     if head.made_of is not None:
         # No text stands beside pictures where nothing says how far each is from images.
-        beside = Beside(head, _tell_added(asked.store))
+        beside = Beside(head, tell_added(asked.store))
     else:
         beside = put_beside(
             store, head, None if lowest else rank, lambda: find_texts().encode_means,
@@ -405,7 +421,7 @@ def _put_head(
 
     return _Put(
         question, (*asked.notes, *notes), find_known,
-        lambda answers: _describe_head(answers, classes, head, chosen.value), marks=marks,
+        lambda answers: describe_head_answers(answers, classes, head, chosen.value), marks=marks,
     )  # fmt: skip
 
 
@@ -418,21 +434,6 @@ def _add_pictured(asked: Asked, pictured: Pictured | None) -> Asked:
         return asked
     known = find_known_taxa(asked.store, None)
     return dataclasses.replace(asked, taxa=Taxonomy.merge((*known, *pictured.taxa)))
-
-
-def _tell_added(store: EmbeddingStore) -> Notes:
-    """Say which added taxa do not stand beside a head of pictures."""
-    from bioprobe.store.added_taxa import find_added_taxa
-
-    added = find_added_taxa(store)
-    if not len(added):
-        return ()
-    names = name_some(taxon.name for taxon in added.taxa)
-    text = (
-        f"added taxa are asked by text, and do not stand among pictures alone: {names}; with "
-        "--prototypes in place of --head they do"
-    )
-    return (Note(text),)
 
 
 # Model that knows the taxa of one list that ships and no others.
@@ -467,7 +468,7 @@ def _name_taxa(asked: Asked) -> Asked:
 
 def _leave_out_long(view: View, prompts: PromptSet, texts: TextCache) -> tuple[PromptSet, Notes]:
     """Leave out the classes that the encoder cannot be asked for, and say which."""
-    from bioprobe.prompts import describe_long, find_long
+    from bioprobe.prompts import describe_long, find_long, name_longest
     from bioprobe.taxonomy import Taxonomy
 
     is_long = find_long(prompts.texts, texts.encode_text)
@@ -476,7 +477,7 @@ def _leave_out_long(view: View, prompts: PromptSet, texts: TextCache) -> tuple[P
     pairs = list(zip(prompts.taxa, is_long, strict=True))
     names, counts = [], []
     for taxon in (taxon for taxon, long in pairs if long):
-        names.append(max((*taxon.lineage, taxon.common_name, *taxon.prompts), key=len))
+        names.append(name_longest(taxon))
         counts.append(int((view.labels(taxon.rank.value) == taxon.name).sum()))
     kept = Taxonomy(tuple(taxon for taxon, long in pairs if not long))
     return dataclasses.replace(prompts, taxa=kept), describe_long(names, counts)
@@ -535,20 +536,6 @@ def find_head(
     return opened, (*said, *describe_head(opened))
 
 
-def describe_head(head: TextHead) -> Notes:
-    """Say where a text head comes from, where it is none of the store's, and what it lacks."""
-    said = []
-    if "weights_sha256" in head.about:
-        said.append(Note(f"texts: {len(head):,}, {head.origin}"))
-    n_left_out, named = head.about["n_left_out"], head.about["left_out"]
-    if n_left_out:
-        more = ", …" if n_left_out > len(named) else ""
-        shown = f" ({', '.join(named)}{more})" if named else ""
-        text = f"texts of the head that are empty or no numbers, left out: {n_left_out:,}{shown}"
-        said.append(Note(text, WARNING))
-    return tuple(said)
-
-
 def refuse_for_head(head: TextHead, **given: object) -> None:
     """Refuse options of texts where a text head answers.
 
@@ -596,8 +583,8 @@ def ask_named(
     level: str,
     templates: str,
     k: int,
-    prior: Prior | None = None,
-    adapter: Adapter | None = None,
+    prior: Prior | None,
+    adapter: Adapter | None,
 ) -> Predictions:
     """Answer by classes that are no taxa: those that are given, or the values of a column."""
     from bioprobe.prompts import describe_long, find_long, read_templates
@@ -645,7 +632,7 @@ def ask_named(
         said.append(f"none of the classes is a value of {level}: the answers are not judged by it")
     labels = view.labels(level)
     told = describe_long(left_out, [int((labels == name).sum()) for name in left_out])
-    return answers.say((*told, *notes, *said, *_describe_accuracy(answers)))
+    return answers.say((*told, *notes, *said, *describe_accuracy(answers)))
 
 
 def find_named(view: View, given: ClassNames | None, level: str) -> tuple[Classes, Phrases]:
@@ -672,115 +659,6 @@ def find_named(view: View, given: ClassNames | None, level: str) -> tuple[Classe
     if labels.intersection(classes.names):
         classes = dataclasses.replace(classes, level=level)
     return classes, phrases
-
-
-def _describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
-    """Say how often the answers are the labels, and how many are ties.
-
-    Of images that a mask kept, the accuracy is said to be of these: what a filter drops is often
-    what is hard to name.
-    """
-    from bioprobe.calibration.unknown import find_unknown
-    from bioprobe.zeroshot.likeness import count_ties
-
-    said = []
-    measured = answers.accuracy()
-    taught = 0 if answers.taught is None else int((answers.taught & (answers.truth != "")).sum())
-    if taught and not measured:
-        said.append(
-            f"all {taught:,} labelled images taught the encoder or what stands beside it: how "
-            "often the answers are right says nothing of others"
-        )
-    if measured:
-        figures = ", ".join(str(accuracy) for accuracy in measured)
-        n_outside = int(find_unknown(answers)[1].sum())
-        none = "no candidate" if answers.listed is None else "what may not occur by the list"
-        outside = f"; {n_outside:,} are of {none} and count as wrong" if n_outside else ""
-        said.append(
-            f"against the labels of {measured[0].n_images:,} images{_name_kept(mask)}: {figures} "
-            f"(95% interval){outside}{_advise_quoting(mask)}"
-        )
-        if taught:
-            said.append(
-                f"{taught:,} labelled images taught the encoder or what stands beside it, and are "
-                "left out of this"
-            )
-        said += answers.images.describe_several(answers.rows, answers.level)
-    n_ties = count_ties(answers)
-    if n_ties:
-        said.append(
-            f"{n_ties:,} images have two classes of equal score first; the order of the list "
-            "decides"
-        )
-    return said
-
-
-# Where half of the images have more than this outside of a list, it may be the wrong one.
-_MUCH_OUTSIDE = 0.5
-
-
-def _describe_list(answers: Predictions | Decisions) -> list[Note]:
-    """Say how much lies outside of what may occur, and how many answers the list changed."""
-    import numpy as np
-
-    from bioprobe.task.decisions import Decisions
-
-    if "share_outside" not in answers.columns or not len(answers):
-        return []
-    median = float(np.median(answers.columns["share_outside"]))
-    if isinstance(answers, Decisions):
-        n_changed = 0 if answers.left_out is None else int((answers.left_out >= 0).sum())
-    else:
-        n_changed = int((answers.columns["reason"] != "").sum())
-    said = [
-        Note(
-            f"the list changed the answer to {n_changed:,} of {len(answers):,} images; of the "
-            f"probability a share of {median:.3f} (median) lies outside of it"
-        )
-    ]
-    if median > _MUCH_OUTSIDE:
-        text = (
-            f"warning: half of the images have a share of {median:.3f} or more outside of the "
-            "list: vagrants, introduced species, pictures of something else, or a wrong list; see "
-            "the columns share_outside and best_outside"
-        )
-        said.append(Note(text, WARNING))
-    return said
-
-
-def describe_depths(answers: Decisions, *, mask: str = "") -> list[str]:
-    """Say at which ranks images were answered, and how often rightly.
-
-    Of images that a mask kept, the figure is said to be of these.
-    """
-    is_given = answers.depths >= 0
-    n_none, right = int((~is_given).sum()), "the label"
-    if answers.classes is not None:
-        said = [
-            f"images: {len(answers):,}; answered: {int(is_given.sum()):,}; no answer: {n_none:,}"
-        ]
-        is_labelled = answers.classes.read_labels(answers.images, answers.rows) != ""
-    else:
-        named = [
-            f"{rank} {int((answers.depths == depth).sum()):,}"
-            for depth, rank in enumerate(RANK_NAMES)
-            if (answers.depths == depth).any()
-        ]
-        said = [
-            f"images: {len(answers):,}; answered at: {', '.join(named) or 'no rank'}; no answer: "
-            f"{n_none:,}"
-        ]
-        labels = answers.images.select(list(RANK_NAMES)).iloc[answers.rows]
-        is_labelled, right = (labels != "").any(axis=1).to_numpy(), "the label or above it"
-    judged, learnt_from = is_labelled & is_given, ""
-    if answers.taught is not None and answers.taught.any():
-        judged, learnt_from = judged & ~answers.taught, " that taught nothing"
-    if judged.any():
-        said.append(
-            f"of {int(judged.sum()):,} answers to labelled images{learnt_from}{_name_kept(mask)}, "
-            f"{answers.is_right[judged].mean():.3f} are {right}{_advise_quoting(mask)}"
-        )
-    return said
 
 
 def _find_candidates(asked: Asked, *, lowest: bool) -> Taxonomy:
@@ -854,85 +732,3 @@ def _measure_unknown(
         prompts = dataclasses.replace(prompts, taxa=Taxonomy(kept))
     classes = embed_classes(store, prompts, texts.encode_text, seen_offset=offset)
     return measure_unknown(store, answers, classes.vectors, classes.offsets)
-
-
-def _describe_unknown(answers: Predictions, columns: Mapping[str, Scores]) -> str:
-    from bioprobe.calibration.unknown import find_unknown, measure_auroc
-
-    labelled, is_unknown = find_unknown(answers)
-    if not is_unknown.any() or is_unknown.all():
-        return "no AUROC: labelled images both of candidates and of others are needed for it"
-    figures = ", ".join(
-        f"{name} {measure_auroc(scores[labelled], is_unknown):.3f}"
-        for name, scores in columns.items()
-    )
-    return (
-        f"{int(is_unknown.sum()):,} of {len(labelled):,} labelled images are of no candidate; "
-        f"AUROC: {figures}"
-    )
-
-
-def _describe_classes(
-    answers: Predictions, prompts: PromptSet, offset: SeenOffset | None
-) -> list[str]:
-    n_classes = len(answers.classes)
-    said = [
-        f"images: {len(answers):,}; classes at {answers.rank}: {n_classes:,}; "
-        f"text type: {prompts.text_type.value}; templates: {len(prompts.templates)}"
-    ]
-    if n_classes == 1:
-        said.append("there is only one class, so every image gets it; give more with --taxa")
-    if prompts.unnamed:
-        n_unnamed = count(len(prompts.unnamed), "class has", "classes have")
-        said.append(f"{n_unnamed} no common name: the scientific one is used")
-    pictured = answers.provenance.options["with_pictures"]
-    if pictured:
-        said.append(f"classes made of example pictures: {', '.join(pictured)}")
-    if offset is not None:
-        n_new = int(offset.find_new(prompts.taxa).sum())
-        said.append(f"{offset.value:.3f} subtracted from the logits of all but {n_new} new classes")
-    return said
-
-
-def _describe_head(
-    answers: Predictions, classes: HeadClasses, head: TextHead, pool: str
-) -> list[str]:
-    kind, kinds = ("text", "texts") if head.made_of is None else ("prototype", "image prototypes")
-    said = [
-        f"images: {len(answers):,}; classes at {answers.rank}: {len(classes.taxa):,}; {kinds} "
-        f"of the head {head.name}: {len(classes.rows):,}; pool: {pool}"
-    ]
-    if classes.left_out:
-        names = ", ".join(taxon.name for taxon in classes.left_out[:5])
-        said.append(f"the head has no {kind} for {len(classes.left_out)} classes, such as {names}")
-    return said
-
-
-def _warn_of_labels(store: EmbeddingStore) -> list[Note]:
-    found = store.label_contradictions
-    said = [f"warning: in the labels, {one.describe()}" for one in found[:_SHOWN]]
-    if len(found) > _SHOWN:
-        n_more = len(found) - _SHOWN
-        said.append(f"warning: the labels contradict each other in {n_more} more names")
-    return [Note(text, WARNING) for text in said]
-
-
-def _warn_of_texts(prompts: PromptSet) -> list[Note]:
-    from bioprobe.zeroshot.likeness import find_same_texts
-
-    return [
-        Note(
-            f"warning: {len(group)} classes have the same text and cannot be told apart, the first "
-            f"of the list is answered: {', '.join(taxon.name for taxon in group)}",
-            WARNING,
-        )
-        for group in find_same_texts(prompts)[:_SHOWN]
-    ]
-
-
-def _name_kept(mask: str) -> str:
-    return f" that the mask {mask} keeps" if mask else ""
-
-
-def _advise_quoting(mask: str) -> str:
-    return "; not of all images: quote the accuracy without --mask" if mask else ""

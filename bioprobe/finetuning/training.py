@@ -21,10 +21,10 @@ from bioprobe.finetuning.learner import Learner
 from bioprobe.progress import Progress, Step
 from bioprobe.types import Places, Vectors
 
-#: How class sizes enter the loss, the default first.
-BALANCES = BALANCED_SOFTMAX, PLAIN = ("balanced-softmax", "none")
-#: On what the epoch is chosen, the default first.
-CHOICES = HELD_OUT, LAST = ("held-out", "last")
+# How class sizes enter the loss.
+BALANCED_SOFTMAX, PLAIN = "balanced-softmax", "none"
+# On what the epoch is chosen.
+HELD_OUT, LAST = "held-out", "last"
 _WARMUP_FRACTION = 0.1
 _MOST_NORM = 1.0
 _WEIGHT_DECAY = 0.01
@@ -42,12 +42,12 @@ class Plan:
         Pictures in a step.
     rate : float
         Highest rate of learning; it rises over the first tenth of the steps and falls as a cosine.
-    balance : str
-        One of :data:`BALANCES`.
+    balance : {"balanced-softmax", "none"}
+        How class sizes enter the loss.
     anchor : float
         How much a vector's turning away from where it began costs, beside the loss of its label.
-    choose : str
-        One of :data:`CHOICES`.
+    choose : {"held-out", "last"}
+        On what the epoch is chosen.
     autocast : str
         ``fp32``, or ``bf16`` or ``fp16`` for what can be computed so; the weights stay fp32.
     seed : int

@@ -39,9 +39,6 @@ _KINDS = (
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # EXIF orientations in which the picture lies on its side.
 _LYING = frozenset({5, 6, 7, 8})
-#: What becomes of a picture that is not whole: ``mark`` takes it where it is nearly whole, ``keep``
-#: where it can be decoded at all, ``refuse`` never.
-DAMAGED = ("mark", "keep", "refuse")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +126,8 @@ def decode_marked(
     max_pixels_px : int
         More pixels than this are refused before they are decoded.
     damaged : {"mark", "keep", "refuse"}
-        What becomes of a picture that is not whole (:data:`DAMAGED`).
+        What becomes of a picture that is not whole: ``mark`` takes it where it is nearly whole,
+        ``keep`` where it can be decoded at all, ``refuse`` never.
 
     Returns
     -------

@@ -18,7 +18,7 @@ from bioprobe.files import (
     write_card,
 )
 from bioprobe.index.kinds import Dial, Structure
-from bioprobe.settings import COUNT, NUMBER, TEXT, TEXTS, Kind, check_fields
+from bioprobe.settings import COUNT, NUMBER, TABLE, TEXT, TEXTS, Kind, check_fields
 from bioprobe.store import EmbeddingStore
 
 if TYPE_CHECKING:
@@ -31,10 +31,9 @@ def _are_ends(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(NUMBER.holds, value))
 
 
-_TABLE = Kind("a table", lambda value: isinstance(value, dict))
 _FIELDS = {
-    "structure": _TABLE,
-    "dial": _TABLE,
+    "structure": TABLE,
+    "dial": TABLE,
     "k": COUNT,
     "recall": NUMBER,
     "recall_interval": Kind("two numbers", _are_ends),

@@ -19,14 +19,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bioprobe.errors import SourceError
 
 if TYPE_CHECKING:
     import faiss
 
-    from bioprobe.types import Rows, Vectors
+    from bioprobe.types import Mask, Rows, Vectors
 
 FLAT = "flat"
 KINDS = (FLAT, "ivf", "hnsw", "ivfpq", "sq8", "ivfsq8", "ivfpqfs", "ivfrabitq")
@@ -305,7 +304,7 @@ def find_candidates(
     index: faiss.Index,
     queries: Vectors,
     dial: Dial,
-    kept: npt.NDArray[np.bool_] | None,
+    kept: Mask | None,
 ) -> Rows:
     """Return positions in an index that are near each query.
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from bioprobe.engines import Engine
 from bioprobe.errors import MismatchError, StoreError, UnreadableError
@@ -22,7 +21,7 @@ from bioprobe.index.kinds import (
     make_index,
 )
 from bioprobe.store import EmbeddingStore
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import Mask, Rows, Vectors
 
 if TYPE_CHECKING:
     import faiss
@@ -56,7 +55,7 @@ class ApproximateIndex:
         ids: Rows = faiss.vector_to_array(self.index.id_map)
         return ids
 
-    def find(self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_]) -> Rows:
+    def find(self, queries: Vectors, k: int, allowed: Mask) -> Rows:
         """Return allowed rows that are near each query, at least k wide; -1 for none.
 
         Those that are nearest by the codes of the index stand first.
@@ -69,7 +68,7 @@ class ApproximateIndex:
         found = find_candidates(inner, queries, dial, None if kept.all() else kept)
         return np.where(found >= 0, self.ids[found], -1)
 
-    def set_dial(self, k: int, kept: npt.NDArray[np.bool_]) -> Dial:
+    def set_dial(self, k: int, kept: Mask) -> Dial:
         """Return the dial for k answers among the positions that are kept."""
         # Of more answers, and among fewer rows, as many again must be looked at.
         dial = self.note.dial.widen(max(1.0, k / self.note.k) * len(kept) / int(kept.sum()))
@@ -225,7 +224,7 @@ class NeighborIndex:
 def build_from(
     vectors: StoredVectors,
     note: IndexNote,
-    included: npt.NDArray[np.bool_],
+    included: Mask,
     lists: Vectors | None = None,
 ) -> faiss.IndexIDMap:
     """Build an index of some rows.

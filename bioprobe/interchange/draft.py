@@ -18,8 +18,9 @@ import numpy as np
 from bioprobe.embedding.preparation import Listed, prepare
 from bioprobe.errors import SourceError
 from bioprobe.files import explaining_refusal, sync
-from bioprobe.images.image_table import FACT_COLUMNS, concatenate, find_placeholders
+from bioprobe.images.image_table import FACT_COLUMNS, concatenate
 from bioprobe.images.location import Bounds, find_file
+from bioprobe.images.placeholders import find_placeholders
 from bioprobe.interchange.image_rows import RowNaming, read_image_rows
 from bioprobe.interchange.vector_source import BLOCK_ROWS, VectorBatch, VectorSource
 from bioprobe.result import Notes, Record

@@ -34,6 +34,7 @@ from bioprobe.interchange.vector_source import (
     ReadOptions,
     VectorSource,
 )
+from bioprobe.options import TEXT_HEAD
 from bioprobe.progress import Step
 from bioprobe.registry import EXPORTERS
 from bioprobe.result import Notes, Record
@@ -46,9 +47,6 @@ from bioprobe.zeroshot.head_files import is_text_head
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-TREEOFLIFE = "treeoflife"
 
 
 def find_layout(name: str) -> Layout:
@@ -84,7 +82,7 @@ def recognise_layout(source: Path) -> str:
         msg = f"no file or folder at {source}"
         raise SourceError(msg)
     if is_text_head(source):
-        return TREEOFLIFE
+        return TEXT_HEAD
     ours = {name: find_layout(name) for name in EXPORTERS.places}
     for name, layout in ours.items():
         if layout.recognise(source):
@@ -98,7 +96,7 @@ def recognise_layout(source: Path) -> str:
     missed = "".join(f"; {reason}" for reason in broken.values())
     msg = (
         f"{source} has no layout that bioprobe knows. Looked for: {forms}; "
-        f"{treeoflife.LOOKS_LIKE} ({TREEOFLIFE}). Say which it is with --layout, and the column of "
+        f"{treeoflife.LOOKS_LIKE} ({TEXT_HEAD}). Say which it is with --layout, and the column of "
         f"vectors with --column{missed}"
     )
     raise SourceError(msg)

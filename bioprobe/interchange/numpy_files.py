@@ -13,7 +13,14 @@ import numpy.typing as npt
 
 from bioprobe.access import is_file
 from bioprobe.errors import SourceError
-from bioprobe.files import find_part, map_matrix, parse_json, read_json, write_set
+from bioprobe.files import (
+    find_part,
+    map_matrix,
+    parse_json,
+    read_json,
+    write_array_header,
+    write_set,
+)
 from bioprobe.interchange.image_rows import IDENTITY_COLUMNS, name_columns
 from bioprobe.interchange.vector_source import (
     BLOCK_ROWS,
@@ -94,10 +101,9 @@ def write_matrix(
 ) -> Iterator[Vectors]:
     """Write as many rows of the blocks as the shape says, and return what is left of them."""
     # Not through a memory map: where the disk is full, a write into a hole ends the process.
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     n_left = shape[0]
     with path.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
+        write_array_header(stream, shape, "<f4")
         while n_left:
             vectors = next(blocks)
             fitting = np.ascontiguousarray(vectors[:n_left], dtype="<f4")

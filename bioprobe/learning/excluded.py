@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.options import RANK_NAMES
 from bioprobe.probes.probe import Probe
 from bioprobe.task.lazy_rows import AnyRows, stack_rows
 from bioprobe.task.target import Classes
 from bioprobe.task.task import Task
-from bioprobe.taxonomy import RANKS
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import Mask, Rows, Vectors
 
 # Further rounds move a weight by less than a hundredth on the sets that were tried.
 _N_ROUNDS = 3
@@ -54,7 +54,7 @@ class Excluded:
     """
 
     rows: Rows
-    is_left: npt.NDArray[np.bool_]
+    is_left: Mask
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,9 +70,9 @@ def find_excluded(task: Task, classes: Classes) -> Excluded:
     rank, labels = task.target.rank, task.store.labels
     levels = [task.target.name]
     if rank is not None:
-        levels = [one.value for one in RANKS[: rank.depth + 1]]
+        levels = list(RANK_NAMES[: rank.depth + 1])
     known = set(unlabelled.tolist())
-    left: dict[int, npt.NDArray[np.bool_]] = {}
+    left: dict[int, Mask] = {}
     for level in levels:
         names = _name_at(classes, level)
         for row, excluded in labels.find_excluded(level).items():
@@ -88,7 +88,7 @@ def _name_at(classes: Classes, level: str) -> npt.NDArray[np.str_]:
     """Return what each class is called at a rank, or itself where it is no taxon."""
     if not classes.taxa:
         return np.array(classes.names, dtype=str)
-    depth = [rank.value for rank in RANKS].index(level)
+    depth = RANK_NAMES.index(level)
     lineages = [taxon.lineage for taxon in classes.taxa]
     return np.array([one[depth] if len(one) > depth else "" for one in lineages], dtype=str)
 
@@ -103,7 +103,7 @@ def fit_with_excluded(
     X: AnyRows,  # noqa: N803 - scikit-learn's name
     y: npt.NDArray[Any],
     others: Vectors,
-    is_left: npt.NDArray[np.bool_],
+    is_left: Mask,
 ) -> None:
     """Fit a probe again, that was fitted on labelled rows, with rows known by what they are not.
 

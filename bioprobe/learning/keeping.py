@@ -32,12 +32,12 @@ from bioprobe.learning.calibrated import Calibration
 from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.learning.kept import CARD_NAME, NAME, PROBES_NAME, list_probes
-from bioprobe.settings import COUNT, NUMBER, TEXT, Kind, check_fields
+from bioprobe.settings import COUNT, NUMBER, TABLE, TEXT, check_fields
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone
 from bioprobe.task.columns import ColumnBlock
 from bioprobe.task.method import make_probe
-from bioprobe.task.target import mark_rows, read_classes, write_classes
+from bioprobe.task.target import mark_gone, mark_rows, read_classes, write_classes
 from bioprobe.types import Arrays, Rows, Vectors
 
 _SUFFIX = ".safetensors"
@@ -145,9 +145,7 @@ def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
     names = list_probes(store)
     if not names:
         return
-    marks = np.setdiff1d(
-        mark_rows(gone.images, gone.rows), mark_rows(gone.kept, np.arange(len(gone.kept)))
-    )
+    marks = mark_gone(gone)
     for name in names:
         folder = find_folder(store, name)
         card, data = read_whole(folder / CARD_NAME, functools.partial(_read_files, store, name))
@@ -366,10 +364,9 @@ def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes
     return card, data
 
 
-_TABLE = Kind("a table", lambda value: isinstance(value, dict))
 _CARD = {
-    "kind": TEXT, "settings": _TABLE, "rank": TEXT, "encoder": _TABLE, "dim": COUNT,
-    "training_rows": _TABLE, "split": _TABLE, "held_out": _TABLE, "provenance": _TABLE,
+    "kind": TEXT, "settings": TABLE, "rank": TEXT, "encoder": TABLE, "dim": COUNT,
+    "training_rows": TABLE, "split": TABLE, "held_out": TABLE, "provenance": TABLE,
     "taxonomy_hash": TEXT,
 }  # fmt: skip
 _SPLIT = {"name": TEXT, "hash": TEXT}

@@ -25,7 +25,7 @@ from bioprobe.task.method import find_probe, make_probe
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Classes, Labelled
 from bioprobe.task.task import N_FOLDS, Task
-from bioprobe.types import Rows, Settings, Vectors
+from bioprobe.types import Mask, Rows, Settings, Vectors
 
 if TYPE_CHECKING:
     from bioprobe.probes.probe import Sweep
@@ -53,7 +53,7 @@ class SharedImages:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, kept: npt.NDArray[np.bool_]) -> Self:
+    def take(self, kept: Mask) -> Self:
         """Return some of the images."""
         return dataclasses.replace(self, rows=self.rows[kept])
 
@@ -341,7 +341,7 @@ class FittedStack:
             raise ProbeError(msg)
         return rows
 
-    def judge(self, shared: SharedImages) -> npt.NDArray[np.bool_]:
+    def judge(self, shared: SharedImages) -> Mask:
         """Tell which images the stack, and each base alone, has right.
 
         Parameters

@@ -18,8 +18,6 @@ from bioprobe.images.location import ImageLocation
 from bioprobe.images.regions import Region
 from bioprobe.page.html import make_thumbnail
 
-#: Longer sides that there are: each picture is kept at few sizes.
-SIZES_PX = (96, 160, 320, 640, 1280)
 #: Most bytes of all that are kept; those that were not shown for longest go first.
 MOST_BYTES = 2 << 30
 # Bytes that are written before it is looked how many there are.
@@ -58,7 +56,7 @@ class Thumbnails:
         place : ImageLocation
             Of a store; a region is shown framed, in its surroundings.
         size_px : int
-            One of :data:`SIZES_PX`.
+            One of few: each picture is kept at each.
 
         Raises
         ------

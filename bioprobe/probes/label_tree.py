@@ -11,14 +11,10 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bioprobe.errors import TaxonomyError
+from bioprobe.taxonomy.taxonomy import agree_by_name
 from bioprobe.types import Names, Places
 
 _Path = tuple[str, ...]
-
-
-def agree(one: _Path, other: _Path) -> bool:
-    """Tell whether two lineages differ at no rank that both name."""
-    return all(not a or not b or a == b for a, b in zip(one, other, strict=True))
 
 
 def complete_lineages(lineages: Names) -> Names:
@@ -62,13 +58,13 @@ def _complete_above(rows: list[_Path], rank: int) -> list[_Path]:
     for prefix in sorted(prefixes, key=lambda names: (names.count(""), names)):
         known = joined.setdefault(prefix[rank], [])
         for place, other in enumerate(known):
-            if agree(other, prefix):
+            if agree_by_name(other, prefix):
                 known[place] = tuple(a or b for a, b in zip(other, prefix, strict=True))
                 break
         else:
             known.append(prefix)
     fuller = {
-        prefix: next(other for other in joined[prefix[rank]] if agree(other, prefix))
+        prefix: next(other for other in joined[prefix[rank]] if agree_by_name(other, prefix))
         for prefix in prefixes
     }
     return [fuller.get(row[: rank + 1], row[: rank + 1]) + row[rank + 1 :] for row in rows]
@@ -250,7 +246,7 @@ class LabelTree:
             known[lineage] = nothing
             for rank in range(self.n_ranks):
                 for node in of_name.get((rank, lineage[rank]), ()):
-                    if agree(lineage[: rank + 1], tuple(self.lineages[node, : rank + 1])):
+                    if agree_by_name(lineage[: rank + 1], tuple(self.lineages[node, : rank + 1])):
                         known[lineage] = self.paths[node]
                         break
         placed = [known[tuple(row)] for row in lineages]

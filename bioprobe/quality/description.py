@@ -18,13 +18,10 @@ from bioprobe.content import CONTENT, Content
 from bioprobe.errors import StoreError
 from bioprobe.files import parse_json
 from bioprobe.images.identity import join_texts
-from bioprobe.images.image_table import (
-    DAMAGE_COLUMNS,
-    ImageTable,
-    count_placeholders,
-    read_level,
-)
+from bioprobe.images.image_table import DAMAGE_COLUMNS, ImageTable, read_level
+from bioprobe.images.placeholders import count_placeholders
 from bioprobe.images.regions import REGION, get_box
+from bioprobe.options import RANK_NAMES
 from bioprobe.quality.flaws import Looks, describe_looks
 from bioprobe.result import WARNING, Note, Notes, Record, Result, count
 from bioprobe.sources.listing import name_reason
@@ -336,7 +333,7 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         ``not_measured``, where folders could not be looked into, which the size lacks.
     """
     manifest, labels = store.manifest, {}
-    counts = store.images.count_labels([rank.value for rank in Rank], store.rows)
+    counts = store.images.count_labels(RANK_NAMES, store.rows)
     for rank, (n_rows, names) in counts.items():
         given = n_rows[names != ""]
         if given.any():

@@ -18,7 +18,7 @@ from bioprobe.quality.description import Description
 from bioprobe.report.plots import plot_class_sizes
 from bioprobe.splits import PARTS, Split, read_split
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import list_selections, read_selection
+from bioprobe.store.selections import list_masks, read_selection
 from bioprobe.task.target import find_rank
 from bioprobe.types import Names, Rows
 
@@ -110,8 +110,7 @@ def take_answers(evaluation: Evaluation, method: str) -> pd.DataFrame:
 
 def describe_masks(store: EmbeddingStore) -> list[dict[str, Any]]:
     """Return what each mask of a store drops, for the page."""
-    names = [name for name in list_selections(store) if not name.startswith("splits/")]
-    return [_describe_mask(store, name) for name in names]
+    return [_describe_mask(store, name) for name in list_masks(store)]
 
 
 def _describe_mask(store: EmbeddingStore, name: str) -> dict[str, Any]:

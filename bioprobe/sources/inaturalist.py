@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
 from bioprobe.images.location import read_name, write_name
+from bioprobe.options import RANK_NAMES
 from bioprobe.result import Note
 from bioprobe.sources.entries import CAPTURED_AT
 from bioprobe.sources.files import absolute
@@ -29,7 +30,6 @@ from bioprobe.sources.package_tables import (
     tell_count,
 )
 from bioprobe.sources.packages import Package
-from bioprobe.taxonomy.taxon import RANKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,7 +187,6 @@ def _find_lineages(keys: list[str], taxa: pd.DataFrame, notes: list[Note]) -> di
     ids, ranks = get_column(taxa, "taxon_id"), get_column(taxa, "rank")
     names, above = get_column(taxa, "name"), get_column(taxa, "ancestry")
     row_of = {key: row for row, key in enumerate(ids)}
-    known = {rank.value for rank in RANKS}
     lineages: dict[str, Mapping[str, str]] = {"": {}}
     unknown = []
     for key in keys:
@@ -200,12 +199,12 @@ def _find_lineages(keys: list[str], taxa: pd.DataFrame, notes: list[Note]) -> di
             continue
         line = [*above[row].split("/"), key]
         places = [row_of[one] for one in line if one in row_of]
-        lineages[key] = {ranks[at]: names[at] for at in places if ranks[at] in known} | {
+        lineages[key] = {ranks[at]: names[at] for at in places if ranks[at] in RANK_NAMES} | {
             "identified_as": names[row]
         }
     if len(taxa):
         tell_count(notes, "{} taxon_ids are not among the taxa", unknown)
-    columns = (*(rank.value for rank in RANKS), "identified_as")
+    columns = (*RANK_NAMES, "identified_as")
     return {name: [lineages[key].get(name, "") for key in keys] for name in columns}
 
 

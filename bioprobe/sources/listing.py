@@ -39,6 +39,7 @@ from bioprobe.images.image_table import (
 )
 from bioprobe.images.location import ImageLocation, find_file
 from bioprobe.images.regions import DETECTION_CONFIDENCE, REGION, get_box, get_number
+from bioprobe.options import RANK_NAMES
 from bioprobe.result import WARNING, Note, Notes
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
@@ -49,7 +50,6 @@ from bioprobe.taxonomy.columns import (
     LABELS_FROM,
     SIDE_COLUMNS,
 )
-from bioprobe.taxonomy.taxon import RANKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,6 @@ Positions = npt.NDArray[np.int64]
 _SHOWN = 3
 # What of a name is no rank goes with the label that a folder's name makes.
 _BESIDE = SIDE_COLUMNS
-_RANK_COLUMNS = tuple(rank.value for rank in RANKS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +112,7 @@ class Part:
         if self.is_derived:
             derives = any(name in names for name in (*LABEL_COLUMNS, *_BESIDE))
             return Said(False, free - {COMMON_NAME, *_BESIDE}, derives)
-        return Said(any(rank in names for rank in _RANK_COLUMNS), free)
+        return Said(any(rank in names for rank in RANK_NAMES), free)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +140,7 @@ class Said:
         free = frozenset(n for n in filled if n not in COLUMNS or n == COMMON_NAME)
         if filled.get(LABELS_FROM) == FROM_FOLDER:
             return cls(False, free - {COMMON_NAME, *_BESIDE}, True)
-        return cls(any(rank in filled for rank in _RANK_COLUMNS), free)
+        return cls(any(rank in filled for rank in RANK_NAMES), free)
 
     def __or__(self, other: Said) -> Said:
         return Said(
@@ -166,11 +165,11 @@ class Said:
             The values that are filled.
         """
         known, new = find_said(stored), find_said(listed)
-        gives, origin = any(rank in new for rank in _RANK_COLUMNS), str(known.get(LABELS_FROM, ""))
+        gives, origin = any(rank in new for rank in RANK_NAMES), str(known.get(LABELS_FROM, ""))
         if (
             str(new.get(LABELS_FROM, "")).startswith(FROM_MACHINE)
             and not origin.startswith(FROM_MACHINE)
-            and any(rank in known for rank in _RANK_COLUMNS)
+            and any(rank in known for rank in RANK_NAMES)
         ):
             new = {n: v for n, v in new.items() if n not in {*LABEL_COLUMNS, *_BESIDE, LABELS_FROM}}
             kept = {n: v for n, v in known.items() if n in {*LABEL_COLUMNS, *_BESIDE, LABELS_FROM}}
@@ -195,12 +194,12 @@ class Said:
             was_found = False
         was_derived = origin == FROM_FOLDER
         is_made = was_derived or was_found
-        had_written = not is_made and any(rank in known for rank in _RANK_COLUMNS)
+        had_written = not is_made and any(rank in known for rank in RANK_NAMES)
         derives = self.derives and not had_written
         takes = (not is_made or gives) if self.lineage else derives
         kept = dict(known)
         if takes:
-            left_out = {*_RANK_COLUMNS, LABELS_FROM}
+            left_out = {*RANK_NAMES, LABELS_FROM}
             # One that stands beside no written rank is what a table of common names alone said.
             if COMMON_NAME in self.columns or had_written or was_found:
                 left_out.add(COMMON_NAME)
@@ -605,7 +604,7 @@ class _Merging:
         beside = self._frame[[name for name in _BESIDE if name in self._frame]].fillna("")
         lineages: list[Lineage] = list(labels.itertuples(index=False, name=None))
         filled = labels != ""
-        has_rank = filled[list(_RANK_COLUMNS)].any(axis=1).to_numpy()
+        has_rank = filled[list(RANK_NAMES)].any(axis=1).to_numpy()
         written = self._find_rows([said.lineage for said in self._saids], has_rank)
         any_label = filled.any(axis=1).to_numpy() | (beside != "").any(axis=1).to_numpy()
         derived = self._find_rows([said.derives for said in self._saids], any_label)
@@ -633,7 +632,7 @@ class _Merging:
     def _name_commonly(self, columns: dict[str, pd.Series[Any]]) -> None:
         """Take the common names that tables have without any rank."""
         names = self._frame[COMMON_NAME]
-        alone = (self._frame[list(_RANK_COLUMNS)] == "").all(axis=1) & (names != "")
+        alone = (self._frame[list(RANK_NAMES)] == "").all(axis=1) & (names != "")
         rows = self._find_rows([COMMON_NAME in s.columns for s in self._saids], alone.to_numpy())
         chosen = self._choose(rows, names.tolist(), _Order.values(COMMON_NAME))
         beside = columns[COMMON_NAME].where(self._has_lineage, "")

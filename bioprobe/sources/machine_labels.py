@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bioprobe.content import CONTENT, name_content, read_content
+from bioprobe.content import CONTENT, read_content, tell_content
 from bioprobe.names import unify
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABEL_COLUMNS, QUALIFIER, read_labels
 from bioprobe.taxonomy.scientific_names import read_name
@@ -73,7 +73,7 @@ def _read_parts(parts: list[str]) -> dict[str, str]:
         values[Rank.SPECIES.value] = f"{genus} {rest}"
     elif epithet:
         values[LABEL] = epithet
-    content = name_content(values.get(Rank.KINGDOM.value, ""))
+    content = tell_content(values.get(Rank.KINGDOM.value, ""))
     return {**values, COMMON_NAME: common_name, CONTENT: content}
 
 

@@ -17,6 +17,7 @@ from bioprobe.names import suggest
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import (
+    SPLITS,
     list_selections,
     read_selection,
     stamp_selection,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 
 PARTS = ("train", "validation", "test")
-_FOLDER = "splits/"
 # The last split that each store was asked for, and the file that it was read from.
 _READ: weakref.WeakKeyDictionary[EmbeddingStore, tuple[tuple[Any, ...], Split]] = (
     weakref.WeakKeyDictionary()
@@ -130,7 +130,7 @@ def write_split(store: EmbeddingStore, split: Split) -> None:
     columns = {"part": split.parts[rows], "fold": split.folds[rows], "group": split.groups[rows]}
     write_selection(
         store,
-        _FOLDER + split.name,
+        SPLITS + split.name,
         rows,
         split.parts[rows] != "",
         columns=columns,
@@ -159,7 +159,7 @@ def read_split(store: EmbeddingStore, name: str = "default") -> Split:
         )
         raise StoreError(msg)
     # Before it is read: what is written meanwhile is another file.
-    stamp = (name, stamp_selection(store, _FOLDER + name))
+    stamp = (name, stamp_selection(store, SPLITS + name))
     read = _READ.get(store)
     if read is None or read[0] != stamp:
         read = _READ[store] = stamp, _read(store, name)
@@ -168,7 +168,7 @@ def read_split(store: EmbeddingStore, name: str = "default") -> Split:
 
 
 def _read(store: EmbeddingStore, name: str) -> Split:
-    selection = read_selection(store, _FOLDER + name)
+    selection = read_selection(store, SPLITS + name)
     frame = selection.frame
     inside = np.zeros(len(store), dtype=bool)
     inside[store.rows] = True
@@ -264,7 +264,7 @@ def find_held(
 def list_splits(store: EmbeddingStore) -> list[str]:
     """Return the names of the splits that a store keeps, sorted."""
     names = list_selections(store)
-    return [name.removeprefix(_FOLDER) for name in names if name.startswith(_FOLDER)]
+    return [name.removeprefix(SPLITS) for name in names if name.startswith(SPLITS)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

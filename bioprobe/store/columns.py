@@ -20,8 +20,8 @@ import numpy as np
 from bioprobe.access import list_files, read_bytes
 from bioprobe.errors import SelectionError, StoreError, UnreadableError
 from bioprobe.files import explaining_refusal, parse_json
+from bioprobe.images.identity import IDENTITY
 from bioprobe.images.image_table import ImageTable
-from bioprobe.images.regions import REGION
 from bioprobe.store.gone import Changes, Gone, list_places
 from bioprobe.store.manifest import Manifest
 from bioprobe.types import Names, Rows
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 CLUSTERS, ORDERS = "clusters", "orders"
 FOLDERS = (CLUSTERS, ORDERS)
 _SUFFIX = ".parquet"
-#: What each row of a file is, its row when that was written, and what it says.
-IDENTITY = ("sha256", "root", "path", REGION)
+#: Of each row of a file its row when that was written, and what it says.
 ROW, VALUE, NUMBER = "row", "value", "number"
 #: A word that a condition can name without backticks.
 COLUMN_NAME = re.compile(r"[^\W\d]\w*")
@@ -134,7 +133,7 @@ def read_columns(
     for kind, name in list_columns(folder):
         try:
             found = read_kept_column(folder, kind, name, manifest, images).columns
-        except (StoreError, UnreadableError) as error:
+        except StoreError as error:
             unread[name] = str(error)
             continue
         columns |= {one: values for one, values in found.items() if one not in images.columns}
@@ -213,7 +212,7 @@ def _load(path: Path, columns: Sequence[str] | None = None) -> tuple[pd.DataFram
     return table.to_pandas(), _read_said(path, table)
 
 
-def _load_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def _load_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -227,8 +226,6 @@ def _load_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         missing = {*(columns or (*IDENTITY, ROW, VALUE, NUMBER))} - {*table.column_names}
         if missing:
             _refuse(path, f"it lacks {', '.join(sorted(missing))}")
-    except UnreadableError:
-        raise
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         _refuse(path, str(error))
     return table

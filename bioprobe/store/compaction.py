@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe.access import exists, list_names
-from bioprobe.files import explaining_refusal, sync
+from bioprobe.files import sync, write_array_header
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
 from bioprobe.progress import Progress, Step
@@ -29,12 +29,14 @@ from bioprobe.store.shard import (
     check_vectors,
     map_vectors,
     write_shard,
+    writing_folder,
 )
 from bioprobe.store.stored_table import Columns, StoredTable
 from bioprobe.types import Rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
 
 #: Bytes of the vectors of a shard, at most: at 512 numbers of 4 bytes 131,072 rows.
 SHARD_BYTES = 1 << 28
@@ -208,9 +210,7 @@ def writing_generation(
         raise
 
 
-def _cut_table(store: EmbeddingStore, output: Output) -> Any:  # noqa: ANN401 - pandas is heavy
-    import pandas as pd
-
+def _cut_table(store: EmbeddingStore, output: Output) -> pd.DataFrame:
     manifest, given = store.manifest, store.given
     places = [place for place, _ in output.parts]
     if isinstance(given, StoredTable) and given.stored.is_marked:
@@ -222,10 +222,7 @@ def _cut_table(store: EmbeddingStore, output: Output) -> Any:  # noqa: ANN401 - 
     parts = zip(starts.tolist(), output.parts, strict=False)
     rows = np.concatenate([start + rows for start, (_, rows) in parts])
     frame = given.take(rows).reset_index(drop=True)
-    for name in frame.columns:
-        if isinstance(frame[name].dtype, pd.CategoricalDtype):
-            # They would name values that only rows had that are gone.
-            frame[name] = frame[name].cat.remove_unused_categories()
+    drop_unused(frame)
     table = ImageTable.build(frame)
     return table.frame if table.has_regions else table.frame.drop(columns=REGION)
 
@@ -240,12 +237,9 @@ class _Copy:
 
     def write(self, path: Path) -> None:
         manifest = self.store.manifest
-        dtype = np.dtype(manifest.dtype)
-        shape = (self.output.n_images, manifest.dim)
-        layout = np.lib.format
-        described = {"descr": layout.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        shape, dtype = (self.output.n_images, manifest.dim), manifest.dtype
         with path.open("wb") as stream:
-            layout.write_array_header_1_0(stream, described)
+            write_array_header(stream, shape, dtype)
             for place, rows in self.output.parts:
                 vectors = self._map(manifest.shards[place])
                 for start in range(0, len(rows), _ROWS_AT_ONCE):
@@ -266,23 +260,21 @@ class _Copy:
         return np.asarray(vectors)
 
 
+def drop_unused(frame: pd.DataFrame) -> None:
+    """Drop the categories that no row of a frame has: they would name values that others had."""
+    for name, values in frame.select_dtypes("category").items():
+        frame[name] = values.cat.remove_unused_categories()
+
+
 def _link_shard(shards_dir: Path, record: ShardRecord, name: str) -> ShardRecord:
     """Give the files of a shard a second name; where the disk has no links they are copied."""
-    temporary, final = shards_dir / f".{name}.tmp", shards_dir / name
-    with explaining_refusal(final):
-        try:
-            temporary.mkdir()
-            for one in (VECTORS_NAME, IMAGES_NAME):
-                try:
-                    os.link(shards_dir / record.name / one, temporary / one)
-                except OSError:
-                    shutil.copyfile(shards_dir / record.name / one, temporary / one)
-                    sync(temporary / one)
-            sync(temporary)
-            temporary.rename(final)
-            sync(shards_dir)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with writing_folder(shards_dir / name) as folder:
+        for one in (VECTORS_NAME, IMAGES_NAME):
+            try:
+                os.link(shards_dir / record.name / one, folder / one)
+            except OSError:
+                shutil.copyfile(shards_dir / record.name / one, folder / one)
+                sync(folder / one)
     return dataclasses.replace(record, name=name)
 
 

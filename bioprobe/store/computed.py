@@ -10,13 +10,13 @@ import numpy as np
 from bioprobe.access import is_file
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.files import explaining_refusal, replacing
+from bioprobe.images.identity import IDENTITY
 from bioprobe.images.image_table import COLUMNS
 from bioprobe.store.columns import (
     CLUSTERS,
     COLUMN_NAME,
     CONDITION_WORDS,
     FOLDERS,
-    IDENTITY,
     NAMED,
     NUMBER,
     ROW,

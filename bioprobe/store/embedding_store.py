@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from bioprobe.files import explaining_refusal
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
 from bioprobe.options import BOTH, GIVEN
+from bioprobe.provenance import write_now
 from bioprobe.remote import find_address
 from bioprobe.result import Note
 from bioprobe.store.added_taxa import find_added_taxa
@@ -34,10 +34,11 @@ from bioprobe.store.failures import (
     renew_failures,
     write_failures,
 )
+from bioprobe.store.gone import PLACE, list_places
 from bioprobe.store.labels import Labels, Lineages, describe_labels
 from bioprobe.store.lease import Lease, take_lease
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal
-from bioprobe.store.shard import VECTORS_NAME, map_vectors, widen, write_shard
+from bioprobe.store.shard import DTYPES, VECTORS_NAME, map_vectors, widen, write_shard
 from bioprobe.store.stored_table import Columns, StoredTable
 from bioprobe.store.writing import LOCK_NAME, check_present, holding
 from bioprobe.taxonomy import RANKS, Taxonomy
@@ -50,9 +51,6 @@ if TYPE_CHECKING:
     from bioprobe.store.kept import Kept
     from bioprobe.types import Names, Rows
 
-__all__ = ["DTYPES", "EmbeddingStore"]
-
-DTYPES = ("float32", "float16")
 # Rows of a shard whose labels are corrected.
 _RELABELLED_ROWS = 4096
 
@@ -332,13 +330,15 @@ class EmbeddingStore:
         """Say which labels count where people gave any, and what of these cannot be read."""
         return describe_labels(self.annotations, self._counts)
 
+    @property
+    def counts_given(self) -> bool:
+        """Whether the labels that count are those that came with the pictures, and no others."""
+        return self._counts == GIVEN or (self._counts == BOTH and not self.annotations.standing)
+
     @cached_property
     def images(self) -> ImageTable:
         """The image table of every row, retired ones too: labels that count, and columns."""
-        count_given = self._counts == GIVEN or (
-            self._counts == BOTH and not self.annotations.standing
-        )
-        table = self.given if count_given else self.labels.images
+        table = self.given if self.counts_given else self.labels.images
         return table.with_derived(*read_columns(self.folder, self.manifest, self.given))
 
     def forget_columns(self) -> None:
@@ -542,7 +542,7 @@ class EmbeddingStore:
         before = self.manifest.removals
         removal = Removal(
             number=max((one.number for one in before), default=0) + 1,
-            time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            time=write_now(),
             rows=tuple(sorted({*map(int, rows)})),
             failed=tuple(sorted(failed)),
         )
@@ -576,9 +576,7 @@ class EmbeddingStore:
             )
             raise StoreError(msg)
         back = {row for one in self.manifest.removals if one.number in numbers for row in one.rows}
-        places = list(
-            self.images.select(["root", "path", REGION]).itertuples(index=False, name=None)
-        )
+        places = list_places(self.images.select(PLACE))
         taken = {places[row] for row in self.rows}
         manifest = dataclasses.replace(
             self.manifest,
@@ -613,10 +611,6 @@ class EmbeddingStore:
             store = store.append(new, store.read_vectors(part), retired=part.tolist())
         return store
 
-    def is_compacted_since(self) -> bool:
-        """Tell whether rows have other numbers by now, or what is gone would be written again."""
-        return Manifest.read(self.folder).generation != self.manifest.generation
-
     def check_current(self) -> None:
         """Refuse to write what quotes rows, where there is no store any more or rows have moved.
 
@@ -626,7 +620,8 @@ class EmbeddingStore:
             If the store has gone, or was compacted since it was opened.
         """
         check_present(self.folder)
-        if self.is_compacted_since():
+        # Rows have other numbers by then, or what is gone would be written again.
+        if Manifest.read(self.folder).generation != self.manifest.generation:
             msg = f"{self.folder} was compacted since it was opened; open it again, then ask again"
             raise StoreError(msg)
 

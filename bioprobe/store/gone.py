@@ -22,8 +22,7 @@ from bioprobe.images.regions import REGION, name_content
 from bioprobe.store.manifest import Manifest, ShardRecord, find_inside
 from bioprobe.store.shard import map_vectors
 from bioprobe.store.stored_table import Columns, StoredTable
-from bioprobe.taxonomy import RANKS
-from bioprobe.taxonomy.columns import LABEL
+from bioprobe.taxonomy.columns import LABEL, LABEL_COLUMNS
 from bioprobe.types import Mask, Rows
 
 if TYPE_CHECKING:
@@ -37,8 +36,9 @@ REMOVED_NAME = "(removed)"
 _ROWS_AT_ONCE = 8192
 # What a person would take for part of the same name.
 _PART = r"[\w./\\-]"
-_LABELS = (*RANKS, "common_name", LABEL)
-_PLACE = ("root", "path", REGION)
+_LABELS = (*LABEL_COLUMNS, LABEL)
+#: Columns that say where an image is.
+PLACE = ("root", "path", REGION)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class Gone:
     @cached_property
     def row_of_place(self) -> dict[Place, int]:
         """Row after the compaction by root, path and region; of several the last."""
-        places = (place for part in self._iter_kept(_PLACE) for place in list_places(part))
+        places = (place for part in self._iter_kept(PLACE) for place in list_places(part))
         return {place: row for row, place in enumerate(places)}
 
     @cached_property
@@ -131,14 +131,14 @@ class Gone:
         for (root, path, _), name in zip(self._gone_places, files, strict=True):
             if (file := join(root, path)) in self.files:
                 named |= {file, path, name}
-        for part in self._iter_kept(_PLACE) if named else ():
+        for part in self._iter_kept(PLACE) if named else ():
             named.difference_update(part["path"].astype(str))
             named.difference_update(map(join, part["root"].astype(str), part["path"].astype(str)))
         return tuple(sorted(named - {""}, key=lambda one: (-len(one), one)))
 
     @cached_property
     def _gone_places(self) -> list[Place]:
-        return list_places(self.images.take(self.rows, _PLACE))
+        return list_places(self.images.take(self.rows, PLACE))
 
     @cached_property
     def _went(self) -> tuple[frozenset[Place], frozenset[str]]:
@@ -147,14 +147,14 @@ class Gone:
 
         places = set(self._gone_places)
         files = {join(root, path) for root, path, _ in places}
-        for part in self._iter_kept(_PLACE) if places else ():
+        for part in self._iter_kept(PLACE) if places else ():
             places.difference_update(list_places(part))
             files.difference_update(map(join, part["root"], part["path"]))
         return frozenset(places), frozenset(files)
 
     @cached_property
     def _places(self) -> list[Place]:
-        return list_places(self.images.select(_PLACE))
+        return list_places(self.images.select(PLACE))
 
     @cached_property
     def hashes(self) -> frozenset[str]:
@@ -289,7 +289,7 @@ def find_gone(folder: Path, manifest: Manifest, images: ImageTable) -> Gone:
 
 def list_places(frame: pd.DataFrame) -> list[Place]:
     """Return root, path and region of each row of an image table."""
-    columns = (frame[name].to_numpy(dtype=object) for name in _PLACE)
+    columns = (frame[name].to_numpy(dtype=object) for name in PLACE)
     return list(zip(*columns, strict=True))
 
 

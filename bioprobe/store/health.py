@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bioprobe.access import exists, list_names
+from bioprobe.access import list_names
 from bioprobe.errors import StoreError, UnreadableError
-from bioprobe.files import explaining_refusal, hash_file, sync
+from bioprobe.files import explaining_refusal, hash_file, lay_aside, sync
 from bioprobe.result import Notes, Result
 from bioprobe.sources.listing import join
 from bioprobe.store.annotations import FOLDER_NAME, LOG_NAME, repair_log, verify_log
@@ -267,23 +267,9 @@ def _lay_aside(store: EmbeddingStore) -> None:
     shards_dir, aside = store.folder / "shards", store.folder / DAMAGED_NAME
     present = {record.name for record in store.manifest.present_shards}
     for record in store.manifest.shards:
-        folder = shards_dir / record.name
-        if record.name in present or not exists(folder):
-            continue
-        with explaining_refusal(aside):
-            aside.mkdir(exist_ok=True)
-            folder.rename(_choose_name(aside, record.name))
-            sync(shards_dir)
-            sync(aside)
-
-
-def _choose_name(folder: Path, name: str) -> Path:
-    # A shard of that name is there already where an older manifest was put back.
-    number, chosen = 1, folder / name
-    while exists(chosen):
-        number += 1
-        chosen = folder / f"{name}-{number}"
-    return chosen
+        if record.name not in present:
+            # A shard of that name is there already where an older manifest was put back.
+            lay_aside(shards_dir / record.name, aside, record.name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -362,8 +348,7 @@ def _find_whole(store: EmbeddingStore, taken: TakenOut) -> tuple[str | None, lis
     problems: list[Problem] = []
     for name in list_names(aside):
         if re.fullmatch(rf"{taken.name}(-\d+)?", name):
-            record = ShardRecord(name, taken.n_images, taken.vectors_sha256, taken.images_sha256)
-            wrong = _verify_shard(aside, record, store.manifest.dim)
+            wrong = _verify_shard(aside, dataclasses.replace(taken, name=name), store.manifest.dim)
             if not wrong:
                 return name, []
             problems += wrong
@@ -375,8 +360,7 @@ def _put_back(store: EmbeddingStore, taken: TakenOut, found: str) -> tuple[Embed
     shards_dir, aside = store.folder / "shards", store.folder / DAMAGED_NAME
     images = store.images.frame.iloc[store.rows]
     current = set(map(join, images["root"], images["path"])) if len(images) else set()
-    record = ShardRecord(found, taken.n_images, taken.vectors_sha256, taken.images_sha256)
-    frame = read_images(aside, record)
+    frame = read_images(aside, dataclasses.replace(taken, name=found))
     files = map(join, frame["root"], frame["path"])
     retired = {row for row, file in enumerate(files) if file in current} | set(taken.retired)
     with explaining_refusal(shards_dir):

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from bioprobe.errors import StoreError
 from bioprobe.images.image_table import ImageTable
-from bioprobe.options import GIVEN
 from bioprobe.store.embedding_store import EmbeddingStore
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ class HeldPictures(EmbeddingStore):
     def __init__(self, store: EmbeddingStore, names: Sequence[str], vectors: Vectors) -> None:
         manifest = dataclasses.replace(store.manifest, shards=(), retired=(), removals=())
         super().__init__(store.folder, manifest)
-        self._counts = GIVEN
         self._vectors = vectors
         # What they are compared with is what the store knows.
         self.__dict__["given"] = _name(names)

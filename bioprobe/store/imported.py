@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from bioprobe import __version__
 from bioprobe.access import is_file, reading
 from bioprobe.errors import StoreError
 from bioprobe.files import read_json, write_text
+from bioprobe.provenance import write_now
 from bioprobe.settings import TEXT, TEXTS, Kind, check_fields
 
 IMPORTS_NAME = "imports.json"
@@ -50,9 +50,7 @@ class Imported:
     model: str
     within: tuple[str, ...]
     files: Mapping[str, Mapping[str, Any]]
-    time: str = dataclasses.field(
-        default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    )
+    time: str = dataclasses.field(default_factory=write_now)
     version: str = __version__
 
     def find_changed(self, other: Imported) -> list[str]:

@@ -15,7 +15,7 @@ import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +26,16 @@ from bioprobe.errors import BioprobeError, StoreError, UnreadableError
 from bioprobe.files import (
     explaining_refusal,
     hash_file,
+    lay_aside,
     read_json,
     replacing,
     save_array,
     sync,
+    write_array_header,
     write_text,
 )
 from bioprobe.settings import COUNT, COUNTS, TEXT, check_fields
+from bioprobe.store.shard import DTYPES, writing_folder
 from bioprobe.types import Mask, Places
 
 if TYPE_CHECKING:
@@ -52,7 +55,6 @@ _FIELDS = {
     "kind": TEXT, "dtype": TEXT, "shape": COUNTS, "description": TEXT, "n_prefix": COUNT,
     "grid": COUNTS, "projection_sha256": TEXT, "next_number": COUNT,
 }  # fmt: skip
-_DTYPES = ("float32", "float16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Card:
         ValueError
             If it is one.
         """
-        if self.kind != kind or self.dtype not in _DTYPES:
+        if self.kind != kind or self.dtype not in DTYPES:
             msg = f"it says {self.kind} of {self.dtype}"
             raise ValueError(msg)
 
@@ -279,12 +281,7 @@ class Kept:
             If it is damaged, or this is another kind.
         """
         path = self._folder / _PROJECTION
-        try:
-            with reading(path):
-                both: npt.NDArray[np.float32] = np.load(path)
-        except (OSError, ValueError, EOFError) as error:
-            msg = f"{path} cannot be read ({error}); {_REMEDY}"
-            raise StoreError(msg) from error
+        both: npt.NDArray[np.float32] = _load(path)
         if both.ndim != 2 or both.shape[0] != self.card.shape[0] + 1:
             msg = (
                 f"{path} is of the shape {both.shape}, which is no projection of {self.card.shape}"
@@ -483,37 +480,29 @@ def _append(
 ) -> Card:
     """Write a part, and return the card that names it, which is not written yet."""
     place, name = folder / KEPT_NAME / card.kind, f"{card.next_number:05d}"
-    temporary, final = place / f".{name}.tmp", place / name
-    with explaining_refusal(final):
-        for leftover in (temporary, final):
-            shutil.rmtree(leftover, ignore_errors=True)
-        try:
-            temporary.mkdir()
-            write_values(temporary / _VALUES)
-            save_array(temporary / _CONTENTS, contents)
-            for path in (temporary / _VALUES, temporary / _CONTENTS, temporary):
-                sync(path)
-            record = PartRecord(
-                name, n_images, hash_file(temporary / _VALUES), hash_file(temporary / _CONTENTS)
-            )
-            temporary.rename(final)
-            sync(place)
-        finally:
-            # A full disk gets its space back.
-            shutil.rmtree(temporary, ignore_errors=True)
+    with writing_folder(place / name) as part:
+        values_path, contents_path = part / _VALUES, part / _CONTENTS
+        write_values(values_path)
+        save_array(contents_path, contents)
+        for path in (values_path, contents_path):
+            sync(path)
+        record = PartRecord(name, n_images, hash_file(values_path), hash_file(contents_path))
     return dataclasses.replace(card, parts=(*card.parts, record), next_number=card.next_number + 1)
+
+
+def _load(path: Path, mmap_mode: Literal["r"] | None = None) -> npt.NDArray[Any]:
+    try:
+        with reading(path):
+            found: npt.NDArray[Any] = np.load(path, mmap_mode=mmap_mode)
+    except (OSError, ValueError, EOFError) as error:
+        msg = f"{path} cannot be read ({error}); {_REMEDY}"
+        raise StoreError(msg) from error
+    return found
 
 
 def _map_values(place: Path, card: Card, part: PartRecord) -> npt.NDArray[Any]:
     path = place / part.name / _VALUES
-    try:
-        with reading(path):
-            values: npt.NDArray[Any] = np.load(path, mmap_mode="r")
-    except UnreadableError:
-        raise
-    except (OSError, ValueError, EOFError) as error:
-        msg = f"{path} cannot be read ({error}); {_REMEDY}"
-        raise StoreError(msg) from error
+    values = _load(path, mmap_mode="r")
     expected = (part.n_images, *card.shape)
     if values.shape != expected or values.dtype != np.dtype(card.dtype):
         msg = (
@@ -526,14 +515,7 @@ def _map_values(place: Path, card: Card, part: PartRecord) -> npt.NDArray[Any]:
 
 def _read_contents(place: Path, part: PartRecord) -> npt.NDArray[np.bytes_]:
     path = place / part.name / _CONTENTS
-    try:
-        with reading(path):
-            contents: npt.NDArray[np.bytes_] = np.load(path)
-    except UnreadableError:
-        raise
-    except (OSError, ValueError, EOFError) as error:
-        msg = f"{path} cannot be read ({error}); {_REMEDY}"
-        raise StoreError(msg) from error
+    contents: npt.NDArray[np.bytes_] = _load(path)
     # Which picture each is of: of others they would be taken for theirs.
     if contents.shape != (part.n_images,) or hash_file(path) != part.contents_sha256:
         msg = f"{path} is not what its card says; {_REMEDY}"
@@ -654,7 +636,7 @@ def repair_kept(folder: Path, problems: Collection[KeptProblem], aside: Path) ->
             with contextlib.suppress(StoreError):
                 card = Card.read(folder, kind)
                 n_lost += 0 if card is None else card.n_images
-            _lay_aside(place, aside, f"{KEPT_NAME}-{kind}")
+            lay_aside(place, aside, f"{KEPT_NAME}-{kind}")
             continue
         card = Card.read(folder, kind)
         if card is None:
@@ -666,22 +648,8 @@ def repair_kept(folder: Path, problems: Collection[KeptProblem], aside: Path) ->
             taken_out=(*card.taken_out, *taken),
         ).write(folder)  # fmt: skip
         for part in taken:
-            _lay_aside(place / part.name, aside, f"{KEPT_NAME}-{kind}-{part.name}")
+            lay_aside(place / part.name, aside, f"{KEPT_NAME}-{kind}-{part.name}")
     return n_lost
-
-
-def _lay_aside(place: Path, aside: Path, name: str) -> None:
-    if not exists(place):
-        return
-    number, chosen = 1, aside / name
-    while exists(chosen):
-        number += 1
-        chosen = aside / f"{name}-{number}"
-    with explaining_refusal(aside):
-        aside.mkdir(exist_ok=True)
-        place.rename(chosen)
-        sync(place.parent)
-        sync(aside)
 
 
 def restore_kept(folder: Path, aside: Path) -> int:
@@ -806,14 +774,8 @@ def _copy(folder: Path, card: Card, kept: Kept, places: Places) -> Card:
     at_once = max(1, (PART_BYTES // 8) // card.row_bytes)
 
     def write(path: Path) -> None:
-        layout = np.lib.format
-        described = {
-            "descr": layout.dtype_to_descr(np.dtype(card.dtype)),
-            "fortran_order": False,
-            "shape": (len(places), *card.shape),
-        }
         with path.open("wb") as stream:
-            layout.write_array_header_1_0(stream, described)
+            write_array_header(stream, (len(places), *card.shape), card.dtype)
             for start in range(0, len(places), at_once):
                 values = kept.read(places[start : start + at_once])
                 stream.write(np.ascontiguousarray(values).data)

@@ -31,10 +31,10 @@ from bioprobe.cells import name_cells, read_cells, settle, write_cells
 from bioprobe.content import CONTENT, NO_TAXON, Content, read_content
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
-from bioprobe.options import BOTH, CONFIRMED, GIVEN
+from bioprobe.options import BOTH, CONFIRMED, GIVEN, RANK_NAMES
 from bioprobe.result import PROBLEM, Note, count
 from bioprobe.store.annotations import IS_NOT, Annotation, Log, Unit
-from bioprobe.taxonomy import RANKS, Rank, Taxon
+from bioprobe.taxonomy import Rank, Taxon
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABEL_COLUMNS, LABELS_FROM
 from bioprobe.types import Rows
 
@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 
 #: What became of what people said of a unit.
 RESOLVED, TIED, EXCLUDED, OPEN = "resolved", "unresolved", "is not", "unsure"
-_RANK_NAMES = tuple(rank.value for rank in RANKS)
 # What says what a picture holds.
-_OF_TAXON = frozenset({*_RANK_NAMES, CONTENT, LABEL})
+_OF_TAXON = frozenset({*RANK_NAMES, CONTENT, LABEL})
 _NO_ANIMAL = frozenset({Content.BLANK, Content.VEHICLE, Content.UNKNOWN})
 
 
@@ -179,6 +178,10 @@ class Labels:
     counts: str = BOTH
     lineages: Lineages | None = None
 
+    @property
+    def _counts_given(self) -> bool:
+        return self.counts == GIVEN or (self.counts == BOTH and not self.resolved)
+
     @cached_property
     def resolved(self) -> tuple[Resolved, ...]:
         """What people say of each unit and level; what was said last comes last."""
@@ -187,12 +190,12 @@ class Labels:
     @cached_property
     def rows_of(self) -> dict[Unit, list[int]]:
         """Rows of the table of each unit that was annotated; of one that is not there none."""
-        return find_units(self.given, self.rows, {one.unit for one in self.log.standing})
+        return find_unit_rows(self.given, self.rows, {one.unit for one in self.log.standing})
 
     @cached_property
     def images(self) -> ImageTable:
         """The image table; that which came with the pictures where no other label counts."""
-        if self.counts == GIVEN or (self.counts == BOTH and not self.resolved):
+        if self._counts_given:
             return self.given
         levels = {one.level for one in self.resolved}
         rows = sorted({row for one in self.resolved for row in self.rows_of[one.unit]})
@@ -233,7 +236,7 @@ class Labels:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what people say, ``""`` where nobody says anything that counts."""
-        if self.counts == GIVEN or (self.counts == BOTH and not self.resolved):
+        if self._counts_given:
             return ""
         lines = sorted(
             repr((*one.unit, one.level, one.value, one.status, one.excluded))
@@ -273,7 +276,7 @@ def list_units(images: ImageTable, rows: Rows) -> list[Unit]:
     return [Unit(*map(str, one)) for one in zip(*columns, strict=True)]
 
 
-def find_units(images: ImageTable, rows: Rows, units: Iterable[Unit]) -> dict[Unit, list[int]]:
+def find_unit_rows(images: ImageTable, rows: Rows, units: Iterable[Unit]) -> dict[Unit, list[int]]:
     """Find the rows of units: where they were, else where the same bytes are.
 
     A file whose bytes are others now is another picture. One that was moved, and is nowhere under
@@ -332,7 +335,7 @@ class Lineages:
         return self._known[key]
 
     def _find(self, rank: Rank, name: str) -> tuple[str, ...]:
-        upper = [*_RANK_NAMES[: rank.depth + 1], COMMON_NAME]
+        upper = [*RANK_NAMES[: rank.depth + 1], COMMON_NAME]
         alike = np.flatnonzero((self._images.column(rank.value) == name).to_numpy())
         found = collections.Counter(
             self._images.take(alike, upper).itertuples(index=False, name=None)
@@ -368,13 +371,13 @@ class _Columns:
         place = self._place_of[row]
         given = str(self._read(one.level)[place])
         value = one.count(given)
-        if one.level in _RANK_NAMES:
+        if one.level in RANK_NAMES:
             rank = Rank(one.level)
             if value != given:
                 self._clear(place, rank.depth)
                 if value:
                     *lineage, common = lineages.find(rank, value)
-                    for name, upper in zip(_RANK_NAMES, lineage, strict=False):
+                    for name, upper in zip(RANK_NAMES, lineage, strict=False):
                         self._write(name, place, upper)
                     self._write(COMMON_NAME, place, common)
             if one.status == RESOLVED:
@@ -392,7 +395,7 @@ class _Columns:
             self._write(CONTENT, place, Content.ANIMAL.value)
 
     def _clear(self, place: int, depth: int) -> None:
-        for name in (*_RANK_NAMES[depth:], COMMON_NAME):
+        for name in (*RANK_NAMES[depth:], COMMON_NAME):
             self._write(name, place, "")
 
     def _read(self, name: str) -> npt.NDArray[np.object_]:

@@ -64,7 +64,7 @@ class ShardRecord:
     def __post_init__(self) -> None:
         check_fields(vars(self), _SHARD)
         # A store may come from somebody else: what is read, and laid aside by a repair, is its own.
-        if not self.name.isalnum():
+        if not self.name.replace("-", "").isalnum():
             msg = f"the shard {self.name!r} is no folder below shards/"
             raise ValueError(msg)
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.access import describe_absence, exists, is_file, list_files, read_bytes
+from bioprobe.access import describe_absence, is_file, list_files, read_bytes
 from bioprobe.errors import SelectionError, StoreError, UnreadableError
-from bioprobe.files import explaining_refusal, parse_json, replacing, sync
-from bioprobe.images.regions import REGION
+from bioprobe.files import explaining_refusal, lay_aside, parse_json, replacing
+from bioprobe.images.identity import IDENTITY
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone, list_places
 from bioprobe.types import Mask, Rows
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAPS_NAME, _SUFFIX = "maps", ".parquet"
-_IDENTITY = ("sha256", "root", "path", REGION)
-_COLUMNS = (*_IDENTITY, "x", "y", "fitted")
+_COLUMNS = (*IDENTITY, "x", "y", "fitted")
 _NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -97,12 +96,12 @@ def write_map(
         If the disk refuses.
     """
     path = _find_map(store.folder, name)
-    frame = store.images.take(rows, _IDENTITY).reset_index(drop=True)
+    frame = store.images.take(rows, IDENTITY).reset_index(drop=True)
     frame = frame.astype(object).assign(
         x=points[:, 0].astype(np.float32), y=points[:, 1].astype(np.float32), fitted=fitted
     )
     # The newest of rows with the same bytes and place is the current one.
-    frame = frame.drop_duplicates(list(_IDENTITY), keep="last")
+    frame = frame.drop_duplicates(list(IDENTITY), keep="last")
     store.make_folder(MAPS_NAME)
     _write(path, frame, provenance)
 
@@ -129,7 +128,7 @@ def _write(
 
 def _hash(frame: pd.DataFrame) -> str:
     digest = hashlib.sha256()
-    for name in _IDENTITY:
+    for name in IDENTITY:
         digest.update("\0".join(frame[name].astype(str)).encode("utf-8", "surrogatepass") + b"\1")
     digest.update(frame[["x", "y"]].to_numpy(dtype="<f4").tobytes())
     digest.update(frame["fitted"].to_numpy(dtype=bool).tobytes())
@@ -174,14 +173,14 @@ def _join(store: EmbeddingStore, path: Path, name: str) -> KeptMap:
     import pandas as pd
 
     frame, provenance = _read(path)
-    asked = store.images.select(list(_IDENTITY)).astype(object)
+    asked = store.images.select(list(IDENTITY)).astype(object)
     n_same = min(len(frame), len(asked))
     found = np.arange(len(asked))
-    if not all(np.array_equal(frame[one][:n_same], asked[one][:n_same]) for one in _IDENTITY):
+    if not all(np.array_equal(frame[one][:n_same], asked[one][:n_same]) for one in IDENTITY):
         n_same = 0
     # As it was written, only what came since is looked up: other pictures, or the same replaced.
     if n_same < len(asked):
-        known = pd.MultiIndex.from_frame(frame[list(_IDENTITY)])
+        known = pd.MultiIndex.from_frame(frame[list(IDENTITY)])
         found[n_same:] = known.get_indexer(pd.MultiIndex.from_frame(asked[n_same:]))
     points = np.full((len(asked), 2), np.nan, dtype=np.float32)
     fitted = np.zeros(len(asked), dtype=bool)
@@ -296,15 +295,7 @@ def repair_maps(folder: Path, aside: Path) -> list[str]:
         if not is_damage:
             continue
         name = Path(where).stem
-        number, chosen = 1, aside / f"{MAPS_NAME}-{name}{_SUFFIX}"
-        while exists(chosen):
-            number += 1
-            chosen = aside / f"{MAPS_NAME}-{name}-{number}{_SUFFIX}"
-        with explaining_refusal(aside):
-            aside.mkdir(exist_ok=True)
-            (folder / where).rename(chosen)
-            sync(folder / MAPS_NAME)
-            sync(aside)
+        lay_aside(folder / where, aside, f"{MAPS_NAME}-{name}{_SUFFIX}")
         moved.append(name)
     return moved
 

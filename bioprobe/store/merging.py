@@ -23,8 +23,9 @@ from bioprobe.images.regions import REGION
 from bioprobe.progress import Progress, Step
 from bioprobe.result import Notes
 from bioprobe.sources.listing import find_filled, join
-from bioprobe.store.compaction import count_shard_rows
+from bioprobe.store.compaction import count_shard_rows, drop_unused
 from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.gone import PLACE
 from bioprobe.store.manifest import Manifest
 from bioprobe.store.said_twice import SaidTwice
 from bioprobe.store.shard import check_vectors, map_vectors, write_shard
@@ -34,7 +35,6 @@ from bioprobe.types import Rows
 if TYPE_CHECKING:
     import pandas as pd
 
-_PLACE = ("root", "path", REGION)
 _CONTENT = ("sha256", REGION)
 
 
@@ -138,7 +138,7 @@ def find_missing(stores: Sequence[EmbeddingStore]) -> list[str]:
     in_order = sorted(cards.items(), key=lambda one: one[1].number)
     by_listing = collections.Counter(card.listing for _, card in in_order)
     usual = next(c for _, c in in_order if by_listing[c.listing] == max(by_listing.values()))
-    by_options = collections.Counter(_write_options(card) for _, card in in_order)
+    by_options = collections.Counter(tuple(sorted(card.options.items())) for _, card in in_order)
     options = dict(by_options.most_common(1)[0][0])
     for folder, card in in_order:
         name = f"{card.number}/{card.of} ({folder})"
@@ -157,10 +157,6 @@ def find_missing(stores: Sequence[EmbeddingStore]) -> list[str]:
         elif unlike:
             said.append(f"{name} was embedded with other options: {'; '.join(unlike)}")
     return said
-
-
-def _write_options(card: ShareCard) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(card.options.items()))
 
 
 def order_rows(stores: Sequence[EmbeddingStore]) -> MergedRows:
@@ -191,7 +187,7 @@ def order_rows(stores: Sequence[EmbeddingStore]) -> MergedRows:
     numbers = np.array([0 if card is None else card.number for card in cards])
     order = np.lexsort((rows, numbers[of_store], places, groups))
     of_store, rows = of_store[order], rows[order]
-    firsts = _find_firsts(stores, of_store, rows, _PLACE)
+    firsts = _find_firsts(stores, of_store, rows, PLACE)
     twice = np.flatnonzero(firsts != np.arange(len(rows)))
     _check_same_bytes(stores, of_store, rows, firsts, twice)
     merged_row = np.arange(len(rows)) - np.searchsorted(twice, np.arange(len(rows)))
@@ -346,8 +342,6 @@ def _take(
 
 
 def _take_table(merged: MergedRows, chosen: Rows, twice: SaidTwice) -> ImageTable:
-    import pandas as pd
-
     frame = _take(merged.stores, merged.of_store[chosen], merged.rows[chosen])
     of_store, rows, stands_in = merged.twice
     also = np.flatnonzero((stands_in >= chosen[0]) & (stands_in <= chosen[-1]))
@@ -356,9 +350,7 @@ def _take_table(merged: MergedRows, chosen: Rows, twice: SaidTwice) -> ImageTabl
         frame = twice.fill(frame, others, stands_in[also] - chosen[0])
     if merged.are_shares:
         frame = frame[_order_columns(merged, chosen, frame)]
-    for name in frame.columns:
-        if isinstance(frame[name].dtype, pd.CategoricalDtype):
-            frame[name] = frame[name].cat.remove_unused_categories()
+    drop_unused(frame)
     return ImageTable.build(frame)
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 SELECTIONS_NAME, _SUFFIX = "selections", ".parquet"
 KEPT, GROUP = "kept", "group"
+#: The names of those that are parts of splits begin so; all others are masks.
+SPLITS = "splits/"
 #: Which of near duplicates is kept, and in what group each is.
 DUPLICATES_MASK = "filters/duplicates"
 _ROWS_AT_ONCE = 65_536
@@ -62,12 +64,12 @@ class Selection:
     provenance: dict[str, Any]
 
     @property
-    def judged(self) -> npt.NDArray[np.bool_]:
+    def judged(self) -> Mask:
         """Whether each row of the store was judged, shape (n_rows,)."""
         return self.frame["judged"].to_numpy(dtype=bool)
 
     @property
-    def kept(self) -> npt.NDArray[np.bool_]:
+    def kept(self) -> Mask:
         """Whether each row of the store was judged and kept, shape (n_rows,)."""
         return self.frame[KEPT].to_numpy(dtype=bool)
 
@@ -76,7 +78,7 @@ def write_selection(
     store: EmbeddingStore,
     name: str,
     rows: npt.NDArray[np.int64],
-    kept: npt.NDArray[np.bool_],
+    kept: Mask,
     *,
     columns: dict[str, npt.NDArray[Any]] | None = None,
     provenance: dict[str, Any] | None = None,
@@ -243,6 +245,11 @@ def list_selections(store: EmbeddingStore) -> list[str]:
     return sorted(name.removesuffix(_SUFFIX) for name in names)
 
 
+def list_masks(store: EmbeddingStore) -> list[str]:
+    """Return the names of those selections that are masks, and no parts of a split, sorted."""
+    return [name for name in list_selections(store) if not name.startswith(SPLITS)]
+
+
 def remove_selection(store: EmbeddingStore, name: str) -> None:
     """Forget a named selection; the images it is about are not touched.
 
@@ -284,15 +291,12 @@ def forget_gone(gone: Gone, changes: Changes) -> None:
         if stays.all() and scrubbed == provenance:
             continue
         if not stays.all():
-            scrubbed = {**scrubbed, "n_removed": _count_removed(provenance) + int((~stays).sum())}
+            n_removed = int(provenance.get("n_removed", 0)) + int((~stays).sum())
+            scrubbed = {**scrubbed, "n_removed": n_removed}
         said[b"provenance"] = json.dumps(scrubbed).encode()
         rest = table.filter(pa.array(stays)).replace_schema_metadata(said)
         pq.write_table(rest, changes.replace(path))
         changes.counts["selections"] += 1
-
-
-def _count_removed(provenance: dict[str, Any]) -> int:
-    return int(provenance.get("n_removed", 0))
 
 
 def _find_file(folder: Path, name: str) -> Path:

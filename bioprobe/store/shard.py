@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 VECTORS_NAME = "vectors.npy"
 IMAGES_NAME = "images.parquet"
+#: How vectors, and what is kept beside them, may be stored.
+DTYPES = ("float32", "float16")
 #: Rows of a row group: what is read of a table where a few rows are asked.
 GROUP_ROWS = 16_384
 # What pandas and pyarrow are known to raise for a damaged file.
@@ -42,10 +44,7 @@ def write_shard(
     vectors: npt.NDArray[Any] | Callable[[Path], object],
     frame: pd.DataFrame,
 ) -> ShardRecord:
-    """Write a shard whole, then give it its name.
-
-    A folder of that name is what an interrupted run left before the manifest knew it, and is
-    replaced.
+    """Write a shard whole, then give it its name, as :func:`writing_folder` does.
 
     Parameters
     ----------
@@ -63,40 +62,47 @@ def write_shard(
     StoreError
         If the disk refuses; what was written of the shard is gone again.
     """
-    temporary, final = shards_dir / f".{name}.tmp", shards_dir / name
-    with explaining_refusal(final):
-        if not shards_dir.is_dir():
+    if not shards_dir.is_dir():
+        with explaining_refusal(shards_dir / name):
             shards_dir.mkdir(parents=True)
             sync(shards_dir.parent)
+    with writing_folder(shards_dir / name) as folder:
+        vectors_path, images_path = folder / VECTORS_NAME, folder / IMAGES_NAME
+        if callable(vectors):
+            vectors(vectors_path)
+        else:
+            save_array(vectors_path, vectors)
+        mark(frame).to_parquet(images_path, index=False, row_group_size=GROUP_ROWS)
+        for path in (vectors_path, images_path):
+            sync(path)
+        return ShardRecord(name, len(frame), hash_file(vectors_path), hash_file(images_path))
+
+
+@contextlib.contextmanager
+def writing_folder(final: Path) -> Iterator[Path]:
+    """Have a folder written whole, then give it its name.
+
+    One that has it is what an interrupted run left before anything listed it, and is replaced.
+
+    Yields
+    ------
+    Path
+        The folder, empty; where the block fails, what it wrote is gone again.
+    """
+    temporary = final.with_name(f".{final.name}.tmp")
+    with explaining_refusal(final):
         for leftover in (temporary, final):
             shutil.rmtree(leftover, ignore_errors=True)
         try:
-            record = _write_files(temporary, name, vectors, frame)
+            temporary.mkdir()
+            yield temporary
+            # Its entries are on disk before it gets the name that is listed.
+            sync(temporary)
             temporary.rename(final)
-            sync(shards_dir)
+            sync(final.parent)
         finally:
             # A full disk gets its space back.
             shutil.rmtree(temporary, ignore_errors=True)
-    return record
-
-
-def _write_files(
-    folder: Path,
-    name: str,
-    vectors: npt.NDArray[Any] | Callable[[Path], object],
-    frame: pd.DataFrame,
-) -> ShardRecord:
-    folder.mkdir()
-    vectors_path, images_path = folder / VECTORS_NAME, folder / IMAGES_NAME
-    if callable(vectors):
-        vectors(vectors_path)
-    else:
-        save_array(vectors_path, vectors)
-    mark(frame).to_parquet(images_path, index=False, row_group_size=GROUP_ROWS)
-    # The folder last: its entries are on disk before it gets the name that the manifest lists.
-    for path in (vectors_path, images_path, folder):
-        sync(path)
-    return ShardRecord(name, len(frame), hash_file(vectors_path), hash_file(images_path))
 
 
 def map_vectors(folder: Path, record: ShardRecord, dim: int) -> npt.NDArray[Any]:
@@ -373,8 +379,6 @@ class ShardImages:
 def _explaining(path: Path) -> Iterator[None]:
     try:
         yield
-    except UnreadableError:
-        raise
     except READ_ERRORS as error:
         msg = f"{path} cannot be read ({error}); {_REMEDY}"
         raise StoreError(msg) from error

@@ -16,7 +16,7 @@ from bioprobe.engines import Engine, map_parts
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.images.conditions import name_values_of
 from bioprobe.images.image_table import ImageTable
-from bioprobe.options import BOTH, GIVEN
+from bioprobe.options import GIVEN
 from bioprobe.progress import Progress, Step
 from bioprobe.provenance import Provenance
 from bioprobe.result import WARNING, Note
@@ -192,6 +192,11 @@ class View:
     def images(self) -> ImageTable:
         """Image table of the whole store: row *i* of it is row *i* of the store."""
         return self.store.images
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is of all current rows, and no condition or mask chose them."""
+        return not self.condition and not self.mask and len(self) == len(self.store.rows)
 
     def labels(self, level: str) -> Names:
         """Return the label of each image at a rank or in a column, ``""`` where unknown."""
@@ -383,10 +388,9 @@ class View:
     def _describe_labels(self) -> dict[str, Any]:
         """Return which labels count, where they are not those that came with the pictures."""
         store = self.store
-        if store.counts == GIVEN or (store.counts == BOTH and not store.annotations.standing):
+        if store.counts_given:
             return {}
-        digest = store.labels.digest
-        return {"labels": self.store.counts, "annotations_hash": digest}
+        return {"labels": store.counts, "annotations_hash": store.labels.digest}
 
     def _keep(self, name: str) -> View:
         selection = read_selection(self.store, name)

@@ -34,7 +34,7 @@ from bioprobe.images.degrees import read_degrees
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.times import has_clock, read_times
 from bioprobe.names import find_nearest
-from bioprobe.options import split_names
+from bioprobe.options import split_given
 from bioprobe.result import WARNING, Note
 from bioprobe.settings import check_types
 from bioprobe.taxonomy.columns import find_first, spell_column, spell_columns
@@ -118,9 +118,7 @@ class Columns:
         """Return the columns of names with commas between them, None where none are given."""
         if given is None:
             return None
-        listed = [given] if isinstance(given, str) else given
-        names = tuple(name for one in listed for name in split_names(str(one)))
-        return cls(names, weight)
+        return cls(tuple(split_given(given)), weight)
 
     def fit(self, images: ImageTable, rows: Rows, spread: float) -> ColumnBlock:
         """Measure the columns on images that teach.

@@ -34,6 +34,7 @@ from bioprobe.files import reading_source
 from bioprobe.images.camera import CAPTURED_AT
 from bioprobe.images.times import read_times
 from bioprobe.names import fold
+from bioprobe.options import RANK_NAMES
 from bioprobe.result import WARNING, Note, name_some
 from bioprobe.store.view import View
 from bioprobe.task.decisions import Decisions
@@ -48,7 +49,7 @@ from bioprobe.task.prior_classes import (
 )
 from bioprobe.task.scores import find_top
 from bioprobe.task.target import Classes
-from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
+from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
     find_first,
@@ -582,8 +583,7 @@ def _read_names(frame: pd.DataFrame, path: Path) -> tuple[list[Lineage], list[st
     else:
         read, used = read_labels(frame, apart=False), set(found.values())
         texts = [""] * len(frame)
-    ranks = [rank.value for rank in RANKS]
-    lineages = list(read[ranks].itertuples(index=False, name=None))
+    lineages = list(read[list(RANK_NAMES)].itertuples(index=False, name=None))
     common = read[COMMON_NAME].tolist()
     written = [
         text or next((name for name in reversed(lineage) if name), "") or other

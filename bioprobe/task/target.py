@@ -17,17 +17,19 @@ from bioprobe.errors import MisuseError
 from bioprobe.images.identity import hash_sorted, name_contents
 from bioprobe.images.image_table import ImageTable, read_level
 from bioprobe.images.regions import REGION
+from bioprobe.options import RANK_NAMES
 from bioprobe.prompts import PromptSet, TextType, embed_means
-from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
+from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.taxonomy.columns import LABEL_COLUMNS
 from bioprobe.types import EncodeText, Mask, Names, Places, Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.store.gone import Gone
+
 #: Texts of classes that are no taxa, by name.
 Phrases = dict[str, tuple[str, ...]]
-
-_RANK_NAMES = [rank.value for rank in RANKS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,14 +98,14 @@ class Target:
                 raise MisuseError(msg)
             return cls(name, tuple(listed))
         begins = read_level(first, images) if first is not None else ""
-        if name not in _RANK_NAMES or (begins and begins not in _RANK_NAMES):
+        if name not in RANK_NAMES or (begins and begins not in RANK_NAMES):
             return cls(name, tuple(dict.fromkeys([begins or name, name])))
         rank = Rank(name)
         top = Rank(begins) if begins else min(Rank.PHYLUM, rank, key=lambda one: one.depth)
         if top.depth > rank.depth:
             msg = f"a chain that ends at {name} begins there or above, got --from {begins}"
             raise MisuseError(msg)
-        return cls(name, tuple(_RANK_NAMES[top.depth : rank.depth + 1]))
+        return cls(name, RANK_NAMES[top.depth : rank.depth + 1])
 
     @property
     def rank(self) -> Rank | None:
@@ -113,7 +115,7 @@ class Target:
 
 def find_rank(level: str) -> Rank | None:
     """Return the rank of a level, None for a column."""
-    return Rank(level) if level in _RANK_NAMES else None
+    return Rank(level) if level in RANK_NAMES else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,8 +243,8 @@ class Classes:
             for taxon in taxa
         ]
         known.sort(key=lambda one: -one[0])
-        numbers, firsts = images.number_lineages(_RANK_NAMES, rows)
-        lineages = images.take(rows[firsts], _RANK_NAMES).itertuples(index=False, name=None)
+        numbers, firsts = images.number_lineages(RANK_NAMES, rows)
+        lineages = images.take(rows[firsts], RANK_NAMES).itertuples(index=False, name=None)
         found = [_name_meant(lineage, known) for lineage in lineages]
         return np.array(found, dtype=object)[numbers]
 
@@ -389,9 +391,9 @@ def _label_values(
 def _label_taxa(
     images: ImageTable, rows: Rows, target: Target, rank: Rank, others: Taxonomy | None
 ) -> Labelled:
-    numbers, firsts = images.number_lineages([*_RANK_NAMES, "common_name"], rows)
-    frame = images.take(rows[firsts], [*_RANK_NAMES, "common_name"])
-    lineages = frame[_RANK_NAMES].to_numpy(dtype=object)
+    numbers, firsts = images.number_lineages(LABEL_COLUMNS, rows)
+    frame = images.take(rows[firsts], LABEL_COLUMNS)
+    lineages = frame[list(RANK_NAMES)].to_numpy(dtype=object)
     common_names = frame["common_name"].to_numpy(dtype=object)
     # The user's own taxa first: their common names and prompts are kept.
     taxa = {taxon.lineage: taxon for taxon in others or ()}
@@ -486,7 +488,7 @@ def find_label_classes(
     ndarray of int64, shape (n_images,)
         Position in ``classes``; -1 where the image has no label, or one that is no class.
     """
-    names = [level.value for level in RANKS[: rank.depth + 1]]
+    names = RANK_NAMES[: rank.depth + 1]
     numbers, firsts = images.number_lineages(names, rows)
     distinct = zip(*images.read_texts(rows[firsts], names).values(), strict=True)
     return find_classes(distinct, classes, rank)[numbers]
@@ -568,6 +570,13 @@ def mark_rows(images: ImageTable, rows: Rows) -> npt.NDArray[np.uint64]:
 
     first = b"".join(map(mark, images.iter_frames(["sha256", "path"], rows)))
     return np.frombuffer(first, dtype=">u8").astype(np.uint64)
+
+
+def mark_gone(gone: Gone) -> npt.NDArray[np.uint64]:
+    """Return what :func:`mark_rows` does for images that are gone and stay nowhere else."""
+    return np.setdiff1d(
+        mark_rows(gone.images, gone.rows), mark_rows(gone.kept, np.arange(len(gone.kept)))
+    )
 
 
 @dataclasses.dataclass(frozen=True)

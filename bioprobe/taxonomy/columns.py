@@ -17,8 +17,8 @@ from bioprobe.content import (
     PRECEDENCE,
     Content,
     join_contents,
-    name_content,
     read_content,
+    tell_content,
 )
 from bioprobe.errors import TaxonomyError
 from bioprobe.names import unify
@@ -322,7 +322,7 @@ def read_labels(
         named = zip(*(labels[rank] for rank in RANKS), strict=True)
         contents = [
             content
-            or (name_content(names[0]) if any(map(_says_taxon, filter(None, names))) else "")
+            or (tell_content(names[0]) if any(map(_says_taxon, filter(None, names))) else "")
             for content, names in zip(contents, named, strict=True)
         ]
     labels[CONTENT] = contents
@@ -482,7 +482,7 @@ def _take_contents(
             for name in columns:
                 labels[name][row] = ""
         elif content and any(labels[rank][row] for rank in RANKS):
-            content = name_content(labels[Rank.KINGDOM][row], content)
+            content = tell_content(labels[Rank.KINGDOM][row], content)
         taken.append(content)
     return taken
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bioprobe.content import CONTENT, name_content, read_content
+from bioprobe.content import CONTENT, read_content, tell_content
 from bioprobe.errors import TaxonomyError
 from bioprobe.names import unify
+from bioprobe.options import RANK_NAMES
 from bioprobe.result import Note, Notes, Result, name_some
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
@@ -36,7 +37,6 @@ SCIENTIFIC_NAME, SYNONYM, COMMON = "scientific name", "synonym", "common name"
 # Names that are less alike are not proposed; of those that are, so many.
 LEAST_SIMILARITY = 0.82
 N_PROPOSALS = 3
-_RANK_NAMES = [rank.value for rank in RANKS]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ def resolve_labels(
             for label, species, asks in zip(asked, known[Rank.SPECIES.value], is_asked, strict=True)
             if asks
         ]
-    lineages = list(known[_RANK_NAMES].itertuples(index=False, name=None))
+    lineages = list(known[list(RANK_NAMES)].itertuples(index=False, name=None))
     pairs = list(zip(asked, lineages, strict=True))
     found = {pair: names.match(*pair) for pair in dict.fromkeys(pairs) if pair[0]}
     counts = collections.Counter((label, found[label, row]) for label, row in pairs if label)
@@ -286,8 +286,8 @@ def resolve_labels(
     if CONTENT in frame:
         # Beside words of what a picture holds, one with a taxon is of an animal.
         said = frame[CONTENT].fillna("")
-        has_taxon = (filled[_RANK_NAMES] != "").any(axis=1)
-        of_taxon = filled[Rank.KINGDOM.value].map(name_content)
+        has_taxon = (filled[list(RANK_NAMES)] != "").any(axis=1)
+        of_taxon = filled[Rank.KINGDOM.value].map(tell_content)
         filled[CONTENT] = said.where((said != "") | ~has_taxon, of_taxon)
     matches = tuple((label, n, match) for (label, match), n in counts.items())
     return ResolvedLabels(filled, matches, tuple(map(Note, _describe(matches))))
@@ -308,7 +308,7 @@ def _read_asked(
     labels = frame[LABEL].fillna("").tolist() if LABEL in frame else [""] * len(frame)
     labels = ["" if read_content(str(label)) else label for label in labels]
     whole = frame[SUBSPECIES].fillna("").tolist() if SUBSPECIES in frame else [""] * len(frame)
-    ranks = known[_RANK_NAMES[::-1]].itertuples(index=False, name=None)
+    ranks = known[list(RANK_NAMES[::-1])].itertuples(index=False, name=None)
     asked = [
         str(label) or str(below) or next(filter(None, names), "") or common
         for label, below, names, common in zip(

@@ -85,7 +85,7 @@ class Taxonomy:
             for position, known in enumerate(group):
                 if known == taxon:
                     break
-                if _agree(known, taxon):
+                if agree_by_name(known.lineage, taxon.lineage):
                     group[position] = _join(known, taxon)
                     break
             else:
@@ -290,10 +290,6 @@ def _are_distinct_species(taxa: tuple[Taxon, ...]) -> bool:
     """Tell whether all are species and no two share a name: then none is another or above one."""
     names = {taxon.lineage[-1] for taxon in taxa}
     return len(names) == len(taxa) and "" not in names
-
-
-def _agree(one: Taxon, other: Taxon) -> bool:
-    return agree_by_name(one.lineage, other.lineage)
 
 
 def agree_by_name(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

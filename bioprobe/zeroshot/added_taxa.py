@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import TaxonomyError
@@ -17,9 +17,10 @@ from bioprobe.store.added_taxa import (
     read_user_taxa,
 )
 from bioprobe.store.view import View
-from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
+from bioprobe.taxonomy import Taxon, Taxonomy
+from bioprobe.taxonomy.columns import LABEL_COLUMNS
 from bioprobe.taxonomy.contradictions import find_all_contradictions
-from bioprobe.types import Vectors
+from bioprobe.types import EncodeText, Vectors
 from bioprobe.zeroshot.blending import WEIGHT_FRACTIONS, Blend, choose_blend
 from bioprobe.zeroshot.examples import (
     Examples,
@@ -90,7 +91,7 @@ class KnownTaxa(Result):
         """Return the same by column."""
         _ = short
         rows = [one.to_dict() for one in self.taxa]
-        names = [*(rank.value for rank in RANKS), "common_name", "from", "prompts", "examples"]
+        names = [*LABEL_COLUMNS, "from", "prompts", "examples"]
         return {name: [row[name] for row in rows] for name in names}
 
 
@@ -217,7 +218,7 @@ def add_pictured(
     taxon: Taxon,
     pictures: tuple[Vectors, tuple[str, ...]],
     others: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     *,
     weight_fractions: Sequence[float] = WEIGHT_FRACTIONS,
     left_out: Sequence[str] = (),

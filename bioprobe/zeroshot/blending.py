@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
-from bioprobe.types import Scores, Vectors
+from bioprobe.types import EncodeText, Mask, Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes
 from bioprobe.zeroshot.examples import find_centre, is_same
 from bioprobe.zeroshot.seen_offset import harmonic_mean
@@ -113,7 +113,7 @@ class _Rivals:
 def choose_blend(
     asked: EmbeddingStore | View,
     prompts: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     taxon: Taxon,
     vectors: Vectors,
     sha256s: Sequence[str],
@@ -200,7 +200,7 @@ def choose_blend(
 def _try(
     weight: float,
     others: _Validation,
-    right: npt.NDArray[np.bool_],
+    right: Mask,
     own: _Validation | None,
     scale: float,
     n_classes: int,
@@ -228,11 +228,7 @@ def _prefer_first(tried: Sequence[tuple[float, Blend]]) -> Blend:
     (first_mean, first), (best_mean, best) = tried[0], max(tried, key=lambda one: one[0])
     if best.own is None:
         return first
-    # Agresti and Coull's estimate, whose error is not 0 where all or none are right.
-    n_images = best.own.n_images + 4
-    fraction = (best.own.n_correct + 2) / n_images
-    error = (fraction * (1 - fraction) / n_images) ** 0.5
-    return best if best_mean - first_mean > error else first
+    return best if best_mean - first_mean > best.own.standard_error else first
 
 
 def _leave_out_each(rivals: _Rivals, vectors: Vectors, text: Vectors) -> _Validation | None:

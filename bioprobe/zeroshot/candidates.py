@@ -11,11 +11,11 @@ from bioprobe.cells import name_cells
 from bioprobe.errors import PromptError
 from bioprobe.files import read_lines
 from bioprobe.images.image_table import ImageTable
-from bioprobe.options import split_names
+from bioprobe.options import RANK_NAMES, split_names
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import find_added_taxa, read_user_taxa
 from bioprobe.task.target import Classes, Phrases
-from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
+from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import read_labels
 from bioprobe.taxonomy.lists import read_taxonomy, shipped_taxonomies
 from bioprobe.taxonomy.synonyms import accept_names, replace_synonyms
@@ -160,7 +160,7 @@ def _read_class_table(path: Path, level: str) -> tuple[Classes, Phrases]:
         raise PromptError(msg)
     texts = names if text_column is None else name_cells(frame[text_column])
     labels = read_labels(frame.drop(columns=[class_column]))
-    lineages = labels[[rank.value for rank in RANKS]].itertuples(index=False, name=None)
+    lineages = labels[list(RANK_NAMES)].itertuples(index=False, name=None)
     phrases: dict[str, list[str]] = {}
     taxa: dict[str, list[Taxon]] = {}
     for name, text, lineage in zip(names, texts, lineages, strict=True):
@@ -192,14 +192,13 @@ def accept_label_names(images: ImageTable, synonyms: Mapping[str, str]) -> Image
     """Return an image table whose labels are accepted names."""
     import pandas as pd
 
-    names = [rank.value for rank in RANKS]
-    rows = list(images.select(names).itertuples(index=False, name=None))
+    rows = list(images.select(RANK_NAMES).itertuples(index=False, name=None))
     accepted_of = {lineage: accept_names(lineage, synonyms) for lineage in dict.fromkeys(rows)}
     accepted = [accepted_of[lineage] for lineage in rows]
     return images.with_columns(
         {
             name: pd.Series([lineage[position] for lineage in accepted], dtype=object)
-            for position, name in enumerate(names)
+            for position, name in enumerate(RANK_NAMES)
         }
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bioprobe.prompts import PromptSet
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxonomy
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import EncodeText, Rows, Vectors
 from bioprobe.zeroshot.examples import Examples, read_examples
 from bioprobe.zeroshot.seen_offset import SeenOffset
 
@@ -38,7 +38,7 @@ class ClassEmbeddings:
 def embed_classes(
     store: EmbeddingStore,
     prompts: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     *,
     seen_offset: SeenOffset | None = None,
 ) -> ClassEmbeddings:
@@ -76,7 +76,7 @@ def embed_classes(
 def embed_texts(
     store: EmbeddingStore,
     prompts: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     *,
     seen_offset: SeenOffset | None = None,
 ) -> ClassEmbeddings:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from bioprobe.errors import PromptError, SelectionError
 from bioprobe.intervals import Accuracy
@@ -19,7 +18,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxonomy
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import EncodeText, Mask, Rows, Vectors
 from bioprobe.zeroshot.zeroshot import find_top_classes
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Compared:
     text_type: TextType
     templates: str
     n_templates: int
-    right: npt.NDArray[np.bool_]
+    right: Mask
     same_texts_as: str = ""
     difference: float = 0.0
     p_value: float = math.nan
@@ -115,7 +114,7 @@ class ComparedPrompts(Result):
 def compare_prompts(
     asked: EmbeddingStore | View,
     taxa: Taxonomy,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     *,
     rank: Rank,
     text_types: Sequence[TextType],
@@ -157,7 +156,8 @@ def compare_prompts(
     """
     view = _find_labelled(View.of(asked), rank)
     sets = _build_sets(taxa, text_types, template_sets, rank)
-    encode_text(list(dict.fromkeys(text for _, prompts in sets for text in _flatten(prompts))))
+    texts = (text for _, prompts in sets for of_class in prompts.texts for text in of_class)
+    encode_text(list(dict.fromkeys(texts)))
     twins = _find_twins(sets)
     classes = {
         place: prompts.embed(encode_text)
@@ -204,10 +204,6 @@ def _build_sets(
     ]
 
 
-def _flatten(prompts: PromptSet) -> list[str]:
-    return [text for of_class in prompts.texts for text in of_class]
-
-
 def _find_twins(sets: Sequence[tuple[str, PromptSet]]) -> dict[int, int]:
     """Return which sets ask by the texts of an earlier one, and of which."""
     first: dict[tuple[tuple[str, ...], ...], int] = {}
@@ -215,9 +211,7 @@ def _find_twins(sets: Sequence[tuple[str, PromptSet]]) -> dict[int, int]:
     return {place: origin for place, origin in enumerate(origins) if origin != place}
 
 
-def _measure(
-    view: View, truth: Rows, classes: Mapping[int, Vectors]
-) -> dict[int, npt.NDArray[np.bool_]]:
+def _measure(view: View, truth: Rows, classes: Mapping[int, Vectors]) -> dict[int, Mask]:
     """Return which images each set of class embeddings has right; vectors are read once."""
     scale = view.manifest.logit_scale
     right = {place: np.zeros(len(view), dtype=np.bool_) for place in classes}

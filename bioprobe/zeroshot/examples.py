@@ -247,7 +247,7 @@ def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
 
 def _keep(store: EmbeddingStore, examples: Iterable[Examples]) -> None:
     kept = tuple(examples)
-    if (store.folder / EXAMPLES_NAME).is_file() and len(kept) < len(_read(store)):
+    if len(kept) < len(_read(store)):
         _write(store, kept)
 
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import PromptError
+from bioprobe.intervals import Accuracy
 from bioprobe.store.view import View
-from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
+from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
 from bioprobe.types import Rows, Scores, Vectors
 from bioprobe.zeroshot.prototypes import MadeOf
@@ -284,9 +285,7 @@ def choose_worth(fusion: Fusion, measure: Callable[[float], tuple[int, int]]) ->
     tried = {worth: measure(worth) for worth in (fusion.worth, *WORTHS)}
     n_right, n_images = tried[fusion.worth]
     best = max(tried, key=lambda worth: tried[worth][0])
-    # Agresti and Coull's estimate, whose error is not 0 where all or none are right.
-    share = (n_right + 2) / (n_images + 4)
-    error = (share * (1 - share) / (n_images + 4)) ** 0.5
+    error = Accuracy(1, n_right, n_images).standard_error
     is_better = (tried[best][0] - n_right) / n_images > error
     worth = best if is_better else fusion.worth
     right = f"{tried[worth][0]:,} of {n_images:,} labelled images that made no prototype are right"
@@ -471,7 +470,7 @@ class HeadRows:
         taxa = tuple(Taxon(tuple(row[:-1]), row[-1]) for row in names)
         joined = join_prototypes(prototypes, taxa)
         rows_of = _find_rows(head, taxa)
-        lowest = _find_depths(head)
+        lowest = head.find_depths()
         both, texts, replaced, divided = [], [], [], []
         for place, rows in rows_of.items():
             own = rows[lowest[rows] == taxa[place].depth]
@@ -517,11 +516,3 @@ def _find_rows(head: TextHead, taxa: Sequence[Taxon]) -> dict[int, Rows]:
     parts = np.split(found.rows, starts[1:])
     pairs = zip(found.taxa, parts, strict=True)
     return dict(sorted((place_of[taxon.lineage], rows) for taxon, rows in pairs))
-
-
-def _find_depths(head: TextHead) -> Rows:
-    """Return the depth of the lowest name of each row of a head, -1 where there is none."""
-    depths = np.full(len(head), -1, dtype=np.int64)
-    for rank in RANKS:
-        depths[(head.taxa[rank.value] != "").to_numpy(dtype=bool)] = rank.depth
-    return depths

@@ -13,7 +13,7 @@ from bioprobe.access import is_file
 from bioprobe.errors import SourceError
 from bioprobe.files import find_part, map_matrix, read_json
 from bioprobe.table_bounds import check_json
-from bioprobe.taxonomy import RANKS, Rank
+from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS, read_labels
 from bioprobe.taxonomy.lists import collecting_later, read_entries
 from bioprobe.types import Vectors
@@ -131,14 +131,13 @@ def _read_names(path: Path) -> dict[str, npt.NDArray[np.object_]]:
 def _to_labels(columns: Mapping[str, npt.NDArray[np.object_]]) -> pd.DataFrame:
     import pandas as pd
 
-    kept, n_rows = [*(rank.value for rank in RANKS), COMMON_NAME], len(columns[COMMON_NAME])
-    parts = []
-    for start in range(0, n_rows, _NAMES_AT_ONCE):
+    kept, parts = list(LABEL_COLUMNS), []
+    for start in range(0, len(columns[COMMON_NAME]), _NAMES_AT_ONCE):
         part = {name: column[start : start + _NAMES_AT_ONCE] for name, column in columns.items()}
         pairs = zip(part[Rank.GENUS.value], part[Rank.SPECIES.value], strict=True)
         species = [_join_binomial(genus, epithet) for genus, epithet in pairs]
         part[Rank.SPECIES.value] = np.array(species, dtype=object)
-        frame = pd.DataFrame(part, columns=list(LABEL_COLUMNS), dtype=object)
+        frame = pd.DataFrame(part, columns=kept, dtype=object)
         # As text of its own, a name takes a tenth of what it does as an object.
         parts.append(read_labels(frame, apart=False)[kept].astype("str"))
     return pd.concat(parts, ignore_index=True)

@@ -11,12 +11,13 @@ import numpy as np
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import LongTextError, ModelUnavailableError
 from bioprobe.files import prompts_dir
-from bioprobe.prompts import describe_long, read_templates
+from bioprobe.options import RANK_NAMES
+from bioprobe.prompts import describe_long, name_longest, read_templates
 from bioprobe.result import WARNING, Note, Notes
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import find_added_taxa
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
-from bioprobe.taxonomy.columns import COMMON_NAME
+from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
 from bioprobe.taxonomy.synonyms import replace_synonyms
 from bioprobe.types import Rows, Scores, Vectors
 from bioprobe.zeroshot.examples import Examples, is_same, read_examples
@@ -219,13 +220,12 @@ def find_recipe(head: TextHead, embed_means: EmbedMeans) -> HeadCheck:
 def _draw(head: TextHead, n: int, seed: int, *, with_common_name: bool = False) -> Rows:
     """Draw rows of a head that have a name at a rank, and a common name too where any has one."""
     order = np.random.default_rng(seed).permutation(len(head))
-    ranks = [rank.value for rank in RANKS]
     found = np.zeros(0, dtype=np.int64)
     # A head has hundreds of thousands of rows: no more of them are read than are needed.
     for start in range(0, len(order), _ROWS_AT_ONCE):
         rows = order[start : start + _ROWS_AT_ONCE]
         block = head.taxa.iloc[rows]
-        usable = (block[ranks] != "").any(axis=1)
+        usable = (block[list(RANK_NAMES)] != "").any(axis=1)
         if with_common_name:
             usable &= block[COMMON_NAME] != ""
         found = np.concatenate([found, rows[usable.to_numpy()]])
@@ -240,8 +240,7 @@ def _choose_short(head: TextHead, rows: Rows) -> Rows:
 
 
 def _compare(head: TextHead, rows: Rows, recipe: Recipe, embed_means: EmbedMeans) -> HeadCheck:
-    columns = [*(rank.value for rank in RANKS), COMMON_NAME]
-    cells = head.taxa.iloc[rows][columns].itertuples(index=False, name=None)
+    cells = head.taxa.iloc[rows][list(LABEL_COLUMNS)].itertuples(index=False, name=None)
     taxa = [Taxon(tuple(names), common) for *names, common in cells]
     kept, made = _embed_short([recipe.write(taxon) for taxon in taxa], embed_means)
     # Rows in half precision are unit only nearly.
@@ -362,7 +361,7 @@ def put_beside(
         raise ModelUnavailableError(msg) from error
     standing = [taxa[place] for place in kept]
     long = [taxa[place] for place in sorted({*range(len(taxa))} - {*kept.tolist()})]
-    notes += describe_long([_name_longest(taxon) for taxon in long], [0] * len(long))
+    notes += describe_long([name_longest(taxon) for taxon in long], [0] * len(long))
     if not standing:
         return Beside(head, tuple(notes))
     offsets = np.zeros(len(standing), dtype=np.float32)
@@ -424,7 +423,7 @@ def _sort(
     rows: dict[Taxon, Rows] = {}
     for taxon, (found, is_one) in zip(taxa, _find_in_head(head, taxa), strict=True):
         is_own = bool(taxon.prompts) or any(one.is_of(taxon) for one in pictured)
-        below = head.taxa[[rank.value for rank in RANKS[taxon.depth + 1 :]]].iloc[found]
+        below = head.taxa[list(RANK_NAMES[taxon.depth + 1 :])].iloc[found]
         is_own &= with_lower or not (below != "").any(axis=None)
         if not len(found):
             new.append(taxon)
@@ -440,7 +439,7 @@ def _sort(
 
 def _find_in_head(head: TextHead, taxa: Sequence[Taxon]) -> list[tuple[Rows, bool]]:
     """Find the rows of a head that are each taxon or lie below it, and whether they are of one."""
-    names = head.taxa[[rank.value for rank in RANKS]]
+    names = head.taxa[list(RANK_NAMES)]
     by_name: dict[tuple[int, str], list[int]] = {}
     for depth in {taxon.depth for taxon in taxa}:
         wanted = {taxon.name for taxon in taxa if taxon.depth == depth}
@@ -490,7 +489,3 @@ def _tell_standing(taxa: Sequence[Taxon], name: str, found: HeadCheck) -> Notes:
 def _name_some(taxa: Sequence[Taxon]) -> str:
     more = f" and {len(taxa) - _SHOWN:,} more" if len(taxa) > _SHOWN else ""
     return ", ".join(taxon.name for taxon in taxa[:_SHOWN]) + more
-
-
-def _name_longest(taxon: Taxon) -> str:
-    return max((*taxon.lineage, taxon.common_name, *taxon.prompts), key=len)

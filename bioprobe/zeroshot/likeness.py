@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
-from bioprobe.types import Vectors
+from bioprobe.types import EncodeText, Vectors
 from bioprobe.zeroshot.examples import find_centre, read_examples
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Likeness(Result):
 def find_neighbours(
     taxon: Taxon,
     prompts: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     *,
     k: int = 5,
 ) -> Neighbours:
@@ -149,7 +149,7 @@ def find_neighbours(
     k : int
         Classes, ≥ 1.
     """
-    asked = PromptSet(type(prompts.taxa)((taxon,)), prompts.text_type, prompts.templates)
+    asked = dataclasses.replace(prompts, taxa=Taxonomy((taxon,)))
     others = [place for place, one in enumerate(prompts.taxa) if one.name != taxon.name]
     classes = prompts.embed(encode_text)[others]
     named = [prompts.taxa.taxa[place] for place in others]

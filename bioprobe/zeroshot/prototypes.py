@@ -17,8 +17,8 @@ from bioprobe.images.image_table import ImageTable
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import find_label_classes, mark_rows
-from bioprobe.taxonomy import RANKS, Rank, Taxonomy
-from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS, to_taxonomy
+from bioprobe.taxonomy import Rank, Taxonomy
+from bioprobe.taxonomy.columns import LABEL_COLUMNS, to_taxonomy
 from bioprobe.types import Mask, Rows, Scores, Vectors
 
 if TYPE_CHECKING:
@@ -168,9 +168,8 @@ def make_prototypes(
     length, which is the mean cosine to it).
     """
     view = View.of(asked)
-    names = [*(one.value for one in RANKS), COMMON_NAME]
-    firsts = view.images.number_lineages(names, view.rows)[1]
-    taxa = to_taxonomy(view.images.take(view.rows[firsts], names)).at(rank)
+    firsts = view.images.number_lineages(LABEL_COLUMNS, view.rows)[1]
+    taxa = to_taxonomy(view.images.take(view.rows[firsts], LABEL_COLUMNS)).at(rank)
     labels = find_label_classes(view.images, view.rows, taxa, rank)
     rows, labels = view.rows[labels >= 0], labels[labels >= 0]
     if not len(rows):

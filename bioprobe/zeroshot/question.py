@@ -502,7 +502,7 @@ def answer_deepest(view: View, question: Question, threshold: float) -> Decision
     is_free = question.listed is None
     return Decisions(
         view.images, view.rows, question.tree.levels, best, scores, depths, threshold,
-        view.describe(question.options),
+        view.describe(question.options), taught=view.find_taught(),
         columns={} if is_free else _Outside.join(outsides).columns,
         left_out=None if is_free else left_out, also=_Also.join(alsos).finish(),
     )  # fmt: skip

@@ -15,6 +15,7 @@ from bioprobe.files import read_json, write_text
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone
 from bioprobe.taxonomy import Taxon, Taxonomy
+from bioprobe.types import Mask
 
 OFFSET_NAME = "seen-offset.json"
 
@@ -42,7 +43,7 @@ class SeenOffset:
     new: tuple[Taxon, ...]
     adapter: str = ""
 
-    def find_new(self, classes: Taxonomy) -> npt.NDArray[np.bool_]:
+    def find_new(self, classes: Taxonomy) -> Mask:
         """Tell which classes are new or lie below a new taxon, shape (n_classes,)."""
         below = {taxon.lineage for taxon in classes.below(self.new)}
         return np.array([taxon.lineage in below for taxon in classes], dtype=bool)
@@ -124,9 +125,9 @@ def read_offset(store: EmbeddingStore) -> SeenOffset | None:
 
 
 def choose_threshold(
-    right_below: npt.NDArray[np.bool_],
+    right_below: Mask,
     margins_below: npt.NDArray[np.floating[Any]],
-    right_above: npt.NDArray[np.bool_],
+    right_above: Mask,
     margins_above: npt.NDArray[np.floating[Any]],
 ) -> float:
     """Choose the margin that separates two kinds of images best.

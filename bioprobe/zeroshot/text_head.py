@@ -17,7 +17,13 @@ import numpy.typing as npt
 from bioprobe.access import exists, is_file, list_names, read_bytes, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
-from bioprobe.files import hash_file, read_json, remove_folder, replacing_folder
+from bioprobe.files import (
+    hash_file,
+    read_json,
+    remove_folder,
+    replacing_folder,
+    write_array_header,
+)
 from bioprobe.names import fold
 from bioprobe.settings import COUNT, TEXT, check_fields
 from bioprobe.store import EmbeddingStore
@@ -25,14 +31,14 @@ from bioprobe.store.gone import Changes, Gone
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
 from bioprobe.task.leaves import Leaves
-from bioprobe.task.target import mark_rows
+from bioprobe.task.target import mark_gone
 from bioprobe.task.text_pooling import Pool, embed_mean_rows
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
 from bioprobe.taxonomy.lists import collecting_later
 from bioprobe.taxonomy.taxonomy import agree_by_name
-from bioprobe.types import Rows, Scores, Vectors
+from bioprobe.types import Mask, Rows, Scores, Vectors
 from bioprobe.zeroshot.prototypes import IMAGES, MadeOf, Prototypes
 from bioprobe.zeroshot.question import Question
 
@@ -156,6 +162,13 @@ class TextHead:
         at = f" at {self.about['revision'][:12]}" if self.about.get("revision") else ""
         return f"{Path(self.about['source']).stem} of {self.about['repository']}{at}"
 
+    def find_depths(self) -> Rows:
+        """Return the depth of the lowest name of each row, -1 where there is none."""
+        depths = np.full(len(self), -1, dtype=np.int64)
+        for rank in RANKS:
+            depths[(self.taxa[rank.value] != "").to_numpy(dtype=bool)] = rank.depth
+        return depths
+
     def describe(self) -> dict[str, str]:
         """Return what a result says of it, for its provenance."""
         named = ("source", "vectors_sha256", "repository", "revision")
@@ -188,7 +201,7 @@ class TextHead:
         import pandas as pd
 
         rows = [(*taxon.lineage, taxon.common_name) for taxon in taxa]
-        columns = [*RANKS, COMMON_NAME]
+        columns = list(LABEL_COLUMNS)
         own = self.taxa[columns].astype(object)
         own.iloc[replaced] = ""
         further = pd.DataFrame(rows, columns=columns, dtype=object)
@@ -361,9 +374,7 @@ def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
     made = [(head, head.made_of) for head in known if head.made_of is not None]
     if not made:
         return
-    marks = np.setdiff1d(
-        mark_rows(gone.images, gone.rows), mark_rows(gone.kept, np.arange(len(gone.kept)))
-    )
+    marks = mark_gone(gone)
     for head, made_of in made:
         if np.isin(marks, made_of.marks).any():
             changes.counts["prototypes"] += 1
@@ -408,7 +419,7 @@ def fill_head(
         If no row can be used.
     """
     usable = np.zeros(len(taxa), dtype=bool)
-    _write_matrix(folder / _VECTORS_NAME, _iter_usable(blocks, usable), dim, np.dtype(dtype))
+    _write_matrix(folder / _VECTORS_NAME, _iter_usable(blocks, usable), dim, dtype)
     if not usable.any():
         msg = (
             f"none of the {len(taxa)} embeddings in {about['source']} can be used: all zeros or "
@@ -433,7 +444,7 @@ def _name_row(names: Iterable[str]) -> str:
     return next((name for name in reversed(lineage) if name), common_name)
 
 
-def _iter_usable(blocks: Iterable[Vectors], usable: npt.NDArray[np.bool_]) -> Iterator[Vectors]:
+def _iter_usable(blocks: Iterable[Vectors], usable: Mask) -> Iterator[Vectors]:
     start = 0
     for block in blocks:
         is_finite = np.isfinite(block).all(axis=1, keepdims=True)
@@ -444,26 +455,17 @@ def _iter_usable(blocks: Iterable[Vectors], usable: npt.NDArray[np.bool_]) -> It
         yield unit[kept]
 
 
-def _write_matrix(path: Path, blocks: Iterator[Vectors], dim: int, dtype: np.dtype[Any]) -> None:
+def _write_matrix(path: Path, blocks: Iterator[Vectors], dim: int, dtype: str) -> None:
     # How many rows there are is known last, so the header is written twice: it has one length
     # for any number of rows, because numpy pads it.
     n_rows = 0
     with path.open("wb") as stream:
-        _write_header(stream, (n_rows, dim), dtype)
+        write_array_header(stream, (n_rows, dim), dtype)
         for block in blocks:
             stream.write(np.ascontiguousarray(block, dtype=dtype).tobytes())
             n_rows += len(block)
         stream.seek(0)
-        _write_header(stream, (n_rows, dim), dtype)
-
-
-def _write_header(
-    stream: Any,  # noqa: ANN401 - a binary file
-    shape: tuple[int, int],
-    dtype: np.dtype[Any],
-) -> None:
-    header = {"descr": dtype.newbyteorder("<").str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(stream, header)
+        write_array_header(stream, (n_rows, dim), dtype)
 
 
 Lineage = tuple[str, ...]
@@ -539,9 +541,7 @@ def find_head_leaves(head: TextHead, taxa: Taxonomy | None = None) -> HeadClasse
         for taxon in taxa:
             by_rank.setdefault(taxon.rank, []).append(taxon)
         return _find_wanted(head, taxa, {r: Taxonomy(tuple(one)) for r, one in by_rank.items()})
-    depths = np.full(len(head.taxa), -1)
-    for rank in RANKS:
-        depths[(head.taxa[rank.value] != "").to_numpy(dtype=bool)] = rank.depth
+    depths = head.find_depths()
     parts = [
         _list_classes(head.taxa, rank, np.flatnonzero(depths == rank.depth), with_common=True)
         for rank in reversed(RANKS)
@@ -675,7 +675,7 @@ def _index_lineages(taxa: pd.DataFrame, rank: Rank) -> dict[str, list[tuple[Line
 def _index_names(taxa: pd.DataFrame) -> dict[str, Rows]:
     """Return, for each scientific and common name in lower case, its rows."""
     index: dict[str, list[int]] = {}
-    for row, names in enumerate(taxa[[*RANKS, COMMON_NAME]].itertuples(index=False, name=None)):
+    for row, names in enumerate(taxa[list(LABEL_COLUMNS)].itertuples(index=False, name=None)):
         scientific = next((name for name in reversed(names[:-1]) if name), "")
         for name in {fold(scientific), fold(names[-1])} - {""}:
             index.setdefault(name, []).append(row)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank
-from bioprobe.types import Doubles, Mask, Rows, Scores, Vectors
+from bioprobe.types import Doubles, EncodeText, Mask, Rows, Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes
 from bioprobe.zeroshot.seen_offset import SeenOffset, choose_threshold, harmonic_mean
 
@@ -118,7 +117,7 @@ class GeneralisedReport(Result):
 def measure_generalised(
     store: EmbeddingStore,
     prompts: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     *,
     rank: Rank,
     unseen_condition: str,
@@ -210,7 +209,7 @@ def measure_generalised(
 class _Sides:
     rows: Rows
     labels: Rows
-    is_new_class: npt.NDArray[np.bool_]
+    is_new_class: Mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,8 +229,8 @@ class _Answers:
     """
 
     margins: npt.NDArray[np.float64]
-    is_right: npt.NDArray[np.bool_]
-    is_new: npt.NDArray[np.bool_]
+    is_right: Mask
+    is_new: Mask
     labels: Rows
 
 
@@ -267,7 +266,7 @@ def _find_sides(
 def _answer(
     store: EmbeddingStore,
     prompts: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     sides: _Sides,
     matrix: Vectors | None,
 ) -> _Answers:
@@ -297,7 +296,7 @@ def _halve(answers: _Answers, random: np.random.Generator) -> Rows:
     return half
 
 
-def _choose(answers: _Answers, chosen: npt.NDArray[np.bool_]) -> float:
+def _choose(answers: _Answers, chosen: Mask) -> float:
     seen, new = chosen & ~answers.is_new, chosen & answers.is_new
     # A seen class is answered where its margin is above the offset.
     return choose_threshold(

@@ -19,7 +19,7 @@ from bioprobe.task.target import Classes, Texts
 from bioprobe.task.text_pooling import Pool
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import Rank
-from bioprobe.types import Rows, Scores, Vectors
+from bioprobe.types import EncodeText, Rows, Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts, list_examples
 from bioprobe.zeroshot.question import Question, answer_at_rank
 from bioprobe.zeroshot.seen_offset import SeenOffset
@@ -28,7 +28,7 @@ from bioprobe.zeroshot.seen_offset import SeenOffset
 def zeroshot(
     asked: EmbeddingStore | View,
     prompts: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     *,
     rank: Rank,
     k: int = 5,
@@ -82,7 +82,7 @@ def zeroshot(
 def ask_prompts(
     view: View,
     prompts: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
     *,
     rank: Rank,
     pool: Pool = Pool.MEAN,
@@ -177,7 +177,7 @@ def _see(
 def embed_phrases(
     phrases: Sequence[Sequence[str]],
     templates: Sequence[str],
-    encode_text: Callable[[Sequence[str]], Vectors],
+    encode_text: EncodeText,
 ) -> tuple[Vectors, Rows]:
     """Embed the texts of classes, each averaged over the templates.
 

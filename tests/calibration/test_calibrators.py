@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,9 @@ from bioprobe.calibration.calibrators import (
     to_probabilities,
 )
 from bioprobe.errors import SelectionError
+from tests.calibration.logits import draw_logits
 
 Floats = npt.NDArray[Any]
-Draw = Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]
 
 
 def measure_log_loss(probabilities: Floats, truth: npt.NDArray[np.int64]) -> float:
@@ -32,14 +31,14 @@ def measure_log_loss(probabilities: Floats, truth: npt.NDArray[np.int64]) -> flo
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_the_temperature_that_drew_the_classes_is_found(draw: Draw, temperature: float) -> None:
-    logits, truth = draw(20_000, temperature=temperature)
+def test_the_temperature_that_drew_the_classes_is_found(temperature: float) -> None:
+    logits, truth = draw_logits(20_000, temperature=temperature)
     found = TemperatureScaling.fit(logits, truth)
     assert found.temperature == pytest.approx(temperature, rel=0.04)
 
 
-def test_no_temperature_beside_the_fitted_one_has_less_loss(draw: Draw) -> None:
-    logits, truth = draw(3000, temperature=2.0)
+def test_no_temperature_beside_the_fitted_one_has_less_loss() -> None:
+    logits, truth = draw_logits(3000, temperature=2.0)
     best = TemperatureScaling.fit(logits, truth).temperature
     losses = [
         measure_log_loss(softmax(logits / (best * factor), axis=1), truth)
@@ -54,16 +53,16 @@ def test_few_rows_that_are_all_right_do_not_make_certain() -> None:
     assert 0.8 < found.max(axis=1).mean() < 0.99
 
 
-def test_rows_that_came_together_are_no_two_halves(draw: Draw) -> None:
-    logits, truth = draw(300, temperature=3.0)
+def test_rows_that_came_together_are_no_two_halves() -> None:
+    logits, truth = draw_logits(300, temperature=3.0)
     halves = np.arange(300) % 2
     assert fit_judged("temperature", logits, truth, halves)[1] == ""
     assert "too few images" in fit_judged("temperature", logits, truth, 0 * halves)[1]
 
 
-def test_a_calibration_is_judged_on_images_that_it_was_not_fitted_on(draw: Draw) -> None:
+def test_a_calibration_is_judged_on_images_that_it_was_not_fitted_on() -> None:
     # Of 40 images that are calibrated as they are, curves learn what is chance.
-    logits, truth = draw(40)
+    logits, truth = draw_logits(40)
     kept, why = fit_judged("isotonic", logits, truth, np.arange(40))
     assert "would make the log-loss of images that it was not fitted on" in why
     assert np.allclose(kept.calibrate(logits), to_probabilities(logits), atol=1e-6)
@@ -75,8 +74,8 @@ def test_the_simplest_within_a_standard_error_is_chosen() -> None:
     assert _choose_simplest(np.array([[0.1, 1.1], [0.0, 0.0]])) == 1
 
 
-def test_logarithms_of_probabilities_are_logits_too(draw: Draw) -> None:
-    logits, truth = draw(300)
+def test_logarithms_of_probabilities_are_logits_too() -> None:
+    logits, truth = draw_logits(300)
     shifted = to_logits(to_probabilities(logits))
     for kind in KINDS:
         of_logits = find_calibrator(kind).fit(logits, truth).calibrate(logits)
@@ -86,8 +85,8 @@ def test_logarithms_of_probabilities_are_logits_too(draw: Draw) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_add_up_to_one_and_arrays_bring_back_the_same(draw: Draw, kind: str) -> None:
-    logits, truth = draw(200, temperature=2.0)
+def test_rows_add_up_to_one_and_arrays_bring_back_the_same(kind: str) -> None:
+    logits, truth = draw_logits(200, temperature=2.0)
     fitted = find_calibrator(kind).fit(logits, truth)
     found = fitted.calibrate(logits)
     assert found.dtype == np.float32
@@ -100,8 +99,8 @@ def test_rows_add_up_to_one_and_arrays_bring_back_the_same(draw: Draw, kind: str
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_of_no_class_tell_nothing(draw: Draw, kind: str) -> None:
-    logits, truth = draw(100)
+def test_rows_of_no_class_tell_nothing(kind: str) -> None:
+    logits, truth = draw_logits(100)
     with_unknown = np.concatenate([logits, logits[:5]]), np.append(truth, [-1] * 5)
     fitted = find_calibrator(kind).fit(*with_unknown)
     assert np.allclose(
@@ -129,14 +128,14 @@ def test_one_row_and_one_class_are_ordinary(kind: str) -> None:
     assert alone.calibrate(np.zeros((1, 1))).tolist() == [[1.0]]
 
 
-def test_temperature_never_changes_an_answer(draw: Draw) -> None:
-    logits, truth = draw(500, temperature=4.0)
+def test_temperature_never_changes_an_answer() -> None:
+    logits, truth = draw_logits(500, temperature=4.0)
     found = find_calibrator("temperature").fit(logits, truth).calibrate(logits)
     assert np.array_equal(found.argmax(axis=1), logits.argmax(axis=1))
 
 
-def test_vector_scaling_finds_a_bias_that_temperature_cannot(draw: Draw) -> None:
-    logits, truth = draw(6000, 4)
+def test_vector_scaling_finds_a_bias_that_temperature_cannot() -> None:
+    logits, truth = draw_logits(6000, 4)
     biased = logits + np.array([2.0, 0.0, 0.0, -1.0])
     half = slice(0, 3000), slice(3000, 6000)
     losses = {
@@ -150,9 +149,9 @@ def test_vector_scaling_finds_a_bias_that_temperature_cannot(draw: Draw) -> None
     assert losses["vector"] < truly + 0.01 < losses["temperature"] - 0.1
 
 
-def test_vector_scaling_of_few_rows_stays_near_the_temperature(draw: Draw) -> None:
-    logits, truth = draw(60, 30, temperature=2.0)
-    others, judged = draw(3000, 30, temperature=2.0, seed=1)
+def test_vector_scaling_of_few_rows_stays_near_the_temperature() -> None:
+    logits, truth = draw_logits(60, 30, temperature=2.0)
+    others, judged = draw_logits(3000, 30, temperature=2.0, seed=1)
     losses = {
         kind: measure_log_loss(find_calibrator(kind).fit(logits, truth).calibrate(others), judged)
         for kind in KINDS

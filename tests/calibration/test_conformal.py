@@ -1,27 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from bioprobe.calibration.calibrators import to_probabilities
 from bioprobe.calibration.conformal import KINDS, _score, fit_conformal, measure_sets
 from bioprobe.errors import SelectionError
-
-Draw = Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]
+from tests.calibration.logits import draw_logits
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("coverage", [0.7, 0.9])
-def test_sets_hold_the_true_class_as_often_as_was_asked(
-    draw: Draw, kind: str, coverage: float
-) -> None:
+def test_sets_hold_the_true_class_as_often_as_was_asked(kind: str, coverage: float) -> None:
     # The probabilities are wrong on purpose: the promise does not need them right.
     held = []
     for seed in range(200):
-        logits, truth = draw(300, 6, temperature=2.0, seed=seed)
+        logits, truth = draw_logits(300, 6, temperature=2.0, seed=seed)
         probabilities = to_probabilities(logits)
         fitted = fit_conformal(probabilities[:100], truth[:100], coverage, kind)
         sets = fitted.find_sets(probabilities[100:], allow_empty=True)
@@ -75,8 +69,8 @@ def test_too_few_images_promise_only_the_set_of_all_classes(n: int, is_finite: b
     assert fitted.find_sets(probabilities).all() != is_finite
 
 
-def test_sets_grow_with_coverage_and_raps_charges_for_length(draw: Draw) -> None:
-    logits, truth = draw(4000, 12, spread=2.0)
+def test_sets_grow_with_coverage_and_raps_charges_for_length() -> None:
+    logits, truth = draw_logits(4000, 12, spread=2.0)
     probabilities = to_probabilities(logits)
 
     def size(coverage: float, kind: str) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +18,16 @@ from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, kept
 from bioprobe.store.health import verify_store
 from bioprobe.types import Arrays, Vectors
-
-if TYPE_CHECKING:
-    from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder
 
 WIDTH = 192
 
 
 @pytest.fixture
-def keeping(make_encoder: type[PlainEncoder]) -> PlainEncoder:
+def keeping() -> PlainEncoder:
     """Return the plain encoder, which gives its pixels as projection input and as tokens."""
 
-    class Keeping(make_encoder):  # type: ignore[misc,valid-type]
+    class Keeping(PlainEncoder):
         def find_form(self, kind: str) -> KeptForm:
             if kind == PROJECTION_INPUT:
                 bias = np.zeros(self.dim, dtype=np.float32)

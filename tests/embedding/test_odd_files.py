@@ -21,10 +21,8 @@ from bioprobe.errors import SourceError
 from bioprobe.images import decode_image, read_facts
 from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, verify_store
-from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder, draw_picture
 from tests.images.test_reading import _write_png_header
-
-Draw = Callable[[int, tuple[int, int]], Image.Image]
 
 
 @pytest.fixture
@@ -61,7 +59,7 @@ def _save(image: Image.Image, kind: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def test_every_kind_and_mode_is_embedded(photos: Path, embed: Embed, draw_picture: Draw) -> None:
+def test_every_kind_and_mode_is_embedded(photos: Path, embed: Embed) -> None:
     image = draw_picture(3, (24, 20))
     modes = {
         "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
@@ -86,13 +84,13 @@ def test_every_kind_and_mode_is_embedded(photos: Path, embed: Embed, draw_pictur
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
-def test_compressed_tiffs_are_read(compression: str, draw_picture: Draw) -> None:
+def test_compressed_tiffs_are_read(compression: str) -> None:
     data = _save(draw_picture(1, (20, 16)), "TIFF", compression=compression)
     expected = np.asarray(draw_picture(1, (20, 16)), dtype=int)
     assert np.abs(np.asarray(decode_image(data), dtype=int) - expected).mean() < 12
 
 
-def test_the_ending_does_not_matter(photos: Path, embed: Embed, draw_picture: Draw) -> None:
+def test_the_ending_does_not_matter(photos: Path, embed: Embed) -> None:
     for number, kind in enumerate(("PNG", "WEBP", "TIFF", "GIF")):
         (photos / f"{kind}.jpg").write_bytes(_save(draw_picture(number, (12, 10)), kind))
     (photos / "really.png").write_bytes(_save(draw_picture(7, (12, 10)), "JPEG"))

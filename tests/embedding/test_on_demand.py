@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,9 +12,7 @@ from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, ModelUnavailableError
 from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore
-
-if TYPE_CHECKING:
-    from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder
 
 
 @dataclasses.dataclass
@@ -86,15 +83,12 @@ def test_the_first_new_image_loads_the_encoder_once(
 
 
 def test_other_weights_under_the_same_name_are_refused_before_they_are_used(
-    store: EmbeddingStore,
-    loader: Loader,
-    write_pictures: Callable[..., Path],
-    make_encoder: type[PlainEncoder],
+    store: EmbeddingStore, loader: Loader, write_pictures: Callable[..., Path]
 ) -> None:
     folder = write_pictures(2)
     embed_images(find_images([folder]), loader.encoder, store)
     before = EmbeddingStore.open(store.folder).manifest
-    other = Loader(make_encoder(2))
+    other = Loader(PlainEncoder(2))
     write_pictures(1, first=2)
     with pytest.raises(MismatchError, match="got plain-2"):
         _embed(store, other, folder)

@@ -37,7 +37,7 @@ from bioprobe.sketch import write_pictures as draw_scenes
 from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, repair_store, verify_store
 from bioprobe.taxonomy import Rank
-from tests.conftest import Vectors
+from tests.conftest import Vectors, draw_picture
 from tests.embedding.processes import ExactEncoder, wait_for_no_disk
 
 pytestmark = pytest.mark.slow
@@ -152,7 +152,7 @@ def processes() -> ForkServerContext:
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, draw_picture: Callable[..., Any]) -> Path:
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """26 pictures in two folders; with copies, and with files that cannot be read."""
     folder = tmp_path_factory.mktemp("photos")
     for number in range(24):

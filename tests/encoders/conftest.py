@@ -224,7 +224,7 @@ def timm_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _write_onnx(
+def write_onnx(
     path: Path, *, batch: int | str = "n", outputs: Sequence[str] = ("features",)
 ) -> Path:
     """Write a convolution, rectified and averaged, as an ONNX file."""
@@ -253,7 +253,7 @@ def _write_onnx(
 
 @pytest.fixture(scope="session")
 def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _write_onnx(tmp_path_factory.mktemp("onnx") / "backbone.onnx")
+    return write_onnx(tmp_path_factory.mktemp("onnx") / "backbone.onnx")
 
 
 @pytest.fixture
@@ -286,9 +286,3 @@ def put_in_cache(hub_cache: Path) -> Callable[[str, Path], Path]:
         return snapshot
 
     return put
-
-
-@pytest.fixture(scope="session")
-def write_onnx() -> Callable[..., Path]:
-    """Write an ONNX file of a given batch size and outputs."""
-    return _write_onnx

@@ -62,10 +62,7 @@ def test_check_loads_and_encodes(open_clip_dir: Path, capsys: Capture) -> None:
     assert "bf16" in rough
 
 
-def test_check_measures_what_runs_it_and_shows_each(
-    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
-) -> None:
-    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path))
+def test_check_measures_what_runs_it_and_shows_each(open_clip_dir: Path, capsys: Capture) -> None:
     written, _ = _ask(capsys, "check", f"local-dir:{open_clip_dir}", "--device", "cpu")
     facts = dict(line.split(maxsplit=1) for line in written.splitlines())
     assert {"torch", *BACKENDS.places} >= {facts["backend"]}

@@ -29,6 +29,7 @@ from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import read_labels
 from bioprobe.zeroshot.prototypes import make_prototypes
 from bioprobe.zeroshot.text_head import write_prototypes
+from tests.conftest import PlainEncoder
 
 pytestmark = pytest.mark.shared
 
@@ -82,13 +83,9 @@ def write_texts(vectors: npt.NDArray[np.float32], labels: Sequence[str]) -> Text
 
 
 @pytest.fixture
-def asked(
-    frame: pd.DataFrame,
-    make_store: Callable[..., EmbeddingStore],
-    make_encoder: Callable[..., object],
-) -> Asked:
+def asked(frame: pd.DataFrame, make_store: Callable[..., EmbeddingStore]) -> Asked:
     vectors = np.stack(frame["vector"].to_list()).astype(np.float32)
-    store = make_store(make_encoder(dim=vectors.shape[1])).append(
+    store = make_store(PlainEncoder(dim=vectors.shape[1])).append(
         frame.drop(columns="vector"), vectors
     )
     split = make_split(store, Rank.PHYLUM, fractions=(0.3, 0.2, 0.5), seed=1)

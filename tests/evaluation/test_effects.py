@@ -21,14 +21,13 @@ from bioprobe.task.columns import Columns
 from bioprobe.task.prior import read_prior
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import PlainEncoder, make_parts
 
 COMMON, RARE = "Felidae", "Canidae"
 
 
 @pytest.fixture
-def placed(
-    make_store: Callable[..., EmbeddingStore], make_encoder: Callable[..., object]
-) -> tuple[EmbeddingStore, Path]:
+def placed(make_store: Callable[..., EmbeddingStore]) -> tuple[EmbeddingStore, Path]:
     """Return 120 images of two families that vectors hardly tell, and a table of what is common.
 
     A quarter of the images are of the rare one; it alone lives in the north.
@@ -45,14 +44,14 @@ def placed(
             "site": np.where(is_rare, "north", "south"),
         }
     )
-    store = make_store(make_encoder(dim=8)).append(frame, vectors)
+    store = make_store(PlainEncoder(dim=8)).append(frame, vectors)
     path = store.folder.parent / "prior.csv"
     path.write_text(f"taxon,weight\n{COMMON},9\n{RARE},1\n", encoding="utf-8")
     return store, path
 
 
 @pytest.fixture
-def parts(make_parts: Callable[..., Split]) -> Split:
+def parts() -> Split:
     return make_parts(np.array(["train", "test", "train", "validation"], dtype=object).repeat(30))
 
 
@@ -119,9 +118,7 @@ def test_effects_are_kept_and_written(placed: tuple[EmbeddingStore, Path], parts
     assert rows[0]["difference"] == found.results[0].effects[0].difference.estimate
 
 
-def test_folds_are_each_judged_with_both(
-    placed: tuple[EmbeddingStore, Path], make_parts: Callable[..., Split]
-) -> None:
+def test_folds_are_each_judged_with_both(placed: tuple[EmbeddingStore, Path]) -> None:
     store, path = placed
     split = make_parts(np.full(120, "train", dtype=object), np.arange(120) // 40)
     found = evaluate(

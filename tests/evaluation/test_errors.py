@@ -10,6 +10,7 @@ from bioprobe.evaluation.mistakes import count_confusion, explain_pairs, tabulat
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import Rank, Taxon
+from tests.conftest import PlainEncoder
 
 NAMES = ("Canidae", "Felidae", "Ursidae", "Mustelidae")
 CLASSES = Classes.of(
@@ -42,11 +43,11 @@ def test_without_classes_the_table_is_empty() -> None:
 
 
 @pytest.fixture
-def store(make_encoder: Callable[..., object], make_store: Callable[..., EmbeddingStore]) -> (
+def store(make_store: Callable[..., EmbeddingStore]) -> (
     EmbeddingStore
 ):  # fmt: skip
     """Return ten images on a quarter circle, 10° apart, of families in turn."""
-    opened = make_store(make_encoder(dim=2))
+    opened = make_store(PlainEncoder(dim=2))
     angles = np.deg2rad(np.arange(10) * 10)
     frame = pd.DataFrame(
         {

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +42,7 @@ from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 from bioprobe.types import Rows
+from tests.conftest import PlainEncoder, make_parts
 
 KNN = ("centroid", "knn")
 
@@ -196,9 +196,7 @@ def test_evidence_names_the_files(families: EmbeddingStore, split: Split) -> Non
     assert {neighbor["row"] for neighbor in mistake["neighbors"]} <= training
 
 
-def test_folds_are_judged_together(
-    families: EmbeddingStore, make_parts: Callable[..., Split]
-) -> None:
+def test_folds_are_judged_together(families: EmbeddingStore) -> None:
     n = len(families)
     found = evaluate(
         Task.of(families, Rank.FAMILY, split=make_parts(["train"] * n, np.arange(n) % 4)),
@@ -240,10 +238,8 @@ def test_an_encoder_that_is_not_here_is_an_obstacle(families: EmbeddingStore, sp
     assert found.skipped == {"zeroshot": "the weights are not here; use local-dir:"}
 
 
-def test_seconds_hold_no_loading_of_a_model(
-    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]
-) -> None:
-    encoder = make_encoder()
+def test_seconds_hold_no_loading_of_a_model(families: EmbeddingStore, split: Split) -> None:
+    encoder = PlainEncoder()
 
     @functools.cache
     def load() -> None:
@@ -385,10 +381,7 @@ def test_images_without_a_label_are_not_counted_as_training(
 
 
 def test_the_order_of_the_rows_changes_no_fold_draw_or_interval(
-    families: EmbeddingStore,
-    make_store: Callable[..., EmbeddingStore],
-    make_encoder: Callable[..., object],
-    make_parts: Callable[..., Split],
+    families: EmbeddingStore, make_store: Callable[..., EmbeddingStore]
 ) -> None:
     def ask(store: EmbeddingStore) -> tuple[dict[str, int], list[object]]:
         parts = store.images.frame["part"].to_numpy(dtype=object)
@@ -402,7 +395,7 @@ def test_the_order_of_the_rows_changes_no_fold_draw_or_interval(
         return dict(zip(paths, folds.tolist(), strict=True)), [ends, drawn]
 
     order = np.random.default_rng(1).permutation(len(families))
-    turned = make_store(make_encoder(), "turned").append(
+    turned = make_store(PlainEncoder(), "turned").append(
         families.images.frame.iloc[order].reset_index(drop=True), families.read_vectors(order)
     )
     assert ask(turned) == ask(families)
@@ -421,14 +414,14 @@ def test_one_class_is_refused_before_anything_is_asked(
 
 
 def test_methods_that_learn_from_one_class_are_passed_over_before_the_first_is_asked(
-    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]
+    families: EmbeddingStore, split: Split
 ) -> None:
     family = families.images.labels(Rank.FAMILY)
     parts = np.where((split.parts == "train") & (family != "Felidae"), "", split.parts)
     taught_one = dataclasses.replace(split, parts=parts.astype(object))
     manifest = dataclasses.replace(families.manifest, has_text_tower=True)
     store = EmbeddingStore(families.folder, manifest)
-    texts = Texts(make_encoder().encode_text, 20.0)
+    texts = Texts(PlainEncoder().encode_text, 20.0)
     said: list[str] = []
     asked = ["zeroshot", "knn"]
     with pytest.raises(ProbeError, match="it can answer Felidae alone"):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from bioprobe.task.method import make_probe
 from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import PlainEncoder
 
 
 def _measure(
@@ -50,9 +51,9 @@ def test_the_accuracy_is_that_of_a_probe_fitted_on_what_was_drawn(
 
 
 def test_probes_that_learn_lineages_or_start_from_texts_are_measured_too(
-    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]
+    families: EmbeddingStore, split: Split
 ) -> None:
-    texts = Texts(make_encoder().encode_text, 20.0, templates=("{}",))
+    texts = Texts(PlainEncoder().encode_text, 20.0, templates=("{}",))
     asked = ["zeroshot", "hierarchical", "prompt+probe", "linear", "stack"]
     points = _measure(families, split, asked, EfficiencyPlan((5,), 1), texts)
     assert [point.method for point in points] == ["hierarchical", "prompt+probe", "linear"]

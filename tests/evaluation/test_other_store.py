@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +11,13 @@ import bioprobe as bp
 from bioprobe.errors import SelectionError
 from bioprobe.evaluation.other_store import Gain, compare_with
 from bioprobe.store import EmbeddingStore
+from tests.conftest import PlainEncoder
 
 N = 90
 
 
 @pytest.fixture
-def stores(make_store: Callable[..., EmbeddingStore], make_encoder: Any) -> tuple[Path, Path]:  # noqa: ANN401
+def stores(make_store: Callable[..., EmbeddingStore]) -> tuple[Path, Path]:
     """Make two stores of the same pictures, in another order, of which the second tells less."""
     rng = np.random.default_rng(0)
     families = np.array(["Felidae", "Canidae", "Ursidae"])[np.arange(N) % 3]
@@ -31,7 +31,7 @@ def stores(make_store: Callable[..., EmbeddingStore], make_encoder: Any) -> tupl
     noise = rng.normal(size=(N, 16))
     folders = []
     for name, spread, order in (("sharp", 0.2, slice(None)), ("dull", 0.9, slice(None, None, -1))):
-        made = make_store(make_encoder(dim=16), name)
+        made = make_store(PlainEncoder(dim=16), name)
         made.append(frame[order].reset_index(drop=True), (centres + spread * noise)[order])
         bp.open(made.folder).split(level="family", seed=0)
         folders.append(made.folder)

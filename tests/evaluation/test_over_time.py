@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,24 +16,21 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import PlainEncoder
 
 
 @pytest.fixture
-def dated(
-    families: EmbeddingStore,
-    make_store: Callable[..., EmbeddingStore],
-    make_encoder: Callable[..., Any],
-) -> EmbeddingStore:
+def dated(families: EmbeddingStore, make_store: Callable[..., EmbeddingStore]) -> EmbeddingStore:
     """Return the families, each image a day after the one of the row before, the first undated."""
     days = pd.date_range("2024-01-01", periods=len(families)).strftime("%Y:%m:%d 00:00:00")
     frame = families.images.frame.assign(taken_at=["", *days[1:]])
-    return make_store(make_encoder(), "dated").append(frame, families.read_vectors())
+    return make_store(PlainEncoder(), "dated").append(frame, families.read_vectors())
 
 
 @pytest.fixture
-def found(dated: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]) -> Evaluation:
+def found(dated: EmbeddingStore, split: Split) -> Evaluation:
     store = EmbeddingStore(dated.folder, dataclasses.replace(dated.manifest, has_text_tower=True))
-    texts = Texts(make_encoder().encode_text, 20.0)
+    texts = Texts(PlainEncoder().encode_text, 20.0)
     task = Task.of(store, Rank.FAMILY, split=split, texts=texts)
     return evaluate(
         task, ["zeroshot", "centroid"], name="timed", n_resamples=50, over="taken_at", window="20d"

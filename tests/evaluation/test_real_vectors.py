@@ -18,19 +18,18 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import read_labels
+from tests.conftest import PlainEncoder
 
 pytestmark = pytest.mark.shared
 
 
 def test_class_means_over_folds_are_those_of_scikit_learn(
-    shared_dir: Path,
-    make_encoder: Callable[..., object],
-    make_store: Callable[..., EmbeddingStore],
+    shared_dir: Path, make_store: Callable[..., EmbeddingStore]
 ) -> None:
     read = pd.read_parquet(shared_dir / "data" / "tol200m-bioclip2-1k" / "example_1k.parquet")
     vectors = np.stack(read["emb"].to_list()).astype(np.float32)
     frame = read_labels(read).assign(path=read["uuid"].astype(str), sha256=read["uuid"].astype(str))
-    store = make_store(make_encoder(dim=vectors.shape[1])).append(frame, vectors)
+    store = make_store(PlainEncoder(dim=vectors.shape[1])).append(frame, vectors)
     split = make_split(store, Rank.PHYLUM, method="kfold", n_folds=5)
     found = evaluate(Task.of(store, Rank.PHYLUM, split=split), ["centroid"], n_resamples=200)
     labels = store.images.labels(Rank.PHYLUM)

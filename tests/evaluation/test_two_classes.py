@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import make_parts
 
 Scores = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -287,9 +287,7 @@ def test_the_threshold_is_chosen_on_validation_images(two: EmbeddingStore, split
         assert result.metrics["recall_at_threshold"].estimate == pytest.approx(expected)
 
 
-def test_each_fold_has_its_own_threshold(
-    two: EmbeddingStore, make_parts: Callable[..., Split]
-) -> None:
+def test_each_fold_has_its_own_threshold(two: EmbeddingStore) -> None:
     n = len(two)
     found = _ask(two, make_parts(["train"] * n, np.arange(n) % 4))
     for result in found.results:

@@ -1,33 +1,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from bioprobe.errors import BioprobeError
 from bioprobe.explanation.maps import METHODS, explain_images, open_tower
+from tests.conftest import PlainEncoder, draw_picture
 from tests.encoders.families.architectures import CONVOLUTIONS, TRANSFORMERS, wrap
-from tests.explanation.conftest import Direction
-
-MakeAim = Callable[[int], Direction]
-Draw = Callable[[int, tuple[int, int]], Image.Image]
+from tests.explanation.aims import Direction, make_aim
 
 
 def make_transformer() -> Any:  # noqa: ANN401 -- as wrap returns it
     return wrap(*TRANSFORMERS["timm, mean"][0]())
 
 
-def test_methods_follow_the_tower(make_encoder: Callable[[], Any]) -> None:
+def test_methods_follow_the_tower() -> None:
     assert tuple(open_tower(make_transformer())) == METHODS["mean"]
     assert tuple(open_tower(wrap(*CONVOLUTIONS["timm, ResNet"]()))) == METHODS["convolution"]
-    assert tuple(open_tower(make_encoder())) == ("occlusion",)
+    assert tuple(open_tower(PlainEncoder())) == ("occlusion",)
 
 
-def test_maps_of_more_pictures_than_a_batch(make_aim: MakeAim, draw_picture: Draw) -> None:
+def test_maps_of_more_pictures_than_a_batch() -> None:
     encoder = make_transformer()
     pictures = [draw_picture(n, (40 + 9 * n, 30)) for n in range(4)]
     aim = make_aim(encoder.dim)
@@ -46,7 +42,7 @@ def test_maps_of_more_pictures_than_a_batch(make_aim: MakeAim, draw_picture: Dra
     np.testing.assert_allclose(alone.relevance[0], maps.relevance[2], atol=1e-4)
 
 
-def test_each_method_draws_another_map(make_aim: MakeAim, draw_picture: Draw) -> None:
+def test_each_method_draws_another_map() -> None:
     encoder = make_transformer()
     pictures = [draw_picture(1, (32, 32))]
     found = [
@@ -58,7 +54,7 @@ def test_each_method_draws_another_map(make_aim: MakeAim, draw_picture: Draw) ->
     assert len(corners) == len(found)
 
 
-def test_another_aim_draws_another_map(make_aim: MakeAim, draw_picture: Draw) -> None:
+def test_another_aim_draws_another_map() -> None:
     encoder = make_transformer()
     aim = make_aim(encoder.dim)
     there, back = (
@@ -68,14 +64,14 @@ def test_another_aim_draws_another_map(make_aim: MakeAim, draw_picture: Draw) ->
     assert not np.allclose(there, back)
 
 
-def test_no_picture_has_no_map(make_aim: MakeAim) -> None:
+def test_no_picture_has_no_map() -> None:
     encoder = make_transformer()
     maps = explain_images(encoder, [], make_aim(encoder.dim))
     assert len(maps.relevance) == len(maps.boxes) == len(maps.scores) == 0
     assert maps.boxes.shape == (0, 4)
 
 
-def test_an_aim_that_nothing_moves_has_an_empty_map(draw_picture: Draw) -> None:
+def test_an_aim_that_nothing_moves_has_an_empty_map() -> None:
     encoder = make_transformer()
     aim = Direction(np.zeros(encoder.dim))
     for method in open_tower(encoder):
@@ -83,16 +79,12 @@ def test_an_aim_that_nothing_moves_has_an_empty_map(draw_picture: Draw) -> None:
         assert not maps.relevance.any()
 
 
-def test_a_method_that_is_not_offered_is_refused(
-    make_encoder: Callable[[], Any], make_aim: MakeAim
-) -> None:
+def test_a_method_that_is_not_offered_is_refused() -> None:
     with pytest.raises(BioprobeError, match='"legrad" is not offered for plain-1; choose auto'):
-        explain_images(make_encoder(), [], make_aim(16), "legrad")
+        explain_images(PlainEncoder(), [], make_aim(16), "legrad")
 
 
-def test_the_encoder_encodes_as_ever_while_it_is_explained(
-    make_aim: MakeAim, draw_picture: Draw
-) -> None:
+def test_the_encoder_encodes_as_ever_while_it_is_explained() -> None:
     encoder = make_transformer()
     picture = draw_picture(1, (32, 32))
     expected = encoder.encode_image([picture])

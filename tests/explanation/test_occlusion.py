@@ -8,7 +8,7 @@ from bioprobe.encoders.encoder import Encoder, normalise_rows
 from bioprobe.explanation.maps import explain_images
 from bioprobe.explanation.occlusion import draw_occlusion
 from bioprobe.types import Vectors
-from tests.explanation.conftest import Direction
+from tests.explanation.aims import Direction
 
 
 class CornerEncoder:

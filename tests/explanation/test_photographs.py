@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.sanity import draw_centre, draw_chance, measure_faithfulness
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.explanation.maps import explain_images
-from tests.explanation.conftest import Direction
+from tests.explanation.aims import Direction
 
 N_PHOTOS = 5
 

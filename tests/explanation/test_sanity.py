@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmarks.sanity import (
     correlate_maps,
@@ -17,8 +14,9 @@ from benchmarks.sanity import (
 )
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.explanation.maps import explain_images
+from tests.conftest import draw_picture
 from tests.encoders.families.architectures import TRANSFORMERS, wrap
-from tests.explanation.conftest import Direction
+from tests.explanation.aims import Direction
 from tests.explanation.test_occlusion import CornerEncoder
 
 
@@ -80,7 +78,7 @@ def test_blind_maps_are_what_they_are_called() -> None:
     assert (draw_chance(1, (3, 3), 0) != draw_chance(1, (3, 3), 1)).any()
 
 
-def test_weights_by_lot_from_the_top(draw_picture: Callable[..., Image.Image]) -> None:
+def test_weights_by_lot_from_the_top() -> None:
     encoder = wrap(*TRANSFORMERS["timm, class token"][0]())
     picture = draw_picture(1, (32, 32))
     before = {name: x.clone() for name, x in encoder.module.named_parameters()}

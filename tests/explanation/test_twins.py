@@ -27,7 +27,7 @@ from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.explanation.maps import METHODS, WEAK, explain_images, open_tower
 from bioprobe.sketch import read_species
 from bioprobe.sketch.drawing import draw_masked
-from tests.explanation.conftest import Direction
+from tests.explanation.aims import Direction
 
 TWINS = Path(__file__).parent / "twins"
 POOLINGS = {"class-token": "class token", "mean": "mean", "attention": "attention"}

@@ -61,11 +61,7 @@ def _draw(file: Path, number: int) -> None:
 
 
 @pytest.fixture
-def store(
-    tmp_path: Path,
-    make_store: Callable[..., EmbeddingStore],
-    make_encoder: type[PlainEncoder],
-) -> Store:
+def store(tmp_path: Path, make_store: Callable[..., EmbeddingStore]) -> Store:
     frame = pd.DataFrame(
         [
             {"root": str(tmp_path / camera), "path": file, "image_region": region, **label,
@@ -85,7 +81,7 @@ def store(
     files = [Path(root) / path for root, path in zip(frame["root"], frame["path"], strict=True)]
     frame["sha256"] = [hash_file(file) for file in files]
     vectors = np.random.default_rng(0).normal(size=(len(frame), 4))
-    made = make_store(make_encoder(dim=4)).append(frame, normalise_rows(vectors))
+    made = make_store(PlainEncoder(dim=4)).append(frame, normalise_rows(vectors))
     return open_store(made.folder)
 
 

@@ -87,7 +87,7 @@ def test_what_is_no_place_is_refused() -> None:
 
 
 def test_a_column_of_status_makes_taxa_sensitive_wherever_they_are(
-    make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder], tmp_path: Path
+    make_store: Callable[..., EmbeddingStore], tmp_path: Path
 ) -> None:
     frame = pd.DataFrame(
         {"root": str(tmp_path), "path": ["a.jpg", "b.jpg", "c.jpg"],
@@ -95,7 +95,7 @@ def test_a_column_of_status_makes_taxa_sensitive_wherever_they_are(
          "species": ["Panthera tigris", "Panthera tigris", "Turdus merula"],
          "iucn_status": ["EN", "", "LC"], "latitude": [47.12, 11.34, 22.56], "longitude": 8.26}
     )  # fmt: skip
-    made = make_store(make_encoder(dim=4)).append(frame, normalise_rows(np.eye(3, 4)))
+    made = make_store(PlainEncoder(dim=4)).append(frame, normalise_rows(np.eye(3, 4)))
     store = open_store(made.folder)
     for text, wanted in (("0.1", ["47.1", "11.3", "22.56"]), ("none", ["47.12", "11.34", "22.56"])):
         target = tmp_path / f"out-{text}"

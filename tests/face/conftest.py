@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,7 @@ from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.face.store import Store
 from bioprobe.face.store import open as open_store
 from bioprobe.store import EmbeddingStore
-
-if TYPE_CHECKING:
-    from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder
 
 Vectors = npt.NDArray[np.float32]
 Teach = Callable[[dict[str, list[float]]], None]
@@ -47,7 +45,7 @@ class Dictionary:
 
 
 @pytest.fixture
-def store(make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]) -> Store:
+def store(make_store: Callable[..., EmbeddingStore]) -> Store:
     lineages = (CAT, CAT, CAT, DOG)
     frame = pd.DataFrame(
         {
@@ -60,16 +58,16 @@ def store(make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEnc
             "sha256": [f"{number:064x}" for number in range(4)],
         }
     )
-    made = make_store(make_encoder(dim=4)).append(frame, normalise_rows(np.array(VECTORS)))
+    made = make_store(PlainEncoder(dim=4)).append(frame, normalise_rows(np.array(VECTORS)))
     return open_store(made.folder)
 
 
 @pytest.fixture
-def teach(monkeypatch: pytest.MonkeyPatch, make_encoder: type[PlainEncoder]) -> Teach:
+def teach(monkeypatch: pytest.MonkeyPatch) -> Teach:
     """Make the store's encoder one that knows these texts alone."""
 
     def teach_texts(texts: dict[str, list[float]]) -> None:
-        encoder = Dictionary(make_encoder(dim=4), texts)
+        encoder = Dictionary(PlainEncoder(dim=4), texts)
         monkeypatch.setattr("bioprobe.encoders.load_encoder", lambda *_, **__: encoder)
 
     return teach_texts

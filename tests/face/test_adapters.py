@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from bioprobe.encoders.taught import Training
 from bioprobe.errors import MisuseError, ProbeError, SelectionError
 from bioprobe.face.store import Store
+from bioprobe.face.store import open as open_store
 from bioprobe.learning.keeping import read_adapter, write_probe
 from bioprobe.task.decisions import Decisions
 from bioprobe.task.predictions import Predictions
+from bioprobe.task.target import mark_rows
 from bioprobe.types import Scores
 from bioprobe.zeroshot.seen_offset import SeenOffset, keep_offset
 from tests.face.conftest import VECTORS, Teach
@@ -74,6 +77,23 @@ def test_any_text_is_asked_through_an_adapter(adapted: Store) -> None:
     decided = adapted.zeroshot("species", adapter="adapter", abstain=0.5, **WRITTEN)
     assert isinstance(decided, Decisions)
     assert decided.taught is not None
+
+
+def test_what_taught_the_encoder_judges_nothing_however_it_is_asked(adapted: Store) -> None:
+    store = adapted._view.store
+    # As if one image had taught the adapter, and another the encoder before.
+    fitted = dataclasses.replace(
+        adapted.probe("adapter").fitted, taught=mark_rows(store.images, np.array([0]))
+    )
+    write_probe(store, "adapter", fitted)
+    card = {"base": {"model": "plain"}, "n_images": 1, "n_classes": 1, "level": "species"}
+    hashes = frozenset({store.images.column("sha256").iloc[2]})
+    Training({**card, "store": "photos", "split": ""}, hashes).write(store.folder)
+    opened = open_store(store.folder)
+    for adapter, taught in ((None, [2]), ("adapter", [0, 2])):
+        for abstain in (None, 0.5):
+            answers: Any = opened.zeroshot("species", adapter=adapter, abstain=abstain, **WRITTEN)
+            assert np.flatnonzero(answers.taught).tolist() == taught
 
 
 def test_classes_that_are_no_taxa_are_asked_through_it_too(adapted: Store) -> None:

@@ -12,7 +12,7 @@ import bioprobe as bp
 from bioprobe.errors import SelectionError
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
-from tests.conftest import alter_images
+from tests.conftest import PlainEncoder, alter_images
 
 
 def test_groups_count_what_is_asked_and_name_their_first_picture(families: EmbeddingStore) -> None:
@@ -49,9 +49,7 @@ def test_a_group_is_those_of_its_value_alone(families: EmbeddingStore) -> None:
 
 
 @pytest.fixture
-def counted(
-    make_store: Callable[..., EmbeddingStore], make_encoder: Callable[..., object]
-) -> bp.Store:
+def counted(make_store: Callable[..., EmbeddingStore]) -> bp.Store:
     """Return pictures with numbers, holes, times, and two boxes of one of them."""
     rows = [
         {"path": "a.jpg", "count": 10, "captured_at": "2024-05-01 10:00:00"},
@@ -62,7 +60,7 @@ def counted(
          "image_region": "0.5,0.5,0.25,0.5", "detection_category": "animal",
          "detection_confidence": 0.75},
     ]  # fmt: skip
-    made = make_store(make_encoder()).append(
+    made = make_store(PlainEncoder()).append(
         pd.DataFrame(rows), np.random.default_rng(0).normal(size=(5, 16))
     )
     return bp.open(made.folder)

@@ -15,9 +15,10 @@ from scipy.special import softmax
 import bioprobe as bp
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import BioprobeError, MisuseError, PromptError, SelectionError
-from bioprobe.splits import Split, write_split
+from bioprobe.splits import write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.predictions import Predictions
+from tests.conftest import PlainEncoder, make_parts
 from tests.face.conftest import Teach
 
 MakeStore = Callable[..., EmbeddingStore]
@@ -30,7 +31,7 @@ TEXTS: dict[str, list[float]] = {
 
 
 @pytest.fixture
-def store(make_store: MakeStore, make_encoder: Callable[..., object]) -> bp.Store:
+def store(make_store: MakeStore) -> bp.Store:
     """Return 30 images of three stages, each near an axis of its own; one of them has none."""
     random = np.random.default_rng(0)
     places = np.arange(30) % 3
@@ -48,7 +49,7 @@ def store(make_store: MakeStore, make_encoder: Callable[..., object]) -> bp.Stor
     )
     frame.loc[0, "stage"] = ""
     vectors = np.eye(4)[places] + 0.3 * random.normal(size=(30, 4))
-    return bp.open(make_store(make_encoder(dim=4)).append(frame, normalise_rows(vectors)).folder)
+    return bp.open(make_store(PlainEncoder(dim=4)).append(frame, normalise_rows(vectors)).folder)
 
 
 def _label(asked: bp.Store, *level: str, **options: object) -> Predictions:
@@ -95,9 +96,7 @@ def test_what_is_measured_on_classes_that_no_one_left_out_is_warned_of(store: bp
     # No egg teaches: those of the validation part are the unknown ones.
     taught = (np.arange(30) <= 20) & (store.labels("stage") != "egg")
     parts = np.where(taught, "train", "validation").astype(object)
-    none = np.full(len(parts), "", dtype=object)
-    made = Split("default", parts, np.full(len(parts), -1), none, {"hash": "a" * 64})
-    write_split(EmbeddingStore.open(store.folder), made)
+    write_split(EmbeddingStore.open(store.folder), make_parts(parts, name="default"))
     said = store.fit("centroid", "stage").predict(unknown=True).notes
     (warned,) = [note for note in said if note.kind == "warning"]
     assert "images that no one chose" in str(warned)
@@ -176,11 +175,11 @@ def test_a_column_is_split_learnt_kept_and_asked(split: bp.Store) -> None:
 
 
 def test_pictures_without_the_column_are_labelled_and_not_judged(
-    split: bp.Store, make_store: MakeStore, make_encoder: Callable[..., object]
+    split: bp.Store, make_store: MakeStore
 ) -> None:
     split.fit("lda", "stage")
     frame = pd.DataFrame({"root": "new", "path": ["a.jpg"], "sha256": ["f" * 64]})
-    other = make_store(make_encoder(dim=4), "other").append(frame, np.eye(4)[:1])
+    other = make_store(PlainEncoder(dim=4), "other").append(frame, np.eye(4)[:1])
     found = split.probe("lda").predict(bp.open(other.folder), k=1)
     assert isinstance(found, Predictions)
     assert found.names.tolist() == [["adult"]]
@@ -314,7 +313,7 @@ def test_a_table_of_classes_gives_texts_and_taxa(
 
 
 def test_a_label_above_the_taxon_of_a_class_leaves_it_open(
-    make_store: MakeStore, make_encoder: Callable[..., object], teach: Teach, tmp_path: Path
+    make_store: MakeStore, teach: Teach, tmp_path: Path
 ) -> None:
     frame = pd.DataFrame(
         {
@@ -324,7 +323,7 @@ def test_a_label_above_the_taxon_of_a_class_leaves_it_open(
             "genus": ["Panthera", "", "", "Mus"],
         }
     )  # fmt: skip
-    made = bp.open(make_store(make_encoder(dim=4)).append(frame, np.eye(4)).folder)
+    made = bp.open(make_store(PlainEncoder(dim=4)).append(frame, np.eye(4)).folder)
     table = tmp_path / "classes.csv"
     table.write_text(
         "class,order,family,genus\ncat,Carnivora,Felidae,\n"
@@ -385,11 +384,11 @@ def test_classes_that_are_no_values_of_the_column_are_not_judged_by_it(
 
 
 def test_columns_are_named_where_no_image_has_a_taxon(
-    store: bp.Store, make_store: MakeStore, make_encoder: Callable[..., object]
+    store: bp.Store, make_store: MakeStore
 ) -> None:
     assert "columns that --level takes" not in str(store.describe().notes)
     frame = pd.DataFrame({"root": "p", "path": ["a"], "sha256": ["a" * 64], "stage": ["egg"]})
-    bare = bp.open(make_store(make_encoder(dim=4), "bare").append(frame, np.eye(4)[:1]).folder)
+    bare = bp.open(make_store(PlainEncoder(dim=4), "bare").append(frame, np.eye(4)[:1]).folder)
     assert "columns that --level takes: stage" in str(bare.describe().notes)
 
 

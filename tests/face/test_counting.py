@@ -48,15 +48,13 @@ DEPLOYMENTS = (
 
 
 @pytest.fixture
-def store(
-    tmp_path: Path, make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]
-) -> Store:
+def store(tmp_path: Path, make_store: Callable[..., EmbeddingStore]) -> Store:
     frame = pd.DataFrame([
         {"path": f"{folder}/{file}", "sha256": f"{n}", **NOTHING, **label, "content": content,
          "labels_from": source, "captured_at": time, "count": count, "slope": "steep"}
         for n, (folder, file, label, source, content, time, count) in enumerate(ROWS)
     ])  # fmt: skip
-    made = make_store(make_encoder())
+    made = make_store(PlainEncoder())
     made.append(frame, np.random.default_rng(0).normal(size=(len(frame), 16)))
     (tmp_path / "deployments.csv").write_text(DEPLOYMENTS, encoding="utf-8")
     return open_store(made.folder)
@@ -381,7 +379,7 @@ def test_places_of_sensitive_taxa_go_out_less_exactly(store: Store, tmp_path: Pa
 
 
 def test_date_and_time_may_stand_in_two_columns_and_regions_are_counted(
-    make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]
+    make_store: Callable[..., EmbeddingStore],
 ) -> None:
     region = "0.1000,0.1000,0.2000,0.2000"
     frame = pd.DataFrame(
@@ -396,7 +394,7 @@ def test_date_and_time_may_stand_in_two_columns_and_regions_are_counted(
             {"path": "A/2.jpg", "sha256": "b", "image_region": "", **LYNX},
         ]
     ).assign(Date="13/05/2024", Time=["07:00:00", "07:00:00", "07:01:00"], howMany=[1, 1, 4])
-    made = make_store(make_encoder())
+    made = make_store(PlainEncoder())
     made.append(frame, np.random.default_rng(0).normal(size=(3, 16)))
     found = open_store(made.folder).records(gap_minutes=0.5).to_frame()
     assert found["start"].tolist() == ["2024-05-13T07:00:00", "2024-05-13T07:01:00"]

@@ -15,12 +15,12 @@ from PIL import Image
 import bioprobe as bp
 from bioprobe.progress import Step
 from bioprobe.zeroshot.zeroshot import find_top_classes
+from tests.conftest import draw_picture
 
 pytestmark = pytest.mark.usefixtures("loads")
 
 Encoder = Any
 Write = Callable[..., Path]
-Draw = Callable[[int, tuple[int, int]], Image.Image]
 
 
 @pytest.fixture
@@ -58,9 +58,7 @@ def test_one_picture_need_not_be_a_list(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "LA"])
-def test_other_modes_are_read_as_embed_reads_them(
-    draw_picture: Draw, tmp_path: Path, mode: str
-) -> None:
+def test_other_modes_are_read_as_embed_reads_them(tmp_path: Path, mode: str) -> None:
     image = draw_picture(3, (20, 30)).convert(mode)
     if "A" in mode:
         image.putalpha(Image.linear_gradient("L").resize((20, 30)))
@@ -72,7 +70,7 @@ def test_other_modes_are_read_as_embed_reads_them(
         np.testing.assert_allclose(encoder.images(np.asarray(image)), expected, atol=1e-6)
 
 
-def test_a_picture_that_lies_on_its_side_is_put_upright(draw_picture: Draw, tmp_path: Path) -> None:
+def test_a_picture_that_lies_on_its_side_is_put_upright(tmp_path: Path) -> None:
     image = draw_picture(3, (20, 30))
     exif = Image.Exif()
     exif[0x0112] = 6

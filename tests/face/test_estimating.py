@@ -349,7 +349,7 @@ def test_sequences_count_once_for_each_class_in_them(tmp_path: Path) -> None:
 
 
 def test_pictures_count_once_for_each_class_of_their_regions(
-    make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]
+    make_store: Callable[..., EmbeddingStore],
 ) -> None:
     random = np.random.default_rng(1)
     boxes = [f"0.{n}000,0.1000,0.1000,0.2000" for n in (1, 5)]
@@ -361,7 +361,7 @@ def test_pictures_count_once_for_each_class_of_their_regions(
     table["guess"] = np.where(random.random(120) < 0.9, table["kind"], "cow")
     table["drawn"] = np.where(table["path"] < "030", "yes", "")
     table["kind"] = np.where(table["drawn"] == "yes", table["kind"], "")
-    made = make_store(make_encoder())
+    made = make_store(PlainEncoder())
     made.append(table.assign(sha256=table["path"]), random.normal(size=(120, 16)))
     store = bp.open(made.folder)
     ask: dict[str, Any] = {"level": "kind", "answers": "column:guess", "labelled": "drawn"}

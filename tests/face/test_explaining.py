@@ -20,6 +20,7 @@ from bioprobe.face.explaining import _describe
 from bioprobe.overlays.heat import draw_beside
 from bioprobe.page.html import render_page
 from bioprobe.result import PROBLEM, WARNING
+from tests.conftest import draw_picture
 
 Encoder = Any
 
@@ -198,7 +199,7 @@ def test_the_surest_wrong_answers_come_first_toward_the_answer_and_the_label(
 
 
 def test_pictures_that_are_not_in_the_store_are_asked_for_its_classes(
-    opened: bp.Store, tmp_path: Path, draw_picture: Callable[..., Image.Image]
+    opened: bp.Store, tmp_path: Path
 ) -> None:
     draw_picture(40, (31, 17)).save(tmp_path / "new.png")
     found = opened.explain(tmp_path / "new.png", level="family", k=1)

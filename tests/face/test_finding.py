@@ -15,14 +15,13 @@ from bioprobe.cli.app import run
 from bioprobe.cli.review import ask_all
 from bioprobe.face.store import Store
 from bioprobe.face.store import open as open_store
+from tests.conftest import PlainEncoder
 
 N = 60
 
 
 @pytest.fixture
-def store(
-    make_store: Callable[..., Any], make_encoder: Callable[..., Any], teach: Callable[..., None]
-) -> Store:
+def store(make_store: Callable[..., Any], teach: Callable[..., None]) -> Store:
     """Sixty pictures, of which the first eight point one way, the question too."""
     random = np.random.default_rng(0)
     vectors = random.normal(size=(N, 4))
@@ -36,7 +35,7 @@ def store(
             "sha256": [f"{number:064x}" for number in range(N)],
         }
     )  # fmt: skip
-    made = make_store(make_encoder(dim=4)).append(frame, vectors.astype(np.float32))
+    made = make_store(PlainEncoder(dim=4)).append(frame, vectors.astype(np.float32))
     teach({"pangolin": [0.9, 0.4, 0, 0], "a stone": [0, 0, 1, 0]})
     return open_store(made.folder)
 

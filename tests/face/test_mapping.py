@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,7 @@ from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MisuseError, SelectionError, StoreError
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.maps import verify_maps
-
-if TYPE_CHECKING:
-    from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder
 
 KINDS = ("cat", "dog", "bird")
 
@@ -40,13 +37,11 @@ def _append(store: EmbeddingStore, first: int, n: int) -> EmbeddingStore:
 
 
 @pytest.fixture
-def folder(
-    make_once: Callable[..., Path], make_encoder: type[PlainEncoder], tmp_path: Path
-) -> Path:
+def folder(make_once: Callable[..., Path], tmp_path: Path) -> Path:
     """Return a store of 60 pictures with a map of them."""
 
     def fill(place: Path) -> None:
-        _append(EmbeddingStore.open_for(place / "store", make_encoder(dim=8)), 0, 60)
+        _append(EmbeddingStore.open_for(place / "store", PlainEncoder(dim=8)), 0, 60)
         bp.open(place / "store").map(neighbors=8)
 
     return Path(shutil.copytree(make_once("mapped", fill) / "store", tmp_path / "store"))

@@ -13,9 +13,10 @@ import pytest
 
 import bioprobe as bp
 from bioprobe.errors import BioprobeError
-from bioprobe.splits import Split, write_split
+from bioprobe.splits import write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.method import find_probe
+from tests.conftest import split_by_part
 
 NO_NUMBERS: tuple[Any, ...] = (math.nan, math.inf, -math.inf, [], [math.nan], True, "text", "")
 ODD: tuple[Any, ...] = (*NO_NUMBERS, 0, -1, 0.5, 1e-300, -1e-300, 1e300, -1e300, 10**400)
@@ -49,11 +50,7 @@ BESIDE: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def kept(
-    families_once: Path,
-    split_by_part: Callable[[EmbeddingStore], Split],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def kept(families_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keep a split and a probe of the families, once; each test has a copy."""
     folder = shutil.copytree(families_once, tmp_path_factory.mktemp("kept") / "store")
     families = EmbeddingStore.open(folder)

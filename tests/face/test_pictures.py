@@ -16,6 +16,7 @@ import bioprobe as bp
 import bioprobe.embedding.preparation
 from bioprobe.progress import Step
 from bioprobe.store import EmbeddingStore
+from tests.conftest import PlainEncoder, draw_picture
 
 Encoder = Any
 Write = Callable[..., Path]
@@ -74,7 +75,7 @@ def test_the_second_time_nothing_is_decoded(
     assert np.array_equal(bp.pictures(tmp_path / "other.png", model="plain").X[0], first.X[0])
 
 
-def test_a_file_that_changed_is_encoded_anew(write_pictures: Write, draw_picture: Any) -> None:  # noqa: ANN401
+def test_a_file_that_changed_is_encoded_anew(write_pictures: Write) -> None:
     folder = write_pictures(1)
     before = bp.pictures(folder, model="plain").X
     draw_picture(7, (20, 30)).save(folder / "000.png")
@@ -143,13 +144,11 @@ def test_the_model_is_that_of_a_store_that_is_there(
 
 
 def test_encoders_do_not_share_a_cache(
-    write_pictures: Write,
-    make_encoder: type[Encoder],
-    monkeypatch: pytest.MonkeyPatch,
+    write_pictures: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_pictures(2)
     first = bp.pictures(folder, model="plain").X
-    other = make_encoder(2)
+    other = PlainEncoder(2)
     monkeypatch.setattr(bioprobe.encoders, "load_encoder", lambda *_, **__: other)
     # The same name, but other weights.
     assert not np.allclose(bp.pictures(folder, model="plain").X, first)

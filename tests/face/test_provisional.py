@@ -19,6 +19,7 @@ from bioprobe.face.store import Store
 from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.taxonomy.lists import read_taxonomy, write_taxonomy
 from bioprobe.zeroshot.examples import read_examples
+from tests.conftest import PlainEncoder
 
 EACH, DIM = 10, 16
 FAMILIES = ("Felidae", "Canidae")
@@ -102,12 +103,11 @@ def test_what_cannot_be_asked_is_refused(
 
 def test_groups_are_added_merged_and_named_with_their_history(
     make_store: Callable[..., Any],
-    make_encoder: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     frame, vectors = _draw()
-    made = make_store(make_encoder(dim=DIM)).append(frame.assign(root="photos"), vectors)
+    made = make_store(PlainEncoder(dim=DIM)).append(frame.assign(root="photos"), vectors)
     store = bp.open(made.folder)
 
     def embed(_: object, texts: list[str]) -> object:

@@ -22,7 +22,7 @@ ORDER = np.random.default_rng(4).permutation(N_ROWS)[:20]
 
 
 @pytest.fixture
-def shards(make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]) -> Store:
+def shards(make_store: Callable[..., EmbeddingStore]) -> Store:
     vectors = normalise_rows(np.random.default_rng(3).normal(size=(N_ROWS, 6)))
     frame = pd.DataFrame(
         {
@@ -32,7 +32,7 @@ def shards(make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEn
             "sha256": [f"{number:064x}" for number in range(N_ROWS)],
         }
     )
-    made = make_store(make_encoder(dim=6))
+    made = make_store(PlainEncoder(dim=6))
     for start in range(0, N_ROWS, OF_A_SHARD):
         made = made.append(frame[start : start + OF_A_SHARD], vectors[start : start + OF_A_SHARD])
     return open_store(made.folder)

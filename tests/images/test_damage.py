@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,7 @@ from bioprobe.images.reading import decode_marked
 from bioprobe.quality.description import describe_images
 from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore
-from tests.conftest import PlainEncoder
-
-Draw = Callable[[int, tuple[int, int]], Image.Image]
+from tests.conftest import PlainEncoder, draw_picture
 
 
 def _encode(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
@@ -30,7 +27,7 @@ def _encode(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def whole(draw_picture: Draw) -> bytes:
+def whole() -> bytes:
     noisy = np.asarray(draw_picture(3, (320, 240))).astype(int)
     noisy += np.random.default_rng(1).integers(-20, 20, noisy.shape)
     return _encode(Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), quality=90)
@@ -111,7 +108,7 @@ def test_a_shift_is_seen_and_an_edge_or_a_frame_is_none(whole: bytes) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "1"])
-def test_of_a_png_what_can_be_unpacked_is_there(draw_picture: Draw, mode: str) -> None:
+def test_of_a_png_what_can_be_unpacked_is_there(mode: str) -> None:
     image = draw_picture(5, (64, 400)).convert(mode)
     data = _encode(image, "PNG", compress_level=0)
     assert decode_marked(data)[1] is None
@@ -128,7 +125,7 @@ def test_of_a_png_what_can_be_unpacked_is_there(draw_picture: Draw, mode: str) -
     np.testing.assert_array_equal(np.asarray(taken), expected)
 
 
-def test_a_byte_of_a_png_that_was_changed_is_a_mark(draw_picture: Draw) -> None:
+def test_a_byte_of_a_png_that_was_changed_is_a_mark() -> None:
     data = bytearray(_encode(draw_picture(5, (64, 400)), "PNG", compress_level=0))
     data[len(data) // 2] ^= 1
     assert CHECKSUM in _keep(bytes(data))[1]

@@ -1,20 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from bioprobe.errors import SelectionError, SourceError
 from bioprobe.images import ImageTable
-from bioprobe.images.image_table import (
-    COLUMNS,
-    concatenate,
-    count_placeholders,
-    find_placeholders,
-)
+from bioprobe.images.image_table import COLUMNS, concatenate
 from bioprobe.taxonomy import Rank
 
 
@@ -185,45 +178,6 @@ def test_labels_stand_in_one_form_and_other_columns_as_they_were() -> None:
     assert table.match("note == 'Gonepteryx mu\u0308lleri'").tolist() == [0, 1, 2]
 
 
-PLACED = {
-    "genus": ["Panthera", "Panthera", "", "?", "", ""],
-    "species": ["Panthera #N/A", "Panthera leo", "TBD", "? leo", "#n/a", "Nanger dama"],
-    "family": ["Felidae", "?", "n/a", "", "", ""],
-}
-
-
-def test_labels_that_look_like_none_are_counted_and_stay() -> None:
-    table = _build(path=list("abcdef"), **PLACED)  # type: ignore[arg-type]
-    found = find_placeholders(table.frame)
-    assert found.n_rows == 5
-    assert found.counts == {"?": 2, "#N/A": 1, "n/a": 1, "TBD": 1, "#n/a": 1}
-    assert table.frame["family"].tolist() == PLACED["family"]
-
-
-@pytest.mark.parametrize("label", [None, ["NA", "NA", "deer", None, "?", "na"]])
-def test_of_rows_that_are_alike_one_is_looked_at(label: list[str | None] | None) -> None:
-    columns: dict[str, Any] = PLACED | ({} if label is None else {"label": label})
-    table = _build(path=list("abcdef"), **columns)
-    rows = np.array([5, 0, 1, 1, 2, 3, 3, 3, 4])
-    found = find_placeholders(table.frame.iloc[rows])
-    assert count_placeholders(table, rows) == (found.n_rows, found.counts)
-    assert count_placeholders(table, rows[:0]) == (0, {})
-
-
-@pytest.mark.parametrize(
-    ("given", "n_rows"), [(["#N/A", " tbd"], 3), (["?"], 2), ([], 0), ([""], 0)]
-)
-def test_labels_that_are_said_to_be_none_are_emptied(given: list[str], n_rows: int) -> None:
-    table = _build(path=list("abcdef"), **PLACED)  # type: ignore[arg-type]
-    found = find_placeholders(table.frame, given)
-    assert found.n_rows == n_rows
-    assert found.frame["species"].tolist() == [
-        "" if given and given[0] in {"#N/A"} and label in {"Panthera #N/A", "TBD", "#n/a"}
-        else "" if given == ["?"] and label == "? leo" else label
-        for label in PLACED["species"]
-    ]  # fmt: skip
-
-
 def test_rows_are_found_by_the_paths_of_their_files() -> None:
     places = [("/a", "b/c.jpg"), ("/a/b", "c.jpg"), ("", "/a/b/c.jpg"), ("/z", "c.jpg"),
               ("/a/b/", "c.jpg"), ("/a", "b/d.jpg")]  # fmt: skip
@@ -231,12 +185,3 @@ def test_rows_are_found_by_the_paths_of_their_files() -> None:
     assert table.find_rows(["/a/b/c.jpg"]).tolist() == [0, 1, 2, 4]
     assert table.find_rows(["/z/c.jpg", "/a/b/d.jpg", "c.jpg"]).tolist() == [3, 5]
     assert table.find_rows([]).tolist() == []
-
-
-def test_a_label_that_is_no_taxon_may_be_none_too() -> None:
-    table = _build(path=list("abc"), label=["NA", "deer", None])
-    assert find_placeholders(table.frame).counts == {"NA": 1}
-    emptied = find_placeholders(table.frame, ["na"]).frame["label"]
-    assert emptied.fillna("").tolist() == ["", "deer", ""]
-    numbers = find_placeholders(_build(path=list("ab"), label=[-1, 3]).frame, ["-1"])
-    assert numbers.frame["label"].astype(object).fillna("").tolist() == ["", 3]

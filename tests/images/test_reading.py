@@ -6,7 +6,6 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from PIL import Image
 from bioprobe.errors import ImageReadError
 from bioprobe.images import ImageFacts, decode_image, read_facts
 from bioprobe.images.reading import MAX_PIXELS_PX, hash_bytes, ignore_pillow_warnings
+from tests.conftest import draw_picture
 
 Pixels = list[list[tuple[int, ...]]]
 
@@ -232,15 +232,13 @@ def test_the_limit_can_be_chosen() -> None:
         decode_image(data, max_pixels_px=79)
 
 
-def _truncated(draw_picture: Callable[[int, tuple[int, int]], Image.Image]) -> bytes:
+def _truncated() -> bytes:
     data = _encode(draw_picture(1, (200, 150)), "JPEG")
     return data[: len(data) // 2]
 
 
-def test_a_truncated_file_is_refused(
-    draw_picture: Callable[[int, tuple[int, int]], Image.Image],
-) -> None:
-    data = _truncated(draw_picture)
+def test_a_truncated_file_is_refused() -> None:
+    data = _truncated()
     assert read_facts(data).width_px == 200
     with pytest.raises(
         ImageReadError,

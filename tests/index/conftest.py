@@ -34,18 +34,6 @@ def add_rows(
 
 
 @pytest.fixture
-def draw() -> Callable[[int, int], npt.NDArray[np.float32]]:
-    """Draw n clustered unit vectors by a seed."""
-    return draw_clustered
-
-
-@pytest.fixture
-def grow() -> Callable[..., EmbeddingStore]:
-    """Add vectors to a store, and retire rows."""
-    return add_rows
-
-
-@pytest.fixture
 def clustered(tmp_path: Path) -> EmbeddingStore:
     """Two shards of 1,400 clustered vectors together."""
     fingerprint = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")

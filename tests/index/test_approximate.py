@@ -14,10 +14,9 @@ from bioprobe.index.index_file import read_index, read_note
 from bioprobe.index.neighbor_index import ApproximateIndex
 from bioprobe.index.tuning import build_index
 from bioprobe.store import EmbeddingStore
+from tests.index.conftest import add_rows, draw_clustered
 
 Vectors = npt.NDArray[np.float32]
-Draw = Callable[[int, int], Vectors]
-Grow = Callable[..., EmbeddingStore]
 Indexed = Callable[[str], EmbeddingStore]
 
 APPROXIMATE = ["ivf", "hnsw", "ivfpq", "sq8"]
@@ -44,14 +43,14 @@ def _measure(
 
 @pytest.mark.parametrize("kind", APPROXIMATE)
 def test_it_reaches_the_recall_with_the_similarities_of_exact_search(
-    indexed: Indexed, draw: Draw, kind: str
+    indexed: Indexed, kind: str
 ) -> None:
     clustered = indexed(kind)
     index = NeighborIndex.open(clustered)
     assert index.note is not None
     exact = NeighborIndex.open(clustered, exact=True)
     assert (index.kind, exact.kind) == (kind, "flat")
-    recall = _measure(index, exact, draw(300, 9))
+    recall = _measure(index, exact, draw_clustered(300, 9))
     assert recall >= 0.9
     # What was promised of held-out images holds for others from the same source.
     assert abs(recall - index.note.recall) < 0.06
@@ -59,9 +58,9 @@ def test_it_reaches_the_recall_with_the_similarities_of_exact_search(
 
 @pytest.mark.parametrize("kind", APPROXIMATE)
 @pytest.mark.parametrize("k", [1, 30, 1400, 5000])
-def test_any_number_of_answers_comes_back(indexed: Indexed, draw: Draw, kind: str, k: int) -> None:
+def test_any_number_of_answers_comes_back(indexed: Indexed, kind: str, k: int) -> None:
     clustered = indexed(kind)
-    rows, similarities = NeighborIndex.open(clustered).search(draw(3, 9), k)
+    rows, similarities = NeighborIndex.open(clustered).search(draw_clustered(3, 9), k)
     assert rows.shape == similarities.shape == (3, min(k, 1400))
     assert all(len(set(row)) == len(row) and row.min() >= 0 for row in rows)
 
@@ -85,25 +84,25 @@ def test_more_answers_and_fewer_rows_are_looked_for_as_much_wider(indexed: Index
 @pytest.mark.parametrize("kind", APPROXIMATE)
 @pytest.mark.parametrize("fraction", [0.01, 0.3, 0.6, 0.99])
 def test_where_rows_are_left_out_as_many_answers_come_back(
-    indexed: Indexed, draw: Draw, kind: str, fraction: float
+    indexed: Indexed, kind: str, fraction: float
 ) -> None:
     clustered = indexed(kind)
     rows = np.flatnonzero(np.random.default_rng(0).random(1400) < fraction)
     index = NeighborIndex.open(clustered)
     exact = NeighborIndex.open(clustered, exact=True)
-    assert np.isin(index.search(draw(20, 9), 10, rows=rows)[0], rows).all()
-    recall = _measure(index, exact, draw(100, 9), rows)
+    assert np.isin(index.search(draw_clustered(20, 9), 10, rows=rows)[0], rows).all()
+    recall = _measure(index, exact, draw_clustered(100, 9), rows)
     assert recall >= (1 if fraction < 0.5 else 0.85)
 
 
 @pytest.mark.parametrize("kind", APPROXIMATE)
-def test_retired_rows_are_no_answers(indexed: Indexed, draw: Draw, grow: Grow, kind: str) -> None:
+def test_retired_rows_are_no_answers(indexed: Indexed, kind: str) -> None:
     clustered = indexed(kind)
-    queries = draw(20, 9)
+    queries = draw_clustered(20, 9)
     nearest = NeighborIndex.open(clustered).search(queries, 1)[0].ravel()
     less = clustered.retire(nearest.tolist())
     assert not np.isin(NeighborIndex.open(less).search(queries, 10)[0], nearest).any()
-    grown = grow(less, queries)
+    grown = add_rows(less, queries)
     rows, _ = NeighborIndex.open(grown).search(queries, 1)
     assert (rows.ravel() == np.arange(1400, 1420)).mean() >= 0.9
 
@@ -124,21 +123,21 @@ def _count_builds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("kind", APPROXIMATE)
 def test_new_images_are_added_to_the_index_once(
-    indexed: Indexed, draw: Draw, grow: Grow, kind: str, monkeypatch: pytest.MonkeyPatch
+    indexed: Indexed, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clustered = indexed(kind)
     built = _count_builds(monkeypatch)
-    store = grow(clustered, draw(100, 5))
+    store = add_rows(clustered, draw_clustered(100, 5))
     for _ in range(2):
         index = NeighborIndex.open(store)
-        recall = _measure(index, NeighborIndex.open(store, exact=True), draw(100, 9))
+        recall = _measure(index, NeighborIndex.open(store, exact=True), draw_clustered(100, 9))
         assert index.kind == kind
         assert recall >= 0.85
         assert not index.is_outgrown
     note = json.loads((store.folder / "index.json").read_text())
     assert note["vectors_sha256"] == store.manifest.vectors_sha256
     assert not built
-    assert NeighborIndex.open(grow(store, draw(700, 6))).is_outgrown
+    assert NeighborIndex.open(add_rows(store, draw_clustered(700, 6))).is_outgrown
 
 
 def _cut(path: Path) -> None:
@@ -163,18 +162,14 @@ def _find_file(store: EmbeddingStore) -> Path:
 @pytest.mark.parametrize("kind", APPROXIMATE)
 @pytest.mark.parametrize("damage", [_cut, _flip, _empty, Path.unlink], ids=lambda one: one.__name__)
 def test_a_damaged_index_is_built_again(
-    indexed: Indexed,
-    draw: Draw,
-    kind: str,
-    damage: Callable[[Path], None],
-    monkeypatch: pytest.MonkeyPatch,
+    indexed: Indexed, kind: str, damage: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clustered = indexed(kind)
     damage(_find_file(clustered))
     built = _count_builds(monkeypatch)
     exact = NeighborIndex.open(clustered, exact=True)
     for _ in range(2):
-        assert _measure(NeighborIndex.open(clustered), exact, draw(100, 9)) >= 0.85
+        assert _measure(NeighborIndex.open(clustered), exact, draw_clustered(100, 9)) >= 0.85
     assert len(built) == 1
 
 
@@ -185,24 +180,22 @@ def test_without_a_note_to_trust_search_is_exact(indexed: Indexed, text: str) ->
     assert NeighborIndex.open(clustered).kind == "flat"
 
 
-def test_an_index_of_other_vectors_is_never_used(
-    clustered: EmbeddingStore, tmp_path: Path, draw: Draw, grow: Grow
-) -> None:
+def test_an_index_of_other_vectors_is_never_used(clustered: EmbeddingStore, tmp_path: Path) -> None:
     other = EmbeddingStore.create(tmp_path / "other", clustered.manifest.encoder, dim=16)
-    other = grow(other, draw(1400, 77))
+    other = add_rows(other, draw_clustered(1400, 77))
     build_index(other, "ivf", recall=0.9)
     for file in (_find_file(other), other.folder / "index.json"):
         (clustered.folder / file.name).write_bytes(file.read_bytes())
     exact = NeighborIndex.open(clustered, exact=True)
-    assert _measure(NeighborIndex.open(clustered), exact, draw(100, 9)) >= 0.8
+    assert _measure(NeighborIndex.open(clustered), exact, draw_clustered(100, 9)) >= 0.8
 
 
 @pytest.mark.parametrize("change", ["grown", "damaged"])
 def test_a_folder_that_cannot_be_written_is_no_hindrance(
-    indexed: Indexed, draw: Draw, grow: Grow, change: str, monkeypatch: pytest.MonkeyPatch
+    indexed: Indexed, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clustered = indexed("ivf")
-    store = grow(clustered, draw(50, 5)) if change == "grown" else clustered
+    store = add_rows(clustered, draw_clustered(50, 5)) if change == "grown" else clustered
     if change == "damaged":
         _cut(_find_file(clustered))
     before = _find_file(clustered).read_bytes()
@@ -214,7 +207,7 @@ def test_a_folder_that_cannot_be_written_is_no_hindrance(
     monkeypatch.setattr("tempfile.mkstemp", refuse)
     index = NeighborIndex.open(store)
     assert index.kind == "ivf"
-    assert _measure(index, NeighborIndex.open(store, exact=True), draw(100, 9)) >= 0.85
+    assert _measure(index, NeighborIndex.open(store, exact=True), draw_clustered(100, 9)) >= 0.85
     assert _find_file(clustered).read_bytes() == before
 
 
@@ -229,10 +222,10 @@ def test_what_earlier_versions_kept_is_read_and_replaced(indexed: Indexed) -> No
 
 
 def test_an_interrupted_write_leaves_the_old_index(
-    indexed: Indexed, draw: Draw, grow: Grow, monkeypatch: pytest.MonkeyPatch
+    indexed: Indexed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clustered = indexed("sq8")
-    store = grow(clustered, draw(50, 5))
+    store = add_rows(clustered, draw_clustered(50, 5))
 
     def lose_power(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -245,14 +238,14 @@ def test_an_interrupted_write_leaves_the_old_index(
             NeighborIndex.open(store)
         assert _find_file(clustered) == before
     exact = NeighborIndex.open(store, exact=True)
-    assert _measure(NeighborIndex.open(store), exact, draw(100, 9)) >= 0.9
+    assert _measure(NeighborIndex.open(store), exact, draw_clustered(100, 9)) >= 0.9
 
 
-def test_a_shard_that_was_taken_out_takes_its_rows_along(indexed: Indexed, draw: Draw) -> None:
+def test_a_shard_that_was_taken_out_takes_its_rows_along(indexed: Indexed) -> None:
     clustered = indexed("hnsw")
     manifest = clustered.manifest.take_out({"00000"})
     manifest.write(clustered.folder)
     left = EmbeddingStore.open(clustered.folder)
     index = NeighborIndex.open(left)
     assert index.kind == "hnsw"
-    assert _measure(index, NeighborIndex.open(left, exact=True), draw(100, 9)) >= 0.85
+    assert _measure(index, NeighborIndex.open(left, exact=True), draw_clustered(100, 9)) >= 0.85

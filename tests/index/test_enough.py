@@ -15,6 +15,7 @@ from bioprobe.index.exact import StoredVectors, find_all, search_exactly
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection, write_selection
 from bioprobe.store.view import View
+from tests.index.conftest import draw_clustered
 
 DIM = 16
 
@@ -30,9 +31,9 @@ def _cosines(store: EmbeddingStore, vector: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("least", [-1.0, 0.0, 0.3, 0.9, 1.0])
 def test_all_images_of_a_similarity_are_given_nearest_first(
-    clustered: EmbeddingStore, draw: Callable[[int, int], np.ndarray], least: float
+    clustered: EmbeddingStore, least: float
 ) -> None:
-    vector = draw(1, 7)
+    vector = draw_clustered(1, 7)
     found = search(clustered, vector, enough=Enough(min_similarity=least))
     cosines = np.round(_cosines(clustered, vector).astype(np.float64), 6)
     expected = np.flatnonzero(cosines >= least)
@@ -43,9 +44,9 @@ def test_all_images_of_a_similarity_are_given_nearest_first(
 
 
 def test_a_similarity_that_a_table_shows_is_one_that_its_image_reaches(
-    clustered: EmbeddingStore, draw: Callable[[int, int], np.ndarray]
+    clustered: EmbeddingStore,
 ) -> None:
-    vector = draw(1, 7)
+    vector = draw_clustered(1, 7)
     nearest = search(clustered, vector, k=25).to_frame()["similarity"]
     for n_nearest, shown in enumerate(nearest, start=1):
         found = search(clustered, vector, enough=Enough(min_similarity=float(shown)))
@@ -57,19 +58,17 @@ def test_a_similarity_that_a_table_shows_is_one_that_its_image_reaches(
     ("share", "n"), [(0.01, 14), (0.07, 98), (0.0001, 1), (1.0, 1400), (0.0005, 1), (0.0008, 2)]
 )
 def test_the_best_share_is_that_of_the_images_that_may_be_answers(
-    clustered: EmbeddingStore, draw: Callable[[int, int], np.ndarray], share: float, n: int
+    clustered: EmbeddingStore, share: float, n: int
 ) -> None:
-    vector = draw(1, 7)
+    vector = draw_clustered(1, 7)
     found = search(clustered, vector, enough=Enough(share=share))
     assert found.rows.tolist() == search(clustered, vector, k=n).rows.tolist()
     half = View.of(clustered).take(np.arange(700))
     assert len(search(half, vector, enough=Enough(share=share)).rows) == max(1, -(-n // 2))
 
 
-def test_k_is_a_cap_and_several_thresholds_count_together(
-    clustered: EmbeddingStore, draw: Callable[[int, int], np.ndarray]
-) -> None:
-    vector = draw(1, 7)
+def test_k_is_a_cap_and_several_thresholds_count_together(clustered: EmbeddingStore) -> None:
+    vector = draw_clustered(1, 7)
     ten = search(clustered, vector, k=10)
     least = float(ten.to_frame()["similarity"].iloc[-1])
     capped = search(clustered, vector, k=4, enough=Enough(min_similarity=least))
@@ -110,11 +109,9 @@ def test_no_image_that_is_near_enough_says_what_is_nearest(clustered: EmbeddingS
 
 
 def test_many_candidates_are_compared_some_at_a_time(
-    clustered: EmbeddingStore,
-    draw: Callable[[int, int], np.ndarray],
-    monkeypatch: pytest.MonkeyPatch,
+    clustered: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vectors, queries = StoredVectors(clustered), draw(3, 7)
+    vectors, queries = StoredVectors(clustered), draw_clustered(3, 7)
     allowed = np.ones(len(vectors), dtype=bool)
     whole = search_exactly(vectors, queries, 900, allowed)
     most: list[int] = []
@@ -135,14 +132,16 @@ def test_many_candidates_are_compared_some_at_a_time(
 
 
 @pytest.fixture
-def background(draw: Callable[[int, int], np.ndarray]) -> Background:
-    return Background([f"text {number}" for number in range(20)], draw(20, 3), logit_scale=5)
+def background() -> Background:
+    return Background(
+        [f"text {number}" for number in range(20)], draw_clustered(20, 3), logit_scale=5
+    )
 
 
 def test_over_a_background_is_a_z_or_a_probability_of_each_image(
-    clustered: EmbeddingStore, draw: Callable[[int, int], np.ndarray], background: Background
+    clustered: EmbeddingStore, background: Background
 ) -> None:
-    vector, stored = draw(1, 7), clustered.read_vectors().astype(np.float64)
+    vector, stored = draw_clustered(1, 7), clustered.read_vectors().astype(np.float64)
     own, others = stored @ vector[0], stored @ background.vectors.T.astype(np.float64)
     z = (own - others.mean(axis=1)) / others.std(axis=1)
     above = np.exp(5 * own)
@@ -162,10 +161,10 @@ def test_over_a_background_is_a_z_or_a_probability_of_each_image(
 
 
 def test_background_texts_stand_in_place_of_the_texts_alone(
-    clustered: EmbeddingStore, draw: Callable[[int, int], np.ndarray], background: Background
+    clustered: EmbeddingStore, background: Background
 ) -> None:
     # A picture, two texts of which one is kept away from, and a term to keep away from.
-    plus, minus = draw(3, 7), draw(1, 8)
+    plus, minus = draw_clustered(3, 7), draw_clustered(1, 8)
     terms = Terms([Path("a.jpg")], ["asked", "not asked"], [], [1, 3, -0.5])
     question = Question(plus, minus, 0.5, terms, Terms(texts=["fence"]))
     rest = plus[0] / 4 - 0.125 * plus[2] - 0.5 * minus[0]
@@ -180,21 +179,21 @@ def test_background_texts_stand_in_place_of_the_texts_alone(
 
 
 def test_what_cannot_be_enough_is_refused(
-    clustered: EmbeddingStore, background: Background, draw: Callable[[int, int], np.ndarray]
+    clustered: EmbeddingStore, background: Background
 ) -> None:
     with pytest.raises(SourceError, match=r"-1 to 1, got 1\.1"):
         Enough(min_similarity=1.1)
     with pytest.raises(SourceError, match=r"more than 0 and at most 1, such as 0.01, got 0"):
         Enough(share=0)
     with pytest.raises(MisuseError, match="a probability is 0 to 1, got --over-background 2"):
-        Background([], draw(1, 1), form="probability", least=2)
+        Background([], draw_clustered(1, 1), form="probability", least=2)
     with pytest.raises(MisuseError, match="z or probability, got 'rank'"):
-        Background([], draw(1, 1), form="rank")
+        Background([], draw_clustered(1, 1), form="rank")
     with pytest.raises(SourceError, match="for questions with a text to look for"):
-        search(clustered, draw(1, 1), enough=Enough(background=background))
+        search(clustered, draw_clustered(1, 1), enough=Enough(background=background))
     few = Background(background.texts[:4], background.vectors[:4])
     with pytest.raises(SourceError, match="5 texts or more, beside what is asked for, got 4"):
-        search(clustered, _ask(draw(1, 1)), enough=Enough(background=few))
+        search(clustered, _ask(draw_clustered(1, 1)), enough=Enough(background=few))
 
 
 def test_copies_are_given_once_and_all_copies_are_counted(tmp_path: Path) -> None:
@@ -210,12 +209,10 @@ def test_copies_are_given_once_and_all_copies_are_counted(tmp_path: Path) -> Non
     assert (facts["n_reached"], facts["n_distinct"]) == (3, 2)
 
 
-def test_answers_are_kept_as_a_mask_with_their_provenance(
-    clustered: EmbeddingStore, draw: Callable[[int, int], np.ndarray]
-) -> None:
+def test_answers_are_kept_as_a_mask_with_their_provenance(clustered: EmbeddingStore) -> None:
     asked = View.of(clustered).take(np.arange(1000))
     for least in (0.2, 0.4):
-        found = search(asked, draw(1, 7), enough=Enough(min_similarity=least))
+        found = search(asked, draw_clustered(1, 7), enough=Enough(min_similarity=least))
         found.write_mask(asked, "searches/near")
         made = read_selection(clustered, "searches/near")
         assert np.flatnonzero(made.kept).tolist() == sorted(found.rows.tolist())

@@ -3,7 +3,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,9 +18,8 @@ from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
-
-if TYPE_CHECKING:
-    from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder
+from tests.index.conftest import draw_clustered
 
 UNIT = np.eye(3, dtype=np.float32)
 
@@ -154,10 +152,10 @@ def test_a_new_picture_is_encoded(
 
 
 def test_a_picture_is_not_encoded_by_another_encoder(
-    photos: EmbeddingStore, make_encoder: type[PlainEncoder], tmp_path: Path
+    photos: EmbeddingStore, tmp_path: Path
 ) -> None:
     Image.new("RGB", (30, 40)).save(tmp_path / "new.png")
-    texts = TextCache(photos, lambda: make_encoder(2))
+    texts = TextCache(photos, lambda: PlainEncoder(2))
     with pytest.raises(MismatchError, match="got plain-2"):
         embed_query_image(photos, texts, tmp_path / "new.png")
 
@@ -191,13 +189,13 @@ def test_the_answer_says_what_it_was_computed_from(compass: EmbeddingStore) -> N
 
 
 def test_the_index_answers_unless_exact_search_is_asked_for(
-    indexed: Callable[[str], EmbeddingStore], draw: Callable[[int, int], np.ndarray]
+    indexed: Callable[[str], EmbeddingStore],
 ) -> None:
     store = indexed("ivf")
-    by_index = search(store, draw(1, 9)).provenance.options
+    by_index = search(store, draw_clustered(1, 9)).provenance.options
     assert (by_index["index"], by_index["exact"], by_index["recall_k"]) == ("ivf", False, 10)
     assert 0.85 <= by_index["recall"] <= 1
-    assert search(store, draw(1, 9), exact=True).provenance.options["index"] == "flat"
-    few = search(View.of(store, "path < '1'"), draw(1, 9)).provenance.options
+    assert search(store, draw_clustered(1, 9), exact=True).provenance.options["index"] == "flat"
+    few = search(View.of(store, "path < '1'"), draw_clustered(1, 9)).provenance.options
     assert (few["index"], few["exact"]) == ("ivf", True)
     assert "recall" not in few

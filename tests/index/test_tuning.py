@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +26,7 @@ from bioprobe.index.kinds import (
 from bioprobe.index.neighbor_index import ApproximateIndex
 from bioprobe.index.tuning import Limits, Tried, build_index
 from bioprobe.store import EmbeddingStore
-
-Grow = Callable[..., EmbeddingStore]
+from tests.index.conftest import add_rows, draw_clustered
 
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw", "ivfpq", "sq8", "ivfsq8", "ivfpqfs", "ivfrabitq"])
@@ -137,12 +135,10 @@ def test_flat_goes_back_to_exact_search(clustered: EmbeddingStore) -> None:
 
 
 @pytest.mark.parametrize("n_images", [0, 1, 9])
-def test_too_few_images_to_hold_some_out_are_refused(
-    tmp_path: Path, grow: Grow, n_images: int
-) -> None:
+def test_too_few_images_to_hold_some_out_are_refused(tmp_path: Path, n_images: int) -> None:
     fingerprint = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")
     store = EmbeddingStore.create(tmp_path / "few", fingerprint, dim=4)
-    store = grow(store, np.ones((n_images, 4), dtype=np.float32))
+    store = add_rows(store, np.ones((n_images, 4), dtype=np.float32))
     with pytest.raises(SourceError, match=f"has {n_images} images, too few"):
         build_index(store, "ivf")
     assert build_index(store, "flat").n_rows == n_images
@@ -150,13 +146,11 @@ def test_too_few_images_to_hold_some_out_are_refused(
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw", "ivfpq", "sq8"])
 @pytest.mark.parametrize("n_images", [10, 60])
-def test_a_small_store_is_indexed_too(
-    tmp_path: Path, draw: Callable[[int, int], object], kind: str, n_images: int
-) -> None:
+def test_a_small_store_is_indexed_too(tmp_path: Path, kind: str, n_images: int) -> None:
     fingerprint = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")
     store = EmbeddingStore.create(tmp_path / "small", fingerprint, dim=16)
     frame = pd.DataFrame({"path": [f"{number}.jpg" for number in range(n_images)]})
-    store = store.append(frame, draw(n_images, 1))  # type: ignore[arg-type]
+    store = store.append(frame, draw_clustered(n_images, 1))
     build_index(store, kind, recall=0.5)
     rows, _ = NeighborIndex.open(store).search(store.read_vectors(), n_images)
     assert (np.sort(rows, axis=1) == np.arange(n_images)).all()
@@ -170,12 +164,12 @@ def test_what_cannot_be_built_is_refused(
         build_index(clustered, kind, recall=recall)
 
 
-def test_copies_of_a_neighbour_count_as_found(tmp_path: Path, grow: Grow) -> None:
+def test_copies_of_a_neighbour_count_as_found(tmp_path: Path) -> None:
     # Each vector is there 40 times: which 10 of them are found says nothing of the index.
     fingerprint = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")
     store = EmbeddingStore.create(tmp_path / "copies", fingerprint, dim=16)
     random = np.random.default_rng(0)
-    store = grow(store, np.repeat(random.normal(size=(20, 16)), 40, axis=0))
+    store = add_rows(store, np.repeat(random.normal(size=(20, 16)), 40, axis=0))
     report = build_index(store, "ivf")
     assert report.note is not None
     assert report.note.recall == 1

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +21,7 @@ from bioprobe.store.view import View
 from bioprobe.task.target import Classes, Target, Texts, label_rows
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import PlainEncoder, make_parts
 
 
 def _label(store: EmbeddingStore) -> Classes:
@@ -108,10 +107,10 @@ def test_without_a_validation_part_the_temperature_is_that_of_each_fold_by_the_o
 
 @pytest.mark.parametrize("method", ["zeroshot", "stack"])
 def test_methods_that_are_no_probe_answer_held_out_images_by_the_same_rule(
-    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any], method: str
+    families: EmbeddingStore, split: Split, method: str
 ) -> None:
     parts = np.where(split.parts == "validation", "", split.parts).astype(object)
-    texts = Texts(make_encoder().encode_text, 20.0, templates=("{}",))
+    texts = Texts(PlainEncoder().encode_text, 20.0, templates=("{}",))
     store = _with_text_tower(families)
     task = Task.of(store, "family", split=dataclasses.replace(split, parts=parts), texts=texts)
     fitted = fit(task, method)
@@ -139,7 +138,7 @@ def test_without_rows_to_choose_on_nothing_is_calibrated(
 
 
 def test_folds_are_answered_by_what_was_learnt_from_the_others(
-    families: EmbeddingStore, make_parts: Callable[..., Split]
+    families: EmbeddingStore,
 ) -> None:
     n = len(families)
     folds = np.arange(n) % 4
@@ -174,10 +173,10 @@ def test_a_class_without_training_rows_is_unknown_and_has_no_probability(
 
 
 def test_zero_shot_answers_the_rows_by_the_nearest_text(
-    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]
+    families: EmbeddingStore, split: Split
 ) -> None:
     families = _with_text_tower(families)
-    encoder = make_encoder()
+    encoder = PlainEncoder()
     texts = Texts(encoder.encode_text, 20.0, templates=("a photo of {}.",))
     answers = _gather(families, "zeroshot", split, texts=texts)
     names = [f"Animalia {taxon.lineage[3]} {taxon.name}" for taxon in _label(families)]
@@ -221,10 +220,10 @@ def test_what_is_no_list_of_methods_is_refused(methods: list[str]) -> None:
 
 
 def test_every_method_that_is_registered_can_be_asked(
-    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]
+    families: EmbeddingStore, split: Split
 ) -> None:
     check_methods(METHODS.names)
-    texts = Texts(make_encoder().encode_text, 20.0)
+    texts = Texts(PlainEncoder().encode_text, 20.0)
     task = Task.of(_with_text_tower(families), Rank.FAMILY, split=split, texts=texts)
     for method in METHODS.names:
         reads = getattr(METHODS.load(method), "reads", "")
@@ -235,10 +234,10 @@ def test_every_method_that_is_registered_can_be_asked(
 
 @pytest.mark.parametrize("method", ["linear", "hierarchical", "stack", "prompt+probe"])
 def test_every_method_answers_all_images_about_all_classes(
-    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any], method: str
+    families: EmbeddingStore, split: Split, method: str
 ) -> None:
     texts = Texts(
-        make_encoder().encode_text, 20.0, templates=("{}",), others=_label(families).taxonomy
+        PlainEncoder().encode_text, 20.0, templates=("{}",), others=_label(families).taxonomy
     )
     answers = _gather(families, method, split, texts)
     np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, atol=1e-4)
@@ -256,11 +255,10 @@ def test_of_many_classes_held_out_images_are_asked_evenly_spaced(
     split: Split,
     kind: str,
     left_out: float,
-    make_encoder: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     families = _with_text_tower(families)
-    texts = Texts(make_encoder().encode_text, 20.0, templates=("a photo of {}.",))
+    texts = Texts(PlainEncoder().encode_text, 20.0, templates=("a photo of {}.",))
     task = Task.of(families, Rank.FAMILY, split=split, texts=texts)
     fitted = fit(task, kind)
     whole = answer_held_out(task, fitted, kind, left_out_fraction=left_out)

@@ -30,6 +30,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import make_parts
 
 SPECIES = ("Panthera leo", "Panthera pardus", "Lynx lynx", "Canis lupus", "Vulpes vulpes")
 N, DIM = 600, 8
@@ -60,8 +61,7 @@ def _split(parts: str = "train validation test") -> Split:
     named = PARTS[np.arange(N) // 5 % len(PARTS)].copy()
     for part in set(PARTS) - set(parts.split()):
         named[named == part] = "train"
-    none = np.full(N, "", dtype=object)
-    return Split("made", named, np.full(N, -1), none, {"hash": "f" * 64})
+    return make_parts(named)
 
 
 def _fit(store: EmbeddingStore, split: Split) -> tuple[FittedProbe, HeldOutAnswers]:

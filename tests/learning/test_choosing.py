@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -13,17 +12,16 @@ import bioprobe as bp
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.learning.fit import _count_right, fit_probe, measure_values
 from bioprobe.probes.probe import Sweep
-from bioprobe.splits import Split, assign_folds, write_split
+from bioprobe.splits import assign_folds, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.task import Task
+from tests.conftest import PlainEncoder, make_parts
 
 Make = Callable[..., EmbeddingStore]
 N_FAMILIES, DIM = 60, 32
 
 
-def _draw(
-    make_store: Make, make_encoder: Callable[..., object], names: list[int]
-) -> EmbeddingStore:
+def _draw(make_store: Make, names: list[int]) -> EmbeddingStore:
     random = np.random.default_rng(0)
     centres = normalise_rows(random.normal(size=(N_FAMILIES, DIM)))
     places = np.array(names)
@@ -35,14 +33,14 @@ def _draw(
             "family": [f"F{place:02d}idae" for place in places],
         }
     )
-    return make_store(make_encoder(0, dim=DIM), "drawn").append(frame, normalise_rows(vectors))
+    return make_store(PlainEncoder(0, dim=DIM), "drawn").append(frame, normalise_rows(vectors))
 
 
 @pytest.fixture
-def long_tail(make_store: Make, make_encoder: Callable[..., object]) -> EmbeddingStore:
+def long_tail(make_store: Make) -> EmbeddingStore:
     """Return 30 families of three training images and 30 of one; then two of each that judge."""
     train = [*np.repeat(np.arange(30), 3), *range(30, 60)]
-    return _draw(make_store, make_encoder, [*train, *np.repeat(np.arange(60), 2)])
+    return _draw(make_store, [*train, *np.repeat(np.arange(60), 2)])
 
 
 def test_of_equally_right_values_the_likeliest_is_chosen_then_the_strongest() -> None:
@@ -69,17 +67,11 @@ def test_classes_never_held_out_weigh_as_their_rows_beside_those_that_are() -> N
     assert found.weight == 6 / 24
 
 
-def _split(parts: list[str]) -> Split:
-    none = np.full(len(parts), "", dtype=object)
-    named = np.array(parts, dtype=object)
-    return Split("default", named, np.full(len(parts), -1), none, {"hash": "abc"})
-
-
 @pytest.mark.parametrize("kind", ["linear", "ridge", "lda", "knn"])
 def test_what_is_chosen_loses_no_class_that_is_never_held_out(
     long_tail: EmbeddingStore, kind: str
 ) -> None:
-    split = _split(["train"] * 120 + ["test"] * 120)
+    split = make_parts(["train"] * 120 + ["test"] * 120)
     task = Task.of(long_tail, "family", split=split)
     right = {}
     for one in (kind, "centroid"):
@@ -97,12 +89,12 @@ def test_what_is_chosen_loses_no_class_that_is_never_held_out(
     [(2, "cross-validation"), (20, "cross-validation"), (60, "validation")],
 )
 def test_few_validation_images_choose_nothing_alone(
-    make_store: Make, make_encoder: Callable[..., object], n_validation: int, method: str
+    make_store: Make, n_validation: int, method: str
 ) -> None:
-    store = _draw(make_store, make_encoder, np.repeat(np.arange(10), 16).tolist())
+    store = _draw(make_store, np.repeat(np.arange(10), 16).tolist())
     parts = np.full(160, "train", dtype=object)
     parts[np.random.default_rng(1).permutation(160)[:n_validation]] = "validation"
-    task = Task.of(store, "family", split=_split(parts.tolist()))
+    task = Task.of(store, "family", split=make_parts(parts))
     inner = task.inner()
     assert inner.method == method
     found = fit_probe(task, "linear")
@@ -111,24 +103,19 @@ def test_few_validation_images_choose_nothing_alone(
     assert found.held_out.n_images == (160 if found.held_out.reason else n_validation)
 
 
-def test_so_do_few_a_class(make_store: Make, make_encoder: Callable[..., object]) -> None:
-    store = _draw(make_store, make_encoder, np.repeat(np.arange(60), 4).tolist())
-    split = _split((["train"] * 3 + ["validation"]) * 60)
+def test_so_do_few_a_class(make_store: Make) -> None:
+    store = _draw(make_store, np.repeat(np.arange(60), 4).tolist())
+    split = make_parts((["train"] * 3 + ["validation"]) * 60)
     inner = Task.of(store, "family", split=split).inner()
     assert inner.method == "cross-validation"
     assert inner.reason.endswith("60 images of 60 classes, fewer than 2 a class")
 
 
-def test_images_of_a_group_are_held_out_together_across_parts(
-    make_store: Make, make_encoder: Callable[..., object]
-) -> None:
-    store = _draw(make_store, make_encoder, np.repeat(np.arange(10), 16).tolist())
+def test_images_of_a_group_are_held_out_together_across_parts(make_store: Make) -> None:
+    store = _draw(make_store, np.repeat(np.arange(10), 16).tolist())
     groups = np.array([f"burst {row // 4}" for row in range(160)], dtype=object)
     parts = np.where(np.arange(160) // 4 % 8 == 0, "validation", "train")
-    split = _split(parts.tolist())
-    inner = Task.of(
-        store, "family", split=Split("default", split.parts, split.folds, groups, {"hash": "a"})
-    ).inner()
+    inner = Task.of(store, "family", split=make_parts(parts, groups=groups)).inner()
     assert inner.method == "cross-validation"
     of = {group: set(inner.folds[groups[inner.labelled.rows] == group]) for group in groups}
     assert all(len(folds) == 1 for folds in of.values())
@@ -139,7 +126,7 @@ def test_fit_tune_and_evaluate_say_what_is_never_held_out_and_why_folds_are(
 ) -> None:
     opened = bp.open(long_tail.folder)
     parts = ["train"] * 120 + ["validation"] * 4 + ["test"] * 116
-    write_split(long_tail, _split(parts))
+    write_split(long_tail, make_parts(parts, name="default"))
     fitted = opened.fit("linear", "family")
     tuned = opened.tune("family", kinds="lda", n_trials=1)
     judged = opened.evaluate("family", methods="centroid", n_resamples=20)
@@ -149,8 +136,7 @@ def test_fit_tune_and_evaluate_say_what_is_never_held_out_and_why_folds_are(
     for found in (fitted, tuned):
         assert "30 of 60 classes never held out" in "\n".join(map(str, found.notes))
     labels = long_tail.images.labels("family")[:120].astype(str)
-    made = _split(["train"] * 120 + [""] * 120)
     folds = np.append(assign_folds(labels, 3), np.full(120, -1))
-    write_split(long_tail, dataclasses.replace(made, folds=folds))
+    write_split(long_tail, make_parts(["train"] * 120 + [""] * 120, folds, name="default"))
     found = opened.evaluate("family", methods="centroid", n_resamples=20)
     assert "30 of 60 classes never held out" in str(found.notes[0])

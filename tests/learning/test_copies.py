@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from bioprobe.learning.fit import measure_folds, measure_values, teach
 from bioprobe.learning.proposals import list_dimensions
 from bioprobe.probes.linear import LinearProbe
 from bioprobe.store.look_cache import LookCache, describe_views
+from tests.conftest import draw_picture
 
 
 def _draw(n: int, dim: int = 6) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
@@ -68,7 +68,6 @@ def test_a_path_with_copies_is_that_of_single_fits(folds: np.ndarray) -> None:
 def store(
     tmp_path: Path,
     encoder: Any,  # noqa: ANN401
-    draw_picture: Callable[[int, tuple[int, int]], Image.Image],
     monkeypatch: pytest.MonkeyPatch,
 ) -> bp.Store:
     for place in (bioprobe.encoders, bioprobe.embedding.encoder_choice):

@@ -16,11 +16,11 @@ from bioprobe.errors import BioprobeError
 from bioprobe.evaluation.curves import EfficiencyPlan, measure_methods
 from bioprobe.learning.fit import fit
 from bioprobe.registry import METHODS
-from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.method import find_probe, make_probe
 from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
+from tests.conftest import PlainEncoder, make_parts
 
 Labels = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
@@ -79,9 +79,7 @@ def draw(layout: Layout) -> tuple[Vectors, Vectors, Labels]:
 
 
 @pytest.fixture
-def make_tasks(
-    make_store: Callable[..., EmbeddingStore], make_encoder: Callable[..., Any]
-) -> Callable[[Layout], dict[str, Task]]:
+def make_tasks(make_store: Callable[..., EmbeddingStore]) -> Callable[[Layout], dict[str, Task]]:
     """Lay images down in a store and return the task at each level, with texts of the classes."""
 
     def make(layout: Layout) -> dict[str, Task]:
@@ -96,11 +94,10 @@ def make_tasks(
                 "name": [names[place] for place in labels],
             }
         )
-        store = make_store(make_encoder(0, dim=layout.dim)).append(frame, vectors)
+        store = make_store(PlainEncoder(0, dim=layout.dim)).append(frame, vectors)
         parts = np.array(["test"] * len(labels), dtype=object)
         parts[: sum(layout.sizes)] = "train"
-        none = np.full(len(labels), "", dtype=object)
-        split = Split("default", parts, np.full(len(labels), -1), none, {"hash": "abc"})
+        split = make_parts(parts)
         # As texts lie: on one side of all images, and only roughly where their class is.
         aside = np.random.default_rng(2).normal(size=(len(centres) + 1, layout.dim))
         said = 0.3 * centres + 0.2 * normalise_rows(aside[1:]) + 0.9 * normalise_rows(aside[:1])

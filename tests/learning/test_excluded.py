@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,7 @@ from bioprobe.face.store import open as open_store
 from bioprobe.learning.excluded import fit_with_excluded
 from bioprobe.probes.linear import LinearProbe
 from bioprobe.store import EmbeddingStore
-
-if TYPE_CHECKING:
-    from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder
 
 NAMES = np.array(["a", "b", "c"])
 
@@ -73,11 +71,7 @@ def test_one_class_that_is_left_is_a_label() -> None:
 @pytest.mark.parametrize(("kind", "n_taught"), [("linear", 2), ("centroid", 0)])
 @pytest.mark.parametrize("level", ["species", "genus"])
 def test_a_probe_of_a_store_learns_what_pictures_are_not(
-    make_store: Callable[..., EmbeddingStore],
-    make_encoder: type[PlainEncoder],
-    kind: str,
-    n_taught: int,
-    level: str,
+    make_store: Callable[..., EmbeddingStore], kind: str, n_taught: int, level: str
 ) -> None:
     vectors, y = _draw(0, 14)
     # A name of two words has a genus.
@@ -87,7 +81,7 @@ def test_a_probe_of_a_store_learns_what_pictures_are_not(
         {"root": "r", "path": [f"{n}.jpg" for n in range(14)], "species": species,
          "genus": [one.split(" ")[0] for one in species]}
     )  # fmt: skip
-    store = open_store(make_store(make_encoder(dim=8)).append(frame, vectors).folder)
+    store = open_store(make_store(PlainEncoder(dim=8)).append(frame, vectors).folder)
     strength: dict[str, Any] = {"C": 10.0} if kind == "linear" else {}
     plain = store.fit(kind, level="species", split="none", **strength)
     assert not any("what they are not" in str(note) for note in plain.notes)

@@ -30,6 +30,7 @@ from bioprobe.store.view import View
 from bioprobe.task.target import Target, Texts, hash_rows, label_rows, mark_rows
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from tests.conftest import make_parts
 
 FAMILIES = ("Felidae", "Canidae", "Ursidae", "Otariidae")
 DIM = 12
@@ -55,10 +56,7 @@ def _make_store(folder: Path, n: int = 80, *, weights: str = "a" * 64) -> Embedd
 
 
 def _split(store: EmbeddingStore, *parts: str) -> Split:
-    n = len(store)
-    named = np.array([parts[row // 4 % len(parts)] for row in range(n)], dtype=object)
-    none = np.full(n, "", dtype=object)
-    return Split("made", named, np.full(n, -1), none, {"hash": "f" * 64})
+    return make_parts([parts[row // 4 % len(parts)] for row in range(len(store))])
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,13 +18,13 @@ from bioprobe.learning.fitted import FittedProbe
 from bioprobe.learning.keeping import read_probe, write_probe
 from bioprobe.probes.attentive import AttentiveProbe
 from bioprobe.registry import METHODS
-from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.kept import KeptWriter
 from bioprobe.task.method import Fitted, is_estimator
 from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import PlainEncoder, split_by_part
 
 pytestmark = pytest.mark.usefixtures("example_package")
 
@@ -43,12 +42,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def task(
-    families_once: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    split_by_part: Callable[[EmbeddingStore], Split],
-    make_encoder: Callable[..., Any],
-) -> Task:
+def task(families_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Task:
     families = EmbeddingStore.open(
         shutil.copytree(families_once, tmp_path_factory.mktemp("contract") / "store")
     )
@@ -56,7 +50,7 @@ def task(
     manifest.write(families.folder)
     keep_something(families)
     store = EmbeddingStore(families.folder, manifest)
-    texts = Texts(make_encoder().encode_text, 20.0)
+    texts = Texts(PlainEncoder().encode_text, 20.0)
     return Task.of(store, Rank.FAMILY, split=split_by_part(store), texts=texts)
 
 

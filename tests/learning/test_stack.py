@@ -26,7 +26,7 @@ from bioprobe.task.method import make_probe
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 from bioprobe.types import Rows
-from tests.conftest import alter_images
+from tests.conftest import alter_images, make_parts
 
 FAMILIES = np.array(["Canidae", "Felidae", "Ursidae"])
 N, DIM = 120, 6
@@ -74,9 +74,9 @@ def stores(make: Make) -> list[EmbeddingStore]:
 def _split(*parts: str, folds: bool = True) -> Split:
     places = np.arange(N) // 3
     named = np.array([parts[place % len(parts)] for place in places], dtype=object)
-    numbers = np.where(named == "train", places // len(parts) % 4, -1) if folds else -np.ones(N)
-    none = np.full(N, "", dtype=object)
-    return Split("made", named, numbers.astype(np.int64), none, {"hash": "f" * 64})
+    return make_parts(
+        named, np.where(named == "train", places // len(parts) % 4, -1) if folds else -1
+    )
 
 
 def test_the_same_images_are_found_wherever_they_stand(stores: list[EmbeddingStore]) -> None:

@@ -15,20 +15,17 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import PlainEncoder
 
 
 @pytest.fixture
-def other(
-    families: EmbeddingStore,
-    make_encoder: Callable[..., object],
-    make_store: Callable[..., EmbeddingStore],
-) -> EmbeddingStore:
+def other(families: EmbeddingStore, make_store: Callable[..., EmbeddingStore]) -> EmbeddingStore:
     """Return the images in reverse, by an encoder that tells families apart in two dims more."""
     frame = families.images.frame.iloc[::-1].reset_index(drop=True)
     rows = np.arange(len(frame))[::-1]
     noise = np.random.default_rng(1).normal(size=(len(rows), 6))
     codes = np.eye(6)[np.repeat(np.arange(5), 16)[rows]]
-    return make_store(make_encoder(2, dim=6), "other").append(frame, codes + 0.5 * noise)
+    return make_store(PlainEncoder(2, dim=6), "other").append(frame, codes + 0.5 * noise)
 
 
 def test_the_same_images_are_found_wherever_they_stand(

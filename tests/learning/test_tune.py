@@ -27,6 +27,7 @@ from bioprobe.store.view import View
 from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import make_parts
 
 FAMILIES = ("Felidae", "Canidae", "Ursidae", "Otariidae")
 DIM = 12
@@ -61,9 +62,7 @@ def _is_test(n: int) -> npt.NDArray[np.bool_]:
 
 def _split(n: int = 120, *, validation: bool = True) -> Split:
     held_out = "validation" if validation else "train"
-    named = np.array(["train", held_out, "test"], dtype=object)[np.arange(n) // 4 % 3]
-    none = np.full(n, "", dtype=object)
-    return Split("made", named, np.full(n, -1), none, {"hash": "f" * 64})
+    return make_parts(np.array(["train", held_out, "test"], dtype=object)[np.arange(n) // 4 % 3])
 
 
 def _summarise(tuned: Tuned) -> list[tuple[object, ...]]:

@@ -26,6 +26,7 @@ from bioprobe.store.selections import read_selection
 from bioprobe.store.stored_table import StoredTable
 from bioprobe.store.view import View
 from bioprobe.types import Rows, Vectors
+from tests.conftest import draw_picture
 
 MakeStore = Callable[..., EmbeddingStore]
 
@@ -276,10 +277,7 @@ def test_a_threshold_that_is_no_cosine_is_refused(make_store: MakeStore, encoder
 
 
 def test_a_smaller_copy_of_a_picture_is_found(
-    tmp_path: Path,
-    make_store: MakeStore,
-    encoder: Encoder,
-    draw_picture: Callable[..., Image.Image],
+    tmp_path: Path, make_store: MakeStore, encoder: Encoder
 ) -> None:
     for number in range(4):
         draw_picture(number, (96, 64)).save(tmp_path / f"{number}.png")
@@ -293,10 +291,7 @@ def test_a_smaller_copy_of_a_picture_is_found(
 
 
 def test_a_picture_is_not_read_again(
-    tmp_path: Path,
-    make_store: MakeStore,
-    encoder: Encoder,
-    draw_picture: Callable[..., Image.Image],
+    tmp_path: Path, make_store: MakeStore, encoder: Encoder
 ) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -317,10 +312,7 @@ def test_a_picture_is_not_read_again(
 
 
 def test_an_older_store_keeps_what_is_read_once(
-    tmp_path: Path,
-    make_store: MakeStore,
-    encoder: Encoder,
-    draw_picture: Callable[..., Image.Image],
+    tmp_path: Path, make_store: MakeStore, encoder: Encoder
 ) -> None:
     for number in range(3):
         draw_picture(number, (96, 64)).save(tmp_path / f"{number}.png")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import dataclasses
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from bioprobe.evaluation.curves import EfficiencyPlan
 from bioprobe.evaluation.evaluate import evaluate
@@ -22,7 +20,7 @@ from bioprobe.splits import make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
-from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder, draw_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,10 +30,7 @@ N_PER_FAMILY = 12
 
 
 @pytest.fixture(scope="session")
-def evaluated(
-    draw_picture: Callable[[int, tuple[int, int]], Image.Image],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, Evaluation]:
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
     """Return the folder of the store, and the centroid and nearest neighbours compared on it."""
     random, folder = np.random.default_rng(0), tmp_path_factory.mktemp("evaluated")
     (folder / "pictures").mkdir()

@@ -108,7 +108,7 @@ def test_a_split_that_was_made_anew_is_no_sample(opened: bp.Store, store: Embedd
 
 
 def test_altered_pictures_are_test_pictures_and_figures_those_of_the_table(
-    opened: bp.Store, monkeypatch: pytest.MonkeyPatch, make_encoder: type[PlainEncoder]
+    opened: bp.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = choose_alterations(["grey", "flip"])
 
@@ -117,7 +117,7 @@ def test_altered_pictures_are_test_pictures_and_figures_those_of_the_table(
 
     monkeypatch.setattr(alterations, "choose_alterations", choose)
     found = opened.evaluation("family")
-    tried = alterations.try_best(found, opened._recall(found), make_encoder(), 5)
+    tried = alterations.try_best(found, opened._recall(found), PlainEncoder(), 5)
     assert set(tried.rows) <= set(found.predictions["row"])
     assert (len(tried.rows), tried.asked) == (5, f"{found.best.method} at family")
     shown = alterations.describe_robustness(tried)

@@ -55,12 +55,15 @@ def test_a_report_opens_from_disk_and_asks_no_network(
 
 @pytest.mark.usefixtures("undrawn")
 def test_pages_fit_every_screen_and_paper_and_are_accessible(
-    store: EmbeddingStore, evaluation: Evaluation, orders: Evaluation, tmp_path: Path,
-    make_encoder: type[PlainEncoder], monkeypatch: pytest.MonkeyPatch,
+    store: EmbeddingStore,
+    evaluation: Evaluation,
+    orders: Evaluation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     few = choose_alterations(["grey", "flip"])
     monkeypatch.setattr("bioprobe.report.alterations.choose_alterations", lambda _: few)
-    further = _tell_all(store, evaluation, make_encoder(), tmp_path)
+    further = _tell_all(store, evaluation, PlainEncoder(), tmp_path)
     (tmp_path / "statuses.csv").write_text(
         "family,status\nFelidae,VU\nCanidae,LC\nBovidae,CR(PE)\n", encoding="utf-8"
     )

@@ -4,7 +4,6 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,9 +17,7 @@ from bioprobe.errors import StoreError
 from bioprobe.mapping.classes import OTHERS, UNKNOWN, code_classes
 from bioprobe.report.map import describe_map, draw_map
 from bioprobe.store import EmbeddingStore
-
-if TYPE_CHECKING:
-    from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder
 
 NAMES = ("cat & dog", "bird", "")
 
@@ -32,7 +29,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]) -> bp.Store:
+def store(make_store: Callable[..., EmbeddingStore]) -> bp.Store:
     numbers = np.arange(8)
     frame = pd.DataFrame(
         {
@@ -43,7 +40,7 @@ def store(make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEnc
         }
     )
     vectors = np.random.default_rng(0).standard_normal((8, 4))
-    encoder = make_encoder(dim=4)
+    encoder = PlainEncoder(dim=4)
     encoder.has_text_tower = False
     made = make_store(encoder).append(frame, normalise_rows(vectors))
     opened = bp.open(made.folder)

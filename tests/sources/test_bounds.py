@@ -13,7 +13,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 import bioprobe as bp
 from bioprobe.embedding import embed_images
@@ -22,14 +21,13 @@ from bioprobe.images.location import ImageLocation
 from bioprobe.page.html import make_thumbnail
 from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore
-from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder, draw_picture
 
-Draw = Callable[[int, tuple[int, int]], Image.Image]
 ALLOWING = SourceOptions(allow_outside=True)
 
 
 @pytest.fixture
-def places(tmp_path: Path, draw_picture: Draw) -> tuple[Path, Path]:
+def places(tmp_path: Path) -> tuple[Path, Path]:
     """Return a data set's folder with a picture of its own, and a private picture beside it."""
     given, private = tmp_path / "given", tmp_path / "secret" / "private.png"
     for number, file in enumerate((given / "own.png", private)):
@@ -120,7 +118,7 @@ def test_the_pictures_of_a_data_set_lie_in_its_folder(
     assert all(make_thumbnail(images.locate(row)) for row in range(len(images)))
 
 
-def test_a_saved_data_set_names_no_table_elsewhere(tmp_path: Path, draw_picture: Draw) -> None:
+def test_a_saved_data_set_names_no_table_elsewhere(tmp_path: Path) -> None:
     picture = draw_picture(0, (8, 8))
     rows = datasets.Dataset.from_dict({"image": [picture]}).cast_column("image", datasets.Image())
     rows.save_to_disk(tmp_path / "private")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,7 @@ from bioprobe.page import make_thumbnail
 from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.taxonomy import Rank
-from tests.conftest import PlainEncoder
-
-Draw = Callable[[int, tuple[int, int]], Image.Image]
+from tests.conftest import PlainEncoder, draw_picture
 
 SPECIES = ["Panthera leo", "Panthera pardus"]
 
@@ -35,7 +32,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pictures(draw_picture: Draw) -> list[bytes]:
+def pictures() -> list[bytes]:
     return [_encode(draw_picture(number, (20 + number, 16))) for number in range(5)]
 
 

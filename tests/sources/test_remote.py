@@ -22,9 +22,8 @@ ADDRESS = "memory://bucket/photos"
 
 
 @pytest.fixture(autouse=True)
-def forget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     fsspec.filesystem("memory").store.clear()
-    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(remote, "_named", set())
     monkeypatch.setattr(remote, "_FIRST_PAUSE_S", 0.0)
 

@@ -21,8 +21,7 @@ N_PICTURES = 16
 
 
 @pytest.fixture(name="server")
-def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FaultyServer]:
-    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "cache"))
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
     with serve_s3(monkeypatch) as app:
         yield app
 

@@ -35,10 +35,5 @@ def label_store(make_store: MakeStore, encoder: Any) -> Callable[..., EmbeddingS
 
 
 @pytest.fixture
-def add() -> Callable[..., EmbeddingStore]:
-    return add_rows
-
-
-@pytest.fixture
 def rare_species(shared_dir: Path) -> pd.DataFrame:
     return pd.read_csv(shared_dir / "data" / "rare-species" / "rare_species.csv")

@@ -13,6 +13,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import Selection, read_selection, write_selection
 from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
+from tests.splits.conftest import add_rows
 
 LabelStore = Callable[..., EmbeddingStore]
 
@@ -85,12 +86,10 @@ def test_rows_of_a_part_are_ascending_and_parts_are_known(store: EmbeddingStore)
         split.rows("dev")
 
 
-def test_a_split_holds_after_an_append_and_says_what_came_later(
-    store: EmbeddingStore, add: Callable[..., EmbeddingStore]
-) -> None:
+def test_a_split_holds_after_an_append_and_says_what_came_later(store: EmbeddingStore) -> None:
     made = make_split(store, Rank.FAMILY)
     write_split(store, made)
-    grown = add(store, 21, {"family": ["Felidae"] * 3})
+    grown = add_rows(store, 21, {"family": ["Felidae"] * 3})
     read = read_split(grown)
     assert read.n_later == 3
     assert read.parts[:21].tolist() == made.parts.tolist()

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,7 @@ from bioprobe.errors import MismatchError, SelectionError, StoreError, StoreLock
 from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.store.shard import ShardImages, multiply_few, widen
 from bioprobe.store.view import View
-
-if TYPE_CHECKING:
-    from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder
 
 FINGERPRINT = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")
 
@@ -306,21 +304,20 @@ def test_another_dtype_than_that_of_the_store_is_refused(
 
 def test_another_encoder_is_refused_with_both_names(
     make_store: Callable[..., EmbeddingStore],
-    make_encoder: type[PlainEncoder],
 ) -> None:
-    made = make_store(make_encoder(1))
+    made = make_store(PlainEncoder(1))
     expected = (
         r"holds vectors of plain-1 .*, got plain-2 .* Use --model plain-1, or another --store"
     )
     with pytest.raises(MismatchError, match=expected):
-        EmbeddingStore.open_for(made.folder, make_encoder(2))
+        EmbeddingStore.open_for(made.folder, PlainEncoder(2))
 
 
 def test_the_same_weights_in_another_precision_are_welcome(
-    make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]
+    make_store: Callable[..., EmbeddingStore],
 ) -> None:
-    made = make_store(make_encoder())
-    made.check_encoder(make_encoder(precision="bf16").fingerprint)
+    made = make_store(PlainEncoder())
+    made.check_encoder(PlainEncoder(precision="bf16").fingerprint)
 
 
 def test_failures_come_back_as_they_were_written(store: EmbeddingStore) -> None:

@@ -19,6 +19,7 @@ from bioprobe.store.health import repair_store, restore_store, verify_store
 from bioprobe.store.kept import Card, Kept, KeptWriter, copy_kept, round_values
 from bioprobe.store.manifest import Manifest
 from bioprobe.upkeep import compact_store, remove_rows
+from tests.conftest import PlainEncoder
 
 WIDTH, DIM = 5, 3
 FORM = KeptForm(
@@ -191,9 +192,9 @@ def test_damage_is_never_compacted(store: EmbeddingStore) -> None:
 
 
 def test_copies_go_into_another_store_once(
-    store: EmbeddingStore, make_encoder: Callable[..., Any], make_store: Callable[..., Any]
+    store: EmbeddingStore, make_store: Callable[..., Any]
 ) -> None:
-    other = make_store(make_encoder(), "other", dtype="float16")
+    other = make_store(PlainEncoder(), "other", dtype="float16")
     contents = store.images.contents.tolist()
     assert copy_kept(store.folder, other.folder, PROJECTION_INPUT, [*contents[:5], ""]) == 5
     assert copy_kept(store.folder, other.folder, PROJECTION_INPUT, contents[:7]) == 2

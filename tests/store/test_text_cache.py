@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,9 +14,7 @@ from bioprobe.progress import Step
 from bioprobe.prompts import embed_means
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.types import Vectors
-
-if TYPE_CHECKING:
-    from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder
 
 TEXTS = ["a lion", "a puma", "a lion", ""]
 
@@ -35,19 +32,17 @@ def _find_pairs(store: EmbeddingStore) -> list[Path]:
     return sorted((store.folder / "text").glob("*/*"))
 
 
-def test_embeddings_are_those_of_the_encoder(
-    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
-) -> None:
+def test_embeddings_are_those_of_the_encoder(store: EmbeddingStore, encoder: PlainEncoder) -> None:
     vectors = TextCache(store, lambda: encoder).encode_text(TEXTS)
-    np.testing.assert_array_equal(vectors, make_encoder().encode_text(TEXTS))
+    np.testing.assert_array_equal(vectors, PlainEncoder().encode_text(TEXTS))
 
 
 def test_classes_that_begin_alike_have_means_of_their_own(
-    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+    store: EmbeddingStore, encoder: PlainEncoder
 ) -> None:
     texts = [["a lion", "a puma"], ["a lion", "a lynx"]]
     found = TextCache(store, lambda: encoder).encode_means(texts)
-    np.testing.assert_allclose(found, embed_means(texts, make_encoder().encode_text), atol=1e-6)
+    np.testing.assert_allclose(found, embed_means(texts, PlainEncoder().encode_text), atol=1e-6)
     assert not np.allclose(found[0], found[1])
 
 
@@ -87,10 +82,8 @@ def test_the_encoder_is_loaded_once(store: EmbeddingStore, encoder: PlainEncoder
     assert len(loaded) == 1
 
 
-def test_another_encoder_is_refused(
-    store: EmbeddingStore, make_encoder: type[PlainEncoder]
-) -> None:
-    cache = TextCache(store, lambda: make_encoder(2))
+def test_another_encoder_is_refused(store: EmbeddingStore) -> None:
+    cache = TextCache(store, lambda: PlainEncoder(2))
     with pytest.raises(MismatchError, match="got plain-2"):
         cache.encode_text(["a lion"])
     assert _find_pairs(store) == []
@@ -131,26 +124,26 @@ def test_a_damaged_pair_is_ignored_and_mended(
 
 
 def test_where_the_store_cannot_be_written_texts_are_encoded_and_not_kept(
-    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+    store: EmbeddingStore, encoder: PlainEncoder
 ) -> None:
     # A file in the place of the folder: permissions would not stop an administrator.
     (store.folder / "text").write_text("")
     cache = TextCache(store, lambda: encoder)
     for _ in range(2):
         vectors = cache.encode_text(TEXTS)
-        np.testing.assert_array_equal(vectors, make_encoder().encode_text(TEXTS))
+        np.testing.assert_array_equal(vectors, PlainEncoder().encode_text(TEXTS))
     assert encoder.texts_seen == ["a lion", "a puma", ""]
     TextCache(store, lambda: encoder).encode_text(["a lion"])
     assert encoder.texts_seen == ["a lion", "a puma", "", "a lion"]
 
 
 def test_texts_with_line_breaks_are_kept_apart(
-    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+    store: EmbeddingStore, encoder: PlainEncoder
 ) -> None:
     TextCache(store, lambda: encoder).encode_text(["a", "b"])
     TextCache(store, lambda: encoder).encode_text(["a\nb"])
     vectors = TextCache(store, lambda: encoder).encode_text(["a\nb", "b", "a"])
-    np.testing.assert_array_equal(vectors, make_encoder().encode_text(["a\nb", "b", "a"]))
+    np.testing.assert_array_equal(vectors, PlainEncoder().encode_text(["a\nb", "b", "a"]))
 
 
 def test_the_texts_can_be_read_beside_their_embeddings(
@@ -163,25 +156,25 @@ def test_the_texts_can_be_read_beside_their_embeddings(
 
 
 def test_imported_vectors_take_text_of_the_named_encoder_and_no_image(
-    tmp_path: Path, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+    tmp_path: Path, encoder: PlainEncoder
 ) -> None:
     fingerprint = Fingerprint(model=encoder.name, backend="imported")
     store = EmbeddingStore.create(tmp_path / "imported", fingerprint, dim=encoder.dim)
     cache = TextCache(store, lambda: encoder)
     np.testing.assert_array_equal(
-        cache.encode_text(["a lion"]), make_encoder().encode_text(["a lion"])
+        cache.encode_text(["a lion"]), PlainEncoder().encode_text(["a lion"])
     )
     with pytest.raises(MismatchError, match=r"ask them by text with --model plain-1"):
         _ = cache.encoder
     with pytest.raises(MismatchError, match="got plain-2"):
-        TextCache(store, lambda: make_encoder(2)).encode_text(["a puma"])
+        TextCache(store, lambda: PlainEncoder(2)).encode_text(["a puma"])
 
 
 def test_texts_of_another_tokenizer_are_refused_where_the_manifest_names_none(
-    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+    store: EmbeddingStore, encoder: PlainEncoder
 ) -> None:
     def read_by(tokenizer: str) -> PlainEncoder:
-        other = make_encoder()
+        other = PlainEncoder()
         other.fingerprint = dataclasses.replace(other.fingerprint, text_sha256=tokenizer)
         return other
 
@@ -195,10 +188,10 @@ def test_texts_of_another_tokenizer_are_refused_where_the_manifest_names_none(
 
 
 def test_a_killed_run_goes_on_with_the_next_block_of_texts(
-    store: EmbeddingStore, make_encoder: type[PlainEncoder], monkeypatch: pytest.MonkeyPatch
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bioprobe.store.text_cache._TEXTS_AT_ONCE", 2)
-    encoder, steps = make_encoder(), []
+    encoder, steps = PlainEncoder(), []
 
     def stop(step: Step) -> None:
         steps.append(step)
@@ -211,13 +204,11 @@ def test_a_killed_run_goes_on_with_the_next_block_of_texts(
     assert steps == [Step(2, 5, "texts"), Step(4, 5, "texts")]
     vectors = TextCache(store, lambda: encoder).encode_text(texts)
     assert encoder.texts_seen == texts
-    np.testing.assert_array_equal(vectors, make_encoder().encode_text(texts))
+    np.testing.assert_array_equal(vectors, PlainEncoder().encode_text(texts))
 
 
-def test_many_texts_are_told_some_at_a_time(
-    store: EmbeddingStore, make_encoder: type[PlainEncoder]
-) -> None:
-    encoder, steps = make_encoder(), list[Step]()
+def test_many_texts_are_told_some_at_a_time(store: EmbeddingStore) -> None:
+    encoder, steps = PlainEncoder(), list[Step]()
     encoder.batch_size = 50
     texts = [f"text {number}" for number in range(230)]
     cache = TextCache(store, lambda: encoder, steps.append)
@@ -230,10 +221,10 @@ def test_many_texts_are_told_some_at_a_time(
 
 
 def test_all_texts_that_are_too_long_are_told_and_the_others_kept(
-    store: EmbeddingStore, make_encoder: type[PlainEncoder], monkeypatch: pytest.MonkeyPatch
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bioprobe.store.text_cache._TEXTS_AT_ONCE", 64)
-    encoder = make_encoder()
+    encoder = PlainEncoder()
     encode = encoder.encode_text
 
     def refuse_long(texts: Sequence[str]) -> Vectors:
@@ -257,10 +248,10 @@ LIONS = (["a lion", "the lion"], ["a puma"], ["the lion", "a puma", "a lynx"])
 
 
 def test_of_several_texts_the_mean_is_kept_alone(
-    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+    store: EmbeddingStore, encoder: PlainEncoder
 ) -> None:
     means = TextCache(store, lambda: encoder).encode_means(LIONS)
-    np.testing.assert_array_equal(means, embed_means(LIONS, make_encoder().encode_text))
+    np.testing.assert_array_equal(means, embed_means(LIONS, PlainEncoder().encode_text))
     assert encoder.texts_seen == ["a lion", "the lion", "a puma", "a lynx"]
     reopened = TextCache(store, _refuse)
     np.testing.assert_array_equal(reopened.encode_means(LIONS[::-1]), means[::-1])

@@ -26,6 +26,7 @@ from bioprobe.store.added_taxa import AddedList
 from bioprobe.store.selections import list_selections, read_selection, write_selection
 from bioprobe.tables import read_table
 from bioprobe.taxonomy.taxon import complete_taxon
+from tests.conftest import PlainEncoder
 
 VECTORS, IMAGES = "shards/00001/vectors.npy", "shards/00001/images.parquet"
 ERRNOS = [
@@ -202,6 +203,20 @@ def test_what_was_taken_out_is_put_back_where_it_is_whole(store: EmbeddingStore)
     assert restore_store(store.folder).shards == ()
 
 
+def test_a_copy_where_the_shard_was_is_put_back_though_another_lies_aside(
+    store: EmbeddingStore, whole: Path
+) -> None:
+    manifest = (store.folder / "manifest.json").read_bytes()
+    _flip(store.folder / VECTORS)
+    repair_store(store.folder)
+    shutil.copytree(whole / "shards/00001", store.folder / "shards/00001")
+    restored = restore_store(store.folder)
+    assert (restored.shards, restored.n_images, restored.left) == (("00001",), 1, ())
+    assert (store.folder / "manifest.json").read_bytes() == manifest
+    assert verify_store(EmbeddingStore.open(store.folder)) == []
+    assert list_names(store.folder / "damaged") == ["00001"]
+
+
 def test_of_what_was_put_back_that_stays_retired_which_was_embedded_again(
     store: EmbeddingStore,
 ) -> None:
@@ -266,10 +281,8 @@ def test_masks_that_may_not_be_listed_or_read_are_not_none(
             list_selections(store)
 
 
-def test_without_its_cache_a_text_is_answered(
-    make_store: Callable[..., EmbeddingStore], make_encoder: Callable[[], Any]
-) -> None:
-    encoder = make_encoder()
+def test_without_its_cache_a_text_is_answered(make_store: Callable[..., EmbeddingStore]) -> None:
+    encoder = PlainEncoder()
     made = make_store(encoder)
     first = TextCache(made, lambda: encoder).encode_text(["a lion"])
     for part in (next(made.folder.glob("text/*/*.json")), made.folder / "text"):

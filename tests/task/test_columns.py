@@ -19,6 +19,7 @@ from bioprobe.store.view import View
 from bioprobe.task.columns import WEIGHTS, ColumnBlock, Columns
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from tests.conftest import PlainEncoder
 
 Values = Sequence[object]
 
@@ -152,9 +153,7 @@ def test_columns_that_cannot_stand_there_are_refused() -> None:
 
 
 @pytest.fixture
-def placed(
-    make_store: Callable[..., EmbeddingStore], make_encoder: Callable[..., object]
-) -> EmbeddingStore:
+def placed(make_store: Callable[..., EmbeddingStore]) -> EmbeddingStore:
     """Return 120 images of two species whose vectors say nothing, and whose places say all."""
     random = np.random.default_rng(0)
     names = np.array(["Panthera leo", "Lynx lynx"], dtype=object)[np.arange(120) % 2]
@@ -170,7 +169,7 @@ def placed(
             "chance": random.normal(size=120).round(4),
         }
     )
-    return make_store(make_encoder()).append(frame, random.normal(size=(120, 16)))
+    return make_store(PlainEncoder()).append(frame, random.normal(size=(120, 16)))
 
 
 def make_task(store: EmbeddingStore, *names: str, weight: float | None = None) -> Task:
@@ -209,8 +208,7 @@ def test_a_probe_without_use_for_columns_refuses_them(placed: EmbeddingStore) ->
 
 
 def test_what_was_measured_is_kept_and_used_for_other_pictures(
-    placed: EmbeddingStore, make_store: Callable[..., EmbeddingStore],
-    make_encoder: Callable[..., object],
+    placed: EmbeddingStore, make_store: Callable[..., EmbeddingStore]
 ) -> None:  # fmt: skip
     probe = fit_probe(make_task(placed, "latitude", "longitude", weight=1.0), "lda")
     write_probe(placed, "placed", probe)
@@ -221,9 +219,9 @@ def test_what_was_measured_is_kept_and_used_for_other_pictures(
     frame = pd.DataFrame({"path": ["a.jpg", "b.jpg"], "sha256": ["a", "b"],
                           "LAT": [60, -10], "lon": ["20", "20"]})  # fmt: skip
     vectors = np.tile(placed.read_vectors()[:1], (2, 1))
-    other = make_store(make_encoder(), "other").append(frame, vectors)
+    other = make_store(PlainEncoder(), "other").append(frame, vectors)
     assert again.ask(other, 1).names[:, 0].tolist() == ["Lynx lynx", "Panthera leo"]
-    bare = make_store(make_encoder(), "bare").append(frame[["path", "sha256"]], vectors)
+    bare = make_store(PlainEncoder(), "bare").append(frame[["path", "sha256"]], vectors)
     answers = again.ask(bare, 1)
     assert answers.scores[0] == answers.scores[1]
     assert "2 of 2 images stand in the middle of latitude and longitude: there is no column" in str(

@@ -16,6 +16,7 @@ from bioprobe.task.prior import Prior, Weighed, read_prior
 from bioprobe.task.target import Classes
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank, Taxon
+from tests.conftest import PlainEncoder
 
 CATS = {"kingdom": "Animalia", "order": "Carnivora", "family": "Felidae"}
 DOGS = {"kingdom": "Animalia", "order": "Carnivora", "family": "Canidae"}
@@ -39,7 +40,7 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def view(make_store: Callable[..., EmbeddingStore], make_encoder: Callable[..., object]) -> View:
+def view(make_store: Callable[..., EmbeddingStore]) -> View:
     """Return four pictures: two of one site, one of another, one of none."""
     frame = pd.DataFrame(
         {
@@ -52,7 +53,7 @@ def view(make_store: Callable[..., EmbeddingStore], make_encoder: Callable[..., 
             "species": LYNX,
         }
     )
-    return View.of(make_store(make_encoder(dim=4)).append(frame, np.eye(4)))
+    return View.of(make_store(PlainEncoder(dim=4)).append(frame, np.eye(4)))
 
 
 def weigh(prior: Prior, view: View, classes: Classes = SPECIES) -> list[list[float]]:

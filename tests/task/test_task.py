@@ -24,6 +24,7 @@ from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Classes, Target, Texts
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from tests.conftest import PlainEncoder, make_parts
 
 Make = Callable[..., EmbeddingStore]
 # Forty images of each; the last is met in validation and test alone.
@@ -37,7 +38,7 @@ def _encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
 
 
 @pytest.fixture
-def store(make_store: Make, make_encoder: Callable[..., object]) -> EmbeddingStore:
+def store(make_store: Make) -> EmbeddingStore:
     names = np.repeat(FAMILIES, N_EACH)
     n = len(names)
     centres = np.random.default_rng(3).normal(size=(len(FAMILIES), DIM))
@@ -50,7 +51,7 @@ def store(make_store: Make, make_encoder: Callable[..., object]) -> EmbeddingSto
             "family": names,
         }
     )
-    return make_store(make_encoder(0, dim=DIM), "store").append(frame, vectors)
+    return make_store(PlainEncoder(0, dim=DIM), "store").append(frame, vectors)
 
 
 @pytest.fixture
@@ -59,8 +60,7 @@ def split() -> Split:
     parts = np.tile(parts, len(FAMILIES))
     last = np.arange(len(parts)) >= 3 * N_EACH
     parts[last & (parts == "train")] = ""
-    none = np.full(len(parts), "", dtype=object)
-    return Split("default", parts, np.full(len(parts), -1), none, {"hash": "abc"})
+    return make_parts(parts)
 
 
 def _texts(others: Sequence[str] = ()) -> Texts:
@@ -141,7 +141,7 @@ def test_choosing_and_calibrating_hold_out_the_same_images(
 
 
 def test_images_that_taught_are_left_out_of_the_accuracy_wherever_they_lie(
-    store: EmbeddingStore, split: Split, make_store: Make, make_encoder: Callable[..., object]
+    store: EmbeddingStore, split: Split, make_store: Make
 ) -> None:
     fitted = fit_probe(Task.of(store, "family", split=split), "knn", {"k": 1})
     found = fitted.ask(View.of(store), 1)
@@ -155,7 +155,7 @@ def test_images_that_taught_are_left_out_of_the_accuracy_wherever_they_lie(
     # The same pictures in another store, in another order.
     backwards = store.images.frame.iloc[::-1].reset_index(drop=True)
     vectors = store.read_vectors()[::-1]
-    other = make_store(make_encoder(0, dim=DIM), "other").append(backwards, vectors)
+    other = make_store(PlainEncoder(0, dim=DIM), "other").append(backwards, vectors)
     again = fitted.ask(View.of(other), 1)
     assert again.taught is not None
     assert np.array_equal(again.taught, found.taught[::-1])

@@ -4,21 +4,18 @@ import csv
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from bioprobe.store import EmbeddingStore
+from tests.conftest import draw_picture
 
 N_PICTURES = 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
-def test_a_watch_that_is_killed_again_and_again_does_each_thing_once(
-    tmp_path: Path, draw_picture: Callable[[int, tuple[int, int]], Image.Image]
-) -> None:
+def test_a_watch_that_is_killed_again_and_again_does_each_thing_once(tmp_path: Path) -> None:
     (tmp_path / "inbox").mkdir()
     files = [tmp_path / "inbox" / f"{number}.png" for number in range(N_PICTURES)]
     for number, file in enumerate(files):

@@ -106,19 +106,10 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
-Ask = Callable[..., TestClient]
-
-
-def ask(store: EmbeddingStore, **given: object) -> TestClient:
+def ask_server(store: EmbeddingStore, **given: object) -> TestClient:
     """Return a client of a store's server with some settings."""
     settings = Settings(**given)  # type: ignore[arg-type]
     return TestClient(build_app(store.folder, settings), base_url="http://127.0.0.1")
-
-
-@pytest.fixture(scope="session")
-def ask_server() -> Ask:
-    """Make a client of a store's server with some settings."""
-    return ask
 
 
 @pytest.fixture(scope="session")
@@ -143,7 +134,7 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
 
 @pytest.fixture(scope="session")
 def station_client(station: EmbeddingStore) -> TestClient:
-    return ask(station)
+    return ask_server(station)
 
 
 @pytest.fixture

@@ -18,11 +18,10 @@ from bioprobe.result import Table
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.jobs import Jobs
 from bioprobe.web.problems import Refusal
+from tests.web.conftest import ask_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-Ask = Callable[..., TestClient]
 
 
 def wait_for(asks: TestClient, job: dict[str, Any]) -> dict[str, Any]:
@@ -34,9 +33,7 @@ def wait_for(asks: TestClient, job: dict[str, Any]) -> dict[str, Any]:
         time.sleep(0.01)
 
 
-def test_an_annotation_is_written_once_and_counts_at_once(
-    families: EmbeddingStore, ask_server: Ask
-) -> None:
+def test_an_annotation_is_written_once_and_counts_at_once(families: EmbeddingStore) -> None:
     asks = ask_server(families)
     said = {"id": "a" * 32, "row": 3, "level": "family", "value": "Muridae", "score": 0.25}
     first = asks.post("/api/v1/annotations", json={"by": "anna", "annotations": [said]})
@@ -56,9 +53,7 @@ def test_an_annotation_is_written_once_and_counts_at_once(
     assert "Muridae,is,anna" in asks.get("/api/v1/annotations.csv").text
 
 
-def test_annotations_are_listed_page_by_page_from_the_newest(
-    families: EmbeddingStore, ask_server: Ask
-) -> None:
+def test_annotations_are_listed_page_by_page_from_the_newest(families: EmbeddingStore) -> None:
     asks = ask_server(families)
     said = [{"row": row, "level": "family", "value": "Muridae", "id": f"{row:032x}"}
             for row in range(5)]  # fmt: skip
@@ -72,7 +67,7 @@ def test_annotations_are_listed_page_by_page_from_the_newest(
     assert sorted(seen) == [0, 1, 2, 3, 4]
 
 
-def test_a_review_shows_learns_and_takes_back(families: EmbeddingStore, ask_server: Ask) -> None:
+def test_a_review_shows_learns_and_takes_back(families: EmbeddingStore) -> None:
     asks = ask_server(families)
     settings = {"by": "anna", "level": "family", "batch": 3, "method": "centroid",
                 "mix": {"margin": 0.5, "audit": 0.5}}  # fmt: skip
@@ -93,7 +88,7 @@ def test_a_review_shows_learns_and_takes_back(families: EmbeddingStore, ask_serv
     assert asks.post(f"/api/v1/reviews/{'0' * 32}/undo").status_code == 404
 
 
-def test_a_taxon_that_is_added_is_asked_at_once(families: EmbeddingStore, ask_server: Ask) -> None:
+def test_a_taxon_that_is_added_is_asked_at_once(families: EmbeddingStore) -> None:
     asks = ask_server(families)
     body = {"name": "Ursidae", "common": "bears",
             "lineage": "Animalia,Chordata,Mammalia,Carnivora,Ursidae"}  # fmt: skip
@@ -106,7 +101,7 @@ def test_a_taxon_that_is_added_is_asked_at_once(families: EmbeddingStore, ask_se
     assert asks.delete("/api/v1/taxa/Ursidae").status_code == 422
 
 
-def test_long_work_is_a_job_whose_answer_waits(families: EmbeddingStore, ask_server: Ask) -> None:
+def test_long_work_is_a_job_whose_answer_waits(families: EmbeddingStore) -> None:
     asks = ask_server(families)
     body = {"method": "kmeans", "n_clusters": 5, "draws": 0, "name": "kind"}
     job = asks.post("/api/v1/jobs/cluster", params={"id": "b" * 32}, json=body)
@@ -127,7 +122,7 @@ def test_long_work_is_a_job_whose_answer_waits(families: EmbeddingStore, ask_ser
     assert asks.get("/api/v1/maps/nothing").status_code == 404
 
 
-def test_a_probe_is_fitted_and_asked(families: EmbeddingStore, ask_server: Ask) -> None:
+def test_a_probe_is_fitted_and_asked(families: EmbeddingStore) -> None:
     asks = ask_server(families)
     body = {"kind": "centroid", "level": "family", "split": "none", "name": "by-mean"}
     assert wait_for(asks, asks.post("/api/v1/jobs/fit", json=body).json())["status"] == "done"
@@ -168,7 +163,7 @@ def test_a_server_that_only_reads_writes_nothing(
 
 
 @pytest.fixture(scope="module")
-def reading_client(station: EmbeddingStore, ask_server: Ask) -> TestClient:
+def reading_client(station: EmbeddingStore) -> TestClient:
     """Return a client of a server that writes nothing."""
     return ask_server(station, read_only=True)
 
@@ -246,7 +241,7 @@ def test_what_is_asked_is_described_by_the_options_themselves(client: TestClient
     assert all(path.startswith("/api/v1/") for path in paths)
 
 
-def test_numbers_that_are_none_are_null(families: EmbeddingStore, ask_server: Ask) -> None:
+def test_numbers_that_are_none_are_null(families: EmbeddingStore) -> None:
     frame = pd.DataFrame({"path": ["odd"], "sha256": ["odd"], "height": [np.nan], "note": ["=1+1"]})
     families.append(frame, np.ones((1, 16)))
     shown = ask_server(families).get("/api/v1/images/80").json()["rows"][0]

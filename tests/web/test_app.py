@@ -16,22 +16,17 @@ from PIL import Image
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.app import PAGES, build_app
 from bioprobe.web.desk import Settings
+from tests.conftest import PlainEncoder
+from tests.web.conftest import ask_server
 
-Ask = Callable[..., TestClient]
 TOKEN = "a token of a field station"
 
 
 @pytest.fixture
-def pictures(
-    tmp_path: Path,
-    make_encoder: Callable[..., object],
-    make_store: Callable[..., EmbeddingStore],
-    monkeypatch: pytest.MonkeyPatch,
-) -> EmbeddingStore:
+def pictures(tmp_path: Path, make_store: Callable[..., EmbeddingStore]) -> EmbeddingStore:
     """Return a store of three pictures on the disk, the second with a person in its left half."""
     import hashlib
 
-    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "cache"))
     rows = []
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 256, (90, 120, 3), dtype=np.uint8)
@@ -45,10 +40,10 @@ def pictures(
             "content": "human" if number == 1 else "animal",
         })  # fmt: skip
     vectors = np.random.default_rng(0).normal(size=(3, 16))
-    return make_store(make_encoder()).append(pd.DataFrame(rows), vectors)
+    return make_store(PlainEncoder()).append(pd.DataFrame(rows), vectors)
 
 
-def test_the_page_of_a_store_says_what_is_in_it(ask_server: Ask, station: EmbeddingStore) -> None:
+def test_the_page_of_a_store_says_what_is_in_it(station: EmbeddingStore) -> None:
     answer = ask_server(station).get("/store")
     assert answer.status_code == 200
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -56,22 +51,20 @@ def test_the_page_of_a_store_says_what_is_in_it(ask_server: Ask, station: Embedd
 
 
 @pytest.mark.parametrize("host", ["elsewhere.example", "127.0.0.1.nip.io", "", "10.0.0.1"])
-def test_another_host_is_refused(ask_server: Ask, station: EmbeddingStore, host: str) -> None:
+def test_another_host_is_refused(station: EmbeddingStore, host: str) -> None:
     answer = ask_server(station).get("/store", headers={"Host": host})
     assert answer.status_code == 400
     assert "ask it by 127.0.0.1" in answer.json()["detail"]
 
 
-def test_any_address_is_taken_where_all_are_listened_at(
-    ask_server: Ask, station: EmbeddingStore
-) -> None:
+def test_any_address_is_taken_where_all_are_listened_at(station: EmbeddingStore) -> None:
     asks = ask_server(station, hosts=("*", "station.local"))
     hosts = {"10.0.0.1:8765": 200, "[fe80::1]:80": 200, "station.local": 200, "evil.example": 400}
     for host, status in hosts.items():
         assert asks.get("/store", headers={"Host": host}).status_code == status
 
 
-def test_nothing_is_shown_without_the_token(ask_server: Ask, station: EmbeddingStore) -> None:
+def test_nothing_is_shown_without_the_token(station: EmbeddingStore) -> None:
     asks = ask_server(station, token=TOKEN)
     page = asks.get("/store?x=1", follow_redirects=False)
     assert (page.status_code, page.headers["location"]) == (303, "/enter?next=/store%3Fx%3D1")
@@ -84,9 +77,7 @@ def test_nothing_is_shown_without_the_token(ask_server: Ask, station: EmbeddingS
     assert asks.get(f"/api/v1/store?token={TOKEN}").status_code == 401
 
 
-def test_who_shows_the_token_gets_a_cookie_that_no_script_reads(
-    ask_server: Ask, station: EmbeddingStore
-) -> None:
+def test_who_shows_the_token_gets_a_cookie_that_no_script_reads(station: EmbeddingStore) -> None:
     asks = ask_server(station, token=TOKEN)
     wrong = asks.post("/enter", data={"token": "another"})
     assert wrong.status_code == 401
@@ -108,13 +99,13 @@ def test_who_shows_the_token_gets_a_cookie_that_no_script_reads(
 @pytest.mark.parametrize(
     "where", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:1", "x"]
 )
-def test_the_door_leads_nowhere_else(ask_server: Ask, station: EmbeddingStore, where: str) -> None:
+def test_the_door_leads_nowhere_else(station: EmbeddingStore, where: str) -> None:
     form = {"token": TOKEN, "next": where}
     entered = ask_server(station, token=TOKEN).post("/enter", data=form, follow_redirects=False)
     assert entered.headers["location"] == "/"
 
 
-def test_who_guesses_has_to_wait(ask_server: Ask, station: EmbeddingStore) -> None:
+def test_who_guesses_has_to_wait(station: EmbeddingStore) -> None:
     asks = ask_server(station, token=TOKEN)
     headers = {"Authorization": "Bearer guess"}
     found = [asks.get("/api/v1/store", headers=headers).status_code for _ in range(12)]
@@ -123,7 +114,7 @@ def test_who_guesses_has_to_wait(ask_server: Ask, station: EmbeddingStore) -> No
     assert asks.get("/api/v1/store", headers=right).status_code == 200
 
 
-def test_a_page_writes_by_what_it_was_given(ask_server: Ask, station: EmbeddingStore) -> None:
+def test_a_page_writes_by_what_it_was_given(station: EmbeddingStore) -> None:
     asks, body = ask_server(station), {"row": 3, "k": 1}
     # A program on this machine that is no browser.
     assert asks.post("/api/v1/search", json=body).status_code == 200
@@ -150,7 +141,7 @@ def test_a_page_writes_by_what_it_was_given(ask_server: Ask, station: EmbeddingS
     ],
 )  # fmt: skip
 def test_a_page_of_another_server_writes_nothing(
-    ask_server: Ask, station: EmbeddingStore, headers: dict[str, str]
+    station: EmbeddingStore, headers: dict[str, str]
 ) -> None:
     asks = ask_server(station)
     csrf = asks.get("/api/v1/session").json()["csrf"]
@@ -160,9 +151,7 @@ def test_a_page_of_another_server_writes_nothing(
     assert asks.post("/api/v1/search", json=body, headers=headers).status_code == 403
 
 
-def test_a_server_that_only_reads_refuses_whatever_a_page_writes(
-    ask_server: Ask, station: EmbeddingStore
-) -> None:
+def test_a_server_that_only_reads_refuses_whatever_a_page_writes(station: EmbeddingStore) -> None:
     asks = ask_server(station, read_only=True)
     before = sorted((one, one.stat().st_mtime_ns) for one in station.folder.rglob("*"))
     asked = []
@@ -186,9 +175,7 @@ def test_a_server_that_only_reads_refuses_whatever_a_page_writes(
     assert sorted((one, one.stat().st_mtime_ns) for one in station.folder.rglob("*")) == before
 
 
-def test_a_page_of_another_server_loads_no_picture(
-    ask_server: Ask, station: EmbeddingStore
-) -> None:
+def test_a_page_of_another_server_loads_no_picture(station: EmbeddingStore) -> None:
     asks = ask_server(station)
     image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
     assert asks.get("/api/v1/images", headers=image).status_code == 403
@@ -199,7 +186,7 @@ def test_a_page_of_another_server_loads_no_picture(
 
 
 def test_a_thumbnail_holds_pixels_alone_and_is_made_once(
-    ask_server: Ask, pictures: EmbeddingStore, tmp_path: Path
+    pictures: EmbeddingStore, tmp_path: Path
 ) -> None:
     asks = ask_server(pictures)
     answer = asks.get("/api/v1/images/0/thumbnail", params={"size": 96})
@@ -219,9 +206,7 @@ def test_a_thumbnail_holds_pixels_alone_and_is_made_once(
         assert asks.get(f"/api/v1/images/{row}/thumbnail?size={size}").status_code in {404, 422}
 
 
-def test_a_thumbnail_obscures_people(
-    ask_server: Ask, pictures: EmbeddingStore, tmp_path: Path
-) -> None:
+def test_a_thumbnail_obscures_people(pictures: EmbeddingStore, tmp_path: Path) -> None:
     asks = ask_server(pictures)
     seen = [
         np.asarray(Image.open(io.BytesIO(asks.get(f"/api/v1/images/{row}/thumbnail").content)))
@@ -233,7 +218,7 @@ def test_a_thumbnail_obscures_people(
     assert sorted(path.name for path in tmp_path.glob("*.jpg")) == ["0.jpg", "1.jpg", "2.jpg"]
 
 
-def test_images_are_listed_page_by_page(ask_server: Ask, station: EmbeddingStore) -> None:
+def test_images_are_listed_page_by_page(station: EmbeddingStore) -> None:
     asks = ask_server(station)
     params: dict[str, str | int] = {"where": "family == 'Felidae'", "limit": 6}
     seen: list[int] = []
@@ -250,7 +235,7 @@ def test_images_are_listed_page_by_page(ask_server: Ask, station: EmbeddingStore
     assert asks.get("/api/v1/images", params={"cursor": "x"}).status_code == 422
 
 
-def test_a_store_that_has_grown_is_seen(ask_server: Ask, families: EmbeddingStore) -> None:
+def test_a_store_that_has_grown_is_seen(families: EmbeddingStore) -> None:
     asks = ask_server(families)
     before = asks.get("/api/v1/store").json()["n_images"]
     frame = pd.DataFrame({"path": ["new.jpg"], "sha256": ["new"]})
@@ -298,7 +283,7 @@ def test_what_cannot_be_taken_is_said(
         assert set(problem) >= {"type", "title", "status", "detail", "instance"}
 
 
-def test_too_much_is_refused_however_it_is_sent(ask_server: Ask, station: EmbeddingStore) -> None:
+def test_too_much_is_refused_however_it_is_sent(station: EmbeddingStore) -> None:
     asks = ask_server(station, body_bytes=1000)
     whole = asks.post("/api/v1/search", content=b"x" * 1001)
     parts = asks.post("/api/v1/search", content=iter([b"x" * 600, b"x" * 600]))
@@ -309,9 +294,7 @@ def test_too_much_is_refused_however_it_is_sent(ask_server: Ask, station: Embedd
     assert door.post("/enter", content=b"x" * 1001, headers=form).status_code == 413
 
 
-def test_who_asks_too_often_is_told_when_to_come_again(
-    ask_server: Ask, station: EmbeddingStore
-) -> None:
+def test_who_asks_too_often_is_told_when_to_come_again(station: EmbeddingStore) -> None:
     asks = ask_server(station, requests_per_s=0.01, requests_at_once=3)
     answers = [asks.get("/api/v1/session") for _ in range(4)]
     assert [one.status_code for one in answers] == [200, 200, 200, 429]

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,7 @@ import bioprobe as bp
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.writing import holding
 from bioprobe.web.jobs import Jobs, Written
-
-Ask = Callable[..., TestClient]
+from tests.web.conftest import ask_server
 
 
 def do(asks: TestClient, kind: str, **given: Any) -> dict[str, Any]:  # noqa: ANN401 - as sent
@@ -57,7 +56,7 @@ def shared(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def asks(shared: Path, ask_server: Ask) -> Iterator[TestClient]:
+def asks(shared: Path) -> Iterator[TestClient]:
     """Ask a server of a store of drawn pictures."""
     client = ask_server(EmbeddingStore.open(shared))
     yield client
@@ -171,7 +170,7 @@ def send(asks: TestClient, *files: tuple[str, bytes]) -> Any:  # noqa: ANN401 - 
 
 
 def test_pictures_are_added_once_each_where_a_folder_is_given(
-    own: Path, drawn: Path, ask_server: Ask, tmp_path: Path
+    own: Path, drawn: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "added"
     folder.mkdir()

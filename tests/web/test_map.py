@@ -18,25 +18,23 @@ import bioprobe as bp
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.app import build_app
+from tests.conftest import PlainEncoder
 from tests.web.conftest import serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from tests.conftest import PlainEncoder
 
 N = 40
 KINDS = ("<b>cat</b>", "dog", "")
 
 
 @pytest.fixture
-def folder(
-    make_once: Callable[..., Path], make_encoder: type[PlainEncoder], tmp_path: Path
-) -> Path:
+def folder(make_once: Callable[..., Path], tmp_path: Path) -> Path:
     """Return a store of pictures of two kinds, and of some of which nothing is said."""
 
     def fill(place: Path) -> None:
-        store = EmbeddingStore.open_for(place / "store", make_encoder(dim=8))
+        store = EmbeddingStore.open_for(place / "store", PlainEncoder(dim=8))
         numbers = np.arange(N)
         noise = 0.1 * np.random.default_rng(0).standard_normal((N, 8))
         frame = pd.DataFrame(

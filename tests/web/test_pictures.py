@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +18,11 @@ from bioprobe.face.encoder import Encoder
 from bioprobe.store import EmbeddingStore
 from bioprobe.web.batching import Batcher
 from bioprobe.web.problems import Refusal
+from tests.web.conftest import ask_server
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder
 
-Ask = Callable[..., TestClient]
 Vectors = npt.NDArray[np.float32]
 
 
@@ -54,7 +54,7 @@ def send(asks: TestClient, *data: bytes, names: Sequence[str] = ()) -> Any:  # n
 
 
 def test_pictures_are_asked_as_the_face_asks_them(
-    ask_server: Ask, station: EmbeddingStore, encoder_of_server: PlainEncoder
+    station: EmbeddingStore, encoder_of_server: PlainEncoder
 ) -> None:
     asks, data = ask_server(station), [write_picture(n) for n in range(2)]
     sent = send(asks, *data).json()["pictures"]
@@ -80,7 +80,7 @@ def test_pictures_are_asked_as_the_face_asks_them(
 
 
 def test_what_is_sent_twice_is_encoded_once_and_kept_by_its_bytes(
-    ask_server: Ask, station: EmbeddingStore, encoder_of_server: PlainEncoder
+    station: EmbeddingStore, encoder_of_server: PlainEncoder
 ) -> None:
     asks, data = ask_server(station), write_picture(0)
     first = send(asks, data, data, names=["a.png", "../../b.png"]).json()["pictures"]
@@ -91,7 +91,7 @@ def test_what_is_sent_twice_is_encoded_once_and_kept_by_its_bytes(
 
 
 def test_one_bad_picture_stops_no_other(
-    ask_server: Ask, station: EmbeddingStore, encoder_of_server: PlainEncoder
+    station: EmbeddingStore, encoder_of_server: PlainEncoder
 ) -> None:
     asks, large = ask_server(station, upload_pixels=2000), write_picture(1, (50, 41))
     answer = send(asks, write_picture(0), b"no picture", large, write_picture(2)[:60])
@@ -106,7 +106,7 @@ def test_one_bad_picture_stops_no_other(
 
 
 def test_too_many_and_too_large_are_refused(
-    ask_server: Ask, station: EmbeddingStore, encoder_of_server: PlainEncoder
+    station: EmbeddingStore, encoder_of_server: PlainEncoder
 ) -> None:
     asks = ask_server(station, upload_count=2, upload_bytes=2000)
     small = b"x" * 300

@@ -25,9 +25,9 @@ from bioprobe.web import uploads
 from bioprobe.web.app import build_app
 from bioprobe.web.desk import Settings
 from tests.conftest import PlainEncoder
+from tests.web.conftest import ask_server
 from tests.web.test_pictures import send, write_picture
 
-Ask = Callable[..., TestClient]
 JSON = {"Content-Type": "application/json"}
 TURNED = "gnp.\N{RIGHT-TO-LEFT OVERRIDE}"
 SAID = {"row": 0, "level": "family", "value": "Felidae"}
@@ -92,9 +92,7 @@ def test_nobody_is_called_what_a_terminal_would_obey(client: TestClient, text: s
         assert "without control characters" in answer.json()["detail"]
 
 
-def test_names_are_shown_as_they_are_and_run_nothing(
-    families: EmbeddingStore, ask_server: Ask
-) -> None:
+def test_names_are_shown_as_they_are_and_run_nothing(families: EmbeddingStore) -> None:
     asks, name = ask_server(families), "<script>alert(1)</script>"
     said = SAID | {"value": name}
     body = {"by": name, "annotations": [said]}
@@ -109,7 +107,7 @@ def test_names_are_shown_as_they_are_and_run_nothing(
 
 
 def test_a_server_that_only_reads_takes_no_write_whatever_route_it_has(
-    families: EmbeddingStore, ask_server: Ask
+    families: EmbeddingStore,
 ) -> None:
     """Each route of the API either refuses, or leaves every byte of the store as it was."""
     asks = ask_server(families, read_only=True, requests_at_once=1e6)
@@ -161,10 +159,7 @@ def find_example(shape: dict[str, Any], described: dict[str, Any]) -> Any:  # no
 
 
 def test_large_pictures_are_encoded_one_after_the_other(
-    ask_server: Ask,
-    station: EmbeddingStore,
-    encoder: PlainEncoder,
-    monkeypatch: pytest.MonkeyPatch,
+    station: EmbeddingStore, encoder: PlainEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bioprobe.face.encoder.encoder", lambda *_, **__: Encoder(encoder))
     monkeypatch.setattr(uploads, "_TOGETHER_PX", 4000)
@@ -181,7 +176,7 @@ def test_large_pictures_are_encoded_one_after_the_other(
 
 
 def test_a_full_disk_is_said_and_loses_nothing(
-    families: EmbeddingStore, ask_server: Ask, monkeypatch: pytest.MonkeyPatch
+    families: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asks, write = ask_server(families), os.fsync
     first = {"by": "anna", "annotations": [SAID]}
@@ -208,14 +203,12 @@ def test_a_full_disk_is_said_and_loses_nothing(
 
 def test_a_store_that_goes_and_comes_back_is_said_and_served(
     families: EmbeddingStore,
-    ask_server: Ask,
     tmp_path: Path,
     make_store: Callable[..., EmbeddingStore],
-    make_encoder: Callable[..., PlainEncoder],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asks, folder = ask_server(families), families.folder
-    monkeypatch.setattr("bioprobe.face.encoder.encoder", lambda *_, **__: Encoder(make_encoder()))
+    monkeypatch.setattr("bioprobe.face.encoder.encoder", lambda *_, **__: Encoder(PlainEncoder()))
     ids = [send(asks, write_picture(0)).json()["pictures"][0]["id"]]
     kept = shutil.move(folder, tmp_path / "kept")
     gone = asks.get("/api/v1/store")
@@ -226,7 +219,7 @@ def test_a_store_that_goes_and_comes_back_is_said_and_served(
     assert asks.post("/api/v1/search", json={"picture": ids[0], "k": 1}).status_code == 200
     # Another one of another model: what the old one's encoder made is none of its.
     shutil.rmtree(folder)
-    other = make_encoder()
+    other = PlainEncoder()
     other.fingerprint = dataclasses.replace(other.fingerprint, model="another")
     make_store(other)
     assert asks.get("/api/v1/store").json()["model"] == "another"

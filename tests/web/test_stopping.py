@@ -20,13 +20,13 @@ from tests.web.conftest import serving
 
 
 @pytest.fixture
-def many(make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]) -> Path:
+def many(make_store: Callable[..., EmbeddingStore]) -> Path:
     """Return a store of 4,000 images of no groups in particular."""
     vectors = np.random.default_rng(0).normal(size=(4000, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     frame = pd.DataFrame({"path": [f"{at}.jpg" for at in range(4000)],
                           "family": ["Felidae", "Canidae"] * 2000})  # fmt: skip
-    return make_store(make_encoder(dim=16)).append(frame, vectors).folder
+    return make_store(PlainEncoder(dim=16)).append(frame, vectors).folder
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from bioprobe.prompts import PromptSet
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
@@ -11,12 +9,10 @@ from bioprobe.task.decisions import Decisions
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.text_pooling import Pool
 from bioprobe.taxonomy import Rank
-from bioprobe.types import Vectors
+from bioprobe.types import EncodeText
 from bioprobe.zeroshot.question import answer_at_rank, answer_deepest
 from bioprobe.zeroshot.text_head import HeadClasses, TextHead, ask_rows
 from bioprobe.zeroshot.zeroshot import ask_prompts
-
-EncodeText = Callable[[Sequence[str]], Vectors]
 
 
 def zeroshot_rolled_up(

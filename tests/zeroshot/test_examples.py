@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +45,7 @@ from bioprobe.zeroshot.examples import (
 )
 from bioprobe.zeroshot.seen_offset import SeenOffset
 from bioprobe.zeroshot.zeroshot import find_top_classes, zeroshot
-
-if TYPE_CHECKING:
-    from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder
 
 Vectors = npt.NDArray[np.float32]
 
@@ -130,11 +127,9 @@ def test_pictures_count_with_the_list_alone_and_never_come_back(store: Embedding
 
 
 def test_pictures_of_another_encoder_are_refused(
-    store: EmbeddingStore,
-    make_store: Callable[..., EmbeddingStore],
-    make_encoder: type[PlainEncoder],
+    store: EmbeddingStore, make_store: Callable[..., EmbeddingStore]
 ) -> None:
-    other = make_store(make_encoder(2), "other")
+    other = make_store(PlainEncoder(2), "other")
     keep_examples(store, Examples(NEW, _draw(8, 1, 1), ("a",), 1.0, 0.0, ""))
     AddedList.of_store(other).write((NEW,))
     (other.folder / EXAMPLES_NAME).write_bytes((store.folder / EXAMPLES_NAME).read_bytes())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,9 +18,7 @@ from bioprobe.zeroshot.seen_offset import (
     keep_offset,
     read_offset,
 )
-
-if TYPE_CHECKING:
-    from tests.conftest import PlainEncoder
+from tests.conftest import PlainEncoder
 
 LYNX = Taxon.from_names({"family": "Felidae", "species": "Lynx pardinus"})
 WOLF = Taxon.from_names({"family": "Canidae", "species": "Canis lupus"})
@@ -52,11 +49,9 @@ def test_an_offset_comes_back_as_it_was_kept(store: EmbeddingStore) -> None:
 
 
 def test_an_offset_of_another_encoder_is_refused(
-    store: EmbeddingStore,
-    make_store: Callable[..., EmbeddingStore],
-    make_encoder: type[PlainEncoder],
+    store: EmbeddingStore, make_store: Callable[..., EmbeddingStore]
 ) -> None:
-    other = make_store(make_encoder(2), "other")
+    other = make_store(PlainEncoder(2), "other")
     keep_offset(store, SeenOffset(2.5, ()), {})
     (other.folder / OFFSET_NAME).write_bytes((store.folder / OFFSET_NAME).read_bytes())
     with pytest.raises(MismatchError, match="measured with another encoder"):

@@ -15,7 +15,6 @@ import statistics
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import filelock
@@ -28,6 +27,7 @@ from bioprobe.encoders.quantised import FP8
 from bioprobe.encoders.trials import TORCH, Choice, Trial
 from bioprobe.errors import BioprobeError, StoreError
 from bioprobe.files import read_json, remove_folder, write_text
+from bioprobe.provenance import write_now
 from bioprobe.registry import BACKENDS
 
 #: Told at the level INFO what was chosen, as of loading.
@@ -272,7 +272,7 @@ class BatchRunner:
             trials=tuple(trials.values()),
             machine=self._machine,
             model=self._model,
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            time=write_now(),
             seconds_s=time.monotonic() - started_s,
         )
         return choice, runs.get(best.backend)

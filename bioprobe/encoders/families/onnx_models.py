@@ -21,6 +21,7 @@ from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import (
     Fingerprint,
     LoadOptions,
+    encode_images,
     explain_no_text_tower,
     hash_description,
     normalise_rows,
@@ -341,12 +342,7 @@ class OnnxEncoder:
         -------
         ndarray of float32, shape (n_images, dim), unit rows
         """
-        starts = range(0, len(images), self.batch_size)
-        parts = [
-            self.encode_pixels(np.stack([self.preprocess(image) for image in batch]))
-            for batch in (images[start : start + self.batch_size] for start in starts)
-        ]
-        return np.concatenate([np.empty((0, self.dim), dtype=np.float32), *parts])
+        return encode_images(self, images)
 
     def encode_text(self, texts: Sequence[str]) -> NoReturn:  # noqa: ARG002 -- refuses any
         """Refuse: an ONNX encoder is image-only.

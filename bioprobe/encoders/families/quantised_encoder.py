@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.cache import find_cache
-from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
+from bioprobe.encoders.encoder import Encoder, Fingerprint, encode_images, normalise_rows
 from bioprobe.encoders.families.fp8 import make_fp8
 from bioprobe.encoders.families.quantising import check_quantisable, open_graph
 from bioprobe.encoders.families.torch_encoder import TorchEncoder, describe_failure
@@ -126,12 +126,7 @@ class QuantisedEncoder:
         -------
         ndarray of float32, shape (n_images, dim), unit rows
         """
-        size = self.batch_size
-        parts = [
-            self.encode_pixels(np.stack([self.preprocess(one) for one in images[at : at + size]]))
-            for at in range(0, len(images), size)
-        ]
-        return np.concatenate([np.empty((0, self.dim), np.float32), *parts])
+        return encode_images(self, images)
 
     def encode_text(self, texts: Sequence[str]) -> Vectors:
         """Encode texts as the exact encoder does, in fp32."""

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import (
     Fingerprint,
+    encode_images,
     explain_no_text_tower,
     hash_description,
     normalise_rows,
@@ -284,7 +285,8 @@ class TorchEncoder:
         ndarray of float32, shape (n_images, dim), unit rows
         """
         parts = _split(len(pixels), self.runtime.batch_size)
-        return self._stack(self._embed_pixels(pixels[part]) for part in parts)
+        vectors = [self._embed_pixels(pixels[part]) for part in parts]
+        return np.concatenate([np.empty((0, self.dim), dtype=np.float32), *vectors])
 
     def encode_image(self, images: Sequence[Image]) -> Vectors:
         """Preprocess and encode images; holds one batch of pixels at a time.
@@ -293,11 +295,7 @@ class TorchEncoder:
         -------
         ndarray of float32, shape (n_images, dim), unit rows
         """
-        parts = _split(len(images), self.runtime.batch_size)
-        return self._stack(
-            self._embed_pixels(np.stack([self.preprocess(image) for image in images[part]]))
-            for part in parts
-        )
+        return encode_images(self, images)
 
     def encode_text(self, texts: Sequence[str]) -> Vectors:
         """Tokenise and encode texts.
@@ -338,12 +336,14 @@ class TorchEncoder:
             From pixels (n_images, 3, height_px, width_px) to embeddings (n_images, dim), not yet
             of unit length.
         """
-        if self.runtime.dtype == torch.float32:
-            shared = {id(x): x for x in (*self.module.parameters(), *self.module.buffers())}
-            module = copy.deepcopy(self.module, shared)
-        else:
-            module = copy.deepcopy(self.module).float()
+        is_shared = self.runtime.dtype == torch.float32
+        module = self._copy_module() if is_shared else copy.deepcopy(self.module).float()
         return module, functools.partial(self._image_tower.embed, module)
+
+    def _copy_module(self) -> torch.nn.Module:
+        """Return a copy that has the same weights: listening to it changes nothing for others."""
+        shared = {id(x): x for x in (*self.module.parameters(), *self.module.buffers())}
+        return copy.deepcopy(self.module, shared)
 
     def find_form(self, kind: str) -> KeptForm:
         """Return what the model gives beside vectors; see :class:`KeepingEncoder`.
@@ -385,14 +385,11 @@ class TorchEncoder:
 
     @functools.cached_property
     def _inner(self) -> _InnerTower:
-        # A copy of its own with the same weights: listening to it changes nothing for others.
-        shared = {id(x): x for x in (*self.module.parameters(), *self.module.buffers())}
-        module = copy.deepcopy(self.module, shared)
         grey = self.preprocess(PIL.Image.new("RGB", (64, 64), "grey"))
         # Not of one value: places that are alike would look as one.
         noise = np.random.default_rng(0).normal(size=grey.shape).astype(np.float32)
         pixels = torch.tensor((grey + noise)[None]).to(self.runtime.device, self.runtime.dtype)
-        return _InnerTower(self.name, module, self._image_tower.embed, pixels)
+        return _InnerTower(self.name, self._copy_module(), self._image_tower.embed, pixels)
 
     def count_rows(self) -> dict[str, int]:
         """Return how many images each backend has computed the vectors of."""
@@ -497,9 +494,6 @@ class TorchEncoder:
             )
             raise BioprobeError(msg)
         return normalise_rows(values)
-
-    def _stack(self, batches: Iterator[Vectors]) -> Vectors:
-        return np.concatenate([np.empty((0, self.dim), dtype=np.float32), *batches])
 
 
 class _InnerTower:

@@ -5,7 +5,6 @@ An image's vector is a unit vector of its own: the other images of its batch hav
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from bioprobe.encoders.catalog import parse_name
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.errors import NoTextTowerError
 from bioprobe.registry import ENCODERS
+from tests.encoders.conftest import write_onnx
 
 OPTIONS = "resize_px=28&crop_px=24&mean=0.4,0.5,0.6&std=0.2,0.3,0.25"
 NAMES = {
@@ -32,7 +32,6 @@ NAMES = {
     "onnx_file": "onnx:{}?" + OPTIONS,
     "example_package": "tint:4",
 }
-IN_TORCH = [name for name in NAMES if name not in {"onnx_file", "example_package"}]
 NORMALISED_BY_BATCH = {"open_clip_resnet_dir", "resnet_dir", "timm_dir"}
 
 
@@ -141,10 +140,7 @@ def test_in_training_the_neighbours_would_count(
 
 
 def test_a_file_of_a_fixed_batch_is_filled_up_without_a_trace(
-    write_onnx: Callable[..., Path],
-    tmp_path: Path,
-    pictures: list[Image.Image],
-    noise: list[Image.Image],
+    tmp_path: Path, pictures: list[Image.Image], noise: list[Image.Image]
 ) -> None:
     path = write_onnx(tmp_path / "fixed.onnx", batch=4)
     encoder = load_encoder(f"onnx:{path}?{OPTIONS}", device="cpu")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from bioprobe.encoders import Encoder, load_encoder
 from bioprobe.encoders.families import onnx_models
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import hash_file
+from tests.encoders.conftest import write_onnx
 
 STEPS = "resize_px=28&crop_px=24"
 FOLDERS = {
@@ -193,7 +194,7 @@ def test_a_graph_whose_weights_lie_elsewhere_is_refused(tmp_path: Path, location
 
 
 def test_fingerprints_of_older_stores_hold(
-    open_clip_dir: Path, onnx_dir: Path, write_onnx: Callable[..., Path], tmp_path: Path
+    open_clip_dir: Path, onnx_dir: Path, tmp_path: Path
 ) -> None:
     """What older versions kept knows no settings and no tokenizer, and the rest is as it was."""
     now = load_encoder(f"local-dir:{open_clip_dir}", device="cpu").fingerprint

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from bioprobe.errors import (
     ModelUnavailableError,
     NoTextTowerError,
 )
+from tests.encoders.conftest import write_onnx
 
 OPTIONS = "resize_px=28&crop_px=24&mean=0.4,0.5,0.6&std=0.2,0.3,0.25"
 
@@ -55,7 +55,7 @@ def test_vectors_equal_those_of_onnx_runtime(onnx_file: Path, pictures: list[Ima
 
 
 def test_a_graph_exported_for_a_fixed_batch_takes_any_number(
-    tmp_path: Path, onnx_file: Path, pictures: list[Image.Image], write_onnx: Callable[..., Path]
+    tmp_path: Path, onnx_file: Path, pictures: list[Image.Image]
 ) -> None:
     fixed = write_onnx(tmp_path / "fixed.onnx", batch=2)
     encoder = load_encoder(f"onnx:{fixed}?{OPTIONS}", batch_size=16)
@@ -64,7 +64,7 @@ def test_a_graph_exported_for_a_fixed_batch_takes_any_number(
 
 
 def test_the_side_file_says_the_same_as_options(
-    tmp_path: Path, pictures: list[Image.Image], write_onnx: Callable[..., Path]
+    tmp_path: Path, pictures: list[Image.Image]
 ) -> None:
     path = write_onnx(tmp_path / "backbone.onnx")
     settings = {"resize_px": 28, "crop_px": [24, 24], "mean": [0.4, 0.5, 0.6]}
@@ -78,9 +78,7 @@ def test_the_side_file_says_the_same_as_options(
     assert overridden.fingerprint.key != by_file.fingerprint.key
 
 
-def test_the_output_is_chosen_by_name_where_there_are_several(
-    tmp_path: Path, write_onnx: Callable[..., Path]
-) -> None:
+def test_the_output_is_chosen_by_name_where_there_are_several(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "two.onnx", outputs=("features", "again"))
     with pytest.raises(BioprobeError, match="has 2 outputs; name one of features, again"):
         load_encoder(f"onnx:{path}?{OPTIONS}")
@@ -167,7 +165,7 @@ STEPS = {
 @pytest.mark.parametrize("key", STEPS)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_every_wrong_type_beside_a_graph_is_refused(
-    tmp_path: Path, write_onnx: Callable[..., Path], key: str, encoding: str
+    tmp_path: Path, key: str, encoding: str
 ) -> None:
     path = write_onnx(tmp_path / "model.onnx")
     beside = tmp_path / "model.preprocess.json"
@@ -181,9 +179,7 @@ def test_every_wrong_type_beside_a_graph_is_refused(
     assert load_encoder(f"onnx:{path}").dim == 6
 
 
-def test_deep_settings_beside_a_graph_are_an_error_of_ours(
-    tmp_path: Path, write_onnx: Callable[..., Path]
-) -> None:
+def test_deep_settings_beside_a_graph_are_an_error_of_ours(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "model.onnx")
     (tmp_path / "model.preprocess.json").write_text("[" * 100_000)
     with pytest.raises(BioprobeError, match="is not JSON"):

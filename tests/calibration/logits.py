@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 from bioprobe.calibration.calibrators import to_probabilities
-
-Draw = Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]
 
 
 def draw_logits(
@@ -22,8 +17,3 @@ def draw_logits(
     chances = np.cumsum(to_probabilities(logits / temperature).astype(np.float64), axis=1)
     truth = (random.random((n, 1)) * chances[:, -1:] > chances).sum(axis=1)
     return logits, truth.astype(np.int64)
-
-
-@pytest.fixture
-def draw() -> Draw:
-    return draw_logits

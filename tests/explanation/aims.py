@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
-import pytest
 
 from bioprobe.types import Doubles, Vectors
 
@@ -23,12 +21,7 @@ class Direction:
         return self.scale * (vectors @ self.vector), np.tile(gradient, (len(vectors), 1))
 
 
-@pytest.fixture(scope="session")
-def make_aim() -> Callable[[int], Direction]:
+def make_aim(dim: int) -> Direction:
     """Make an aim of a dim: a direction by lot."""
-
-    def make(dim: int) -> Direction:
-        vector = np.random.default_rng(dim).normal(size=dim)
-        return Direction(vector / np.linalg.norm(vector))
-
-    return make
+    vector = np.random.default_rng(dim).normal(size=dim)
+    return Direction(vector / np.linalg.norm(vector))
