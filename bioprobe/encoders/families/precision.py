@@ -43,6 +43,8 @@ _LEAST_GAIN = 1.05
 _N_PROBES = 15
 # Turns of both precisions, of which the quickest count; no third where one is so much faster.
 _TURNS, _CLEAR = (2, 3), 1.3
+# What this process has measured or read, also where nothing can be kept.
+_MEASURED: dict[str, Bf16Trial] = {}
 
 
 def runs_in_torch(
@@ -87,14 +89,16 @@ def settle_precision(encoder: TorchEncoder) -> None:
         "settings": encoder.fingerprint.image_sha256,
         "pictures": n_probes,
     }
-    file = find_cache("precisions") / f"{hash_description(said)[:32]}.json"
-    trial = _read(file)
+    key = hash_description(said)[:32]
+    file = find_cache("precisions") / f"{key}.json"
+    trial = _MEASURED.get(key) or _read(file)
     if trial is None:
         LOGGER.info("precision: measuring whether bf16 is faster …")
         trial = _measure(encoder, n_probes)
         with contextlib.suppress(OSError, StoreError):
             file.parent.mkdir(parents=True, exist_ok=True)
             write_text(file, json.dumps(dataclasses.asdict(trial) | said, indent=2))
+    _MEASURED[key] = trial
     if trial.gain >= _LEAST_GAIN and trial.cosine >= _LEAST_COSINE:
         encoder.change_precision("bf16")
     encoder.bf16_trial = trial

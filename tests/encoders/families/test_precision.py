@@ -22,6 +22,13 @@ GREY = Image.new("RGB", (64, 64), "grey")
 TIME_ENCODING = precision._time_encoding
 
 
+@pytest.fixture(autouse=True)
+def nothing_measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Bf16Trial]:
+    """Forget what other tests of this process have measured."""
+    monkeypatch.setattr(precision, "_MEASURED", {})
+    return precision._MEASURED
+
+
 def _load(folder: Path, asked: str) -> TorchEncoder:
     encoder = load_encoder(f"local-dir:{folder}", device="cpu", precision=asked)
     assert isinstance(encoder, TorchEncoder)
@@ -92,12 +99,16 @@ def test_where_one_is_much_faster_two_turns_are_enough(
 
 
 def test_what_was_found_is_kept_for_the_same_model_on_the_same_machine(
-    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    open_clip_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    nothing_measured: dict[str, Bf16Trial],
 ) -> None:
     monkeypatch.setattr(precision, "_LEAST_COSINE", 0.999)
     with caplog.at_level("INFO", logger="bioprobe.loading"):
         _settle(_load(open_clip_dir, "fp32"), monkeypatch)
-        # Nothing is measured again: another time there is none.
+        # Nothing is measured again, as by another process: another time there is none.
+        nothing_measured.clear()
         again = _load(open_clip_dir, "fp32")
         _settle(again, monkeypatch, fp32_s=(), bf16_s=())
     assert again.fingerprint.precision == "bf16"
@@ -109,28 +120,36 @@ def test_what_was_found_is_kept_for_the_same_model_on_the_same_machine(
 
 
 def test_what_is_kept_and_cannot_be_read_is_measured_anew(
-    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch
+    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch, nothing_measured: dict[str, Bf16Trial]
 ) -> None:
     monkeypatch.setattr(precision, "_LEAST_COSINE", 0.999)
     _settle(_load(open_clip_dir, "fp32"), monkeypatch)
     (kept,) = find_cache("precisions").iterdir()
     kept.write_text(kept.read_text()[:20])
+    nothing_measured.clear()
     encoder = _load(open_clip_dir, "fp32")
     _settle(encoder, monkeypatch, bf16_s=(3.0, 3.0, 3.0))
     assert encoder.fingerprint.precision == "fp32"
     assert json.loads(kept.read_text())["gain"] == pytest.approx(2 / 3)
 
 
-def test_where_nothing_can_be_kept_it_is_measured_each_time(
-    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_where_nothing_can_be_kept_it_is_measured_once_a_process(
+    open_clip_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    nothing_measured: dict[str, Bf16Trial],
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(precision, "_LEAST_COSINE", 0.999)
-    for _ in range(2):
-        encoder = _load(open_clip_dir, "fp32")
-        _settle(encoder, monkeypatch)
-        assert encoder.fingerprint.precision == "bf16"
+    _settle(_load(open_clip_dir, "fp32"), monkeypatch)
+    again = _load(open_clip_dir, "fp32")
+    _settle(again, monkeypatch, fp32_s=(), bf16_s=())
+    assert again.fingerprint.precision == "bf16"
+    nothing_measured.clear()
+    other = _load(open_clip_dir, "fp32")
+    _settle(other, monkeypatch, bf16_s=(3.0, 3.0, 3.0))
+    assert other.fingerprint.precision == "fp32"
 
 
 def test_on_a_gpu_it_is_measured_on_as_many_pictures_as_fill_it(
