@@ -4,10 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DIST := dist
-# What has another hash than its pin is refused; bioprobe itself, which has none, is not. Without
-# bytecode torch would be compiled by the first process, by each where it may not be written.
-INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --verify-hashes --compile-bytecode \
+# What has another hash than its pin is refused; bioprobe itself, which has none, is not.
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --verify-hashes \
 	--constraint constraints.txt
+
+# Without bytecode torch would be compiled by the first process, by each where it may not be
+# written. What libraries test themselves by is imported by nobody, and a quarter of them all; a
+# file that is not of this Python stops nothing.
+COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/(tests?|testing/_internal)/' $(VENV)/lib
 
 # Else each process would compile anew what is edited here.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,6 +29,7 @@ $(READY): pyproject.toml constraints.txt
 	sed -n '/^uv==/,/[^\]$$/p' constraints.txt | \
 		$(BIN)/python -m pip install --quiet --require-hashes --requirement /dev/stdin
 	$(INSTALL) --build-constraint constraints.txt --editable '.[onnx]' --group dev
+	-$(COMPILE)
 	touch $@
 
 demo: $(READY) ## Embed, label, search and show drawn pictures, offline
