@@ -9,8 +9,8 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --verify-hashes 
 	--constraint constraints.txt
 
 # Without bytecode torch would be compiled by the first process, by each where it may not be
-# written. What libraries test themselves by is imported by nobody, and a quarter of them all; a
-# file that is not of this Python stops nothing.
+# written. What libraries test themselves by is imported by nobody, and takes a quarter of the time;
+# a file that is not of this Python stops nothing.
 COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/(tests?|testing/_internal)/' $(VENV)/lib
 
 # Else each process would compile anew what is edited here.
