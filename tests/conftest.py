@@ -9,7 +9,7 @@ import itertools
 import os
 import shutil
 import tomllib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,18 +61,19 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-class _FromTheEnd(pytest.Dir):
-    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        return reversed(list(super().collect()))
-
-
-def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Dir | None:
-    """Let every second worker begin at the end of a folder, where the others come last.
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let every second worker begin at the end of the folders, where the others come last.
 
     Of a new checkout each compiles one half, and reads the other, which is compiled by then.
     """
+    report = yield
     number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    return _FromTheEnd.from_parent(parent, path=path) if int(number) % 2 else None
+    if isinstance(collector, pytest.Dir) and int(number) % 2 and report.result:
+        report.result.reverse()
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)
