@@ -150,6 +150,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         said = f"Name: {name}\nVersion: {version}\n"
         files = {
             f"{name}.py": "",
+            f"tests/test_{name}.py": "",
             f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\n{said}",
             f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n",
         }
@@ -208,13 +209,15 @@ def test_a_package_of_another_hash_than_its_pin_is_not_installed(
 ) -> None:
     pin = Pin("tiny", "1.0", (index["tiny"] if is_right else "0" * 64,))
     (tmp_path / "constraints.txt").write_text(write_pins([pin]))
-    installing = "try: ; $(INSTALL) --target installed tiny"
-    folder = Path(sys.executable).parent
-    done = make(f"--eval={installing}", f"BIN={folder}", "try", folder=tmp_path)
-    assert (tmp_path / "installed" / "tiny.py").is_file() == is_right, done.stderr
+    installing = "try: ; $(INSTALL) --target made/lib tiny && $(COMPILE)"
+    folder, library = Path(sys.executable).parent, tmp_path / "made" / "lib"
+    done = make(f"--eval={installing}", f"BIN={folder}", "VENV=made", "try", folder=tmp_path)
+    assert (library / "tiny.py").is_file() == is_right, done.stderr
+    assert (library / "tests" / "test_tiny.py").is_file() == is_right
     assert ("Hash mismatch for `tiny==1.0`" in done.stderr) == (not is_right)
-    compiled = list((tmp_path / "installed").glob("__pycache__/tiny.*.pyc"))
-    assert len(compiled) == is_right
+    # Its own tests are not compiled.
+    compiled = [file.name.partition(".")[0] for file in library.rglob("*.pyc")]
+    assert compiled == ["tiny"] * is_right
 
 
 def test_an_installer_of_another_hash_than_its_pin_is_not_installed(

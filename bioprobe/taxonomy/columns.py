@@ -403,7 +403,10 @@ def _take_absent(
 
 
 # A name above species that is not sure: cf. Panthera, Felidae?
-_UNSURE = re.compile(r"(?:cf|aff|nr|near|prox)\b\.?\s.*|\?.*[a-z].*|.*[a-z].*\?", re.I)
+# The first letter is looked for, not any: of a long label that would take the square of its length.
+_UNSURE = re.compile(
+    r"(?:cf|aff|nr|near|prox)\b\.?\s.*|\?[^a-z\n]*[a-z].*|[^a-z\n]*[a-z].*\?", re.I
+)
 
 
 def _take_unsure(labels: dict[str, list[str]]) -> list[str]:
