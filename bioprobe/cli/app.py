@@ -19,7 +19,7 @@ from bioprobe import __version__
 from bioprobe.cli import STARTED_S
 from bioprobe.cli.groups import PLAIN, Commands, Maker, make_group
 from bioprobe.cli.saying import Clock, say
-from bioprobe.errors import BioprobeError, MisuseError
+from bioprobe.errors import BioprobeError, MisuseError, Stopped
 from bioprobe.files import find_remedy
 
 # Which module has the commands that stand at the top, and which those under a word of their own.
@@ -140,7 +140,7 @@ def _end_as_interrupted() -> None:
         for name in _ENDING:
             # A second one does not stop what keeps the rest.
             signal.signal(name, signal.SIG_IGN)
-        raise SystemExit(128 + number)
+        raise Stopped(128 + number)
 
     for name in _ENDING:
         # One that is ignored is meant to be, as under nohup.
