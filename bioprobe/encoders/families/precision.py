@@ -59,7 +59,8 @@ def settle_precision(encoder: TorchEncoder) -> None:
         return
     shape = encoder.preprocess(PIL.Image.new("RGB", (64, 64), "grey")).shape
     # On a GPU few pictures take as long in any precision. A whole batch may be another backend's.
-    n_probes = _N_PROBES if encoder.device == "cpu" else encoder.batch_size - 1
+    most = _N_PROBES if encoder.device == "cpu" else encoder.batch_size
+    n_probes = min(most, encoder.batch_size - 1)
     probes = _draw_probes(shape, max(1, n_probes))
     exact, exact_s = _time_encoding(encoder, probes)
     kept = {name: tensor.clone() for name, tensor in encoder.module.state_dict().items()}

@@ -46,14 +46,15 @@ def test_on_a_gpu_it_is_measured_on_as_many_pictures_as_fill_it(
     open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder, shapes = _load(open_clip_dir, "fp32"), []
-    for device in ("cuda", "cpu"):
+    for device, batch_size in (("cuda", 16), ("cpu", 16), ("cpu", 3)):
         monkeypatch.setattr(TorchEncoder, "device", device)
+        monkeypatch.setattr(TorchEncoder, "batch_size", batch_size)
         monkeypatch.setattr(encoder, "encode_pixels", lambda pixels: shapes.append(len(pixels)))
         monkeypatch.setattr(precision, "_may_be_fast", lambda _device: True)
         with pytest.raises(TypeError):
             precision.settle_precision(encoder)
     # One less than a whole batch, which may be another backend's; each is run twice, in both.
-    assert shapes == [15] * 4 + [4] * 4
+    assert shapes == [15] * 4 + [4] * 4 + [2] * 4
 
 
 def test_a_slower_bf16_leaves_the_weights_as_they_were(
