@@ -153,10 +153,22 @@ def _read_sheet(rows: Sequence[Sequence[object]]) -> pd.DataFrame:
     for name in header:
         n_same = sum(one == name or one.startswith(f"{name}.") for one in names)
         names.append(f"{name}.{n_same}" if name in names else name)
-    values = [[_read_value(cell) for cell in row] for row in rows[1:]]
-    frame = pd.DataFrame(values, columns=names, dtype=object)
+    columns = map(_read_column, zip(*rows[1:], strict=True))
+    frame = pd.DataFrame(list(zip(*columns, strict=True)), columns=names, dtype=object)
     is_empty = [name for name in names if name.startswith("Unnamed: ") and frame[name].isna().all()]
     return settle_frame(frame.drop(columns=is_empty))
+
+
+def _read_column(cells: Sequence[Any]) -> list[object]:
+    """Return the cells of a column: of numbers alone, not all of them whole, none is."""
+    values = [_read_value(cell) for cell in cells]
+    kinds = {type(value) for value in values} - {type(None)}
+    if kinds == {int, float}:
+        return [
+            value if value is None else float(cell)
+            for value, cell in zip(values, cells, strict=True)
+        ]
+    return values
 
 
 def _read_value(cell: object) -> object:

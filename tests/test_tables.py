@@ -380,6 +380,18 @@ def test_a_workbook_is_read_by_its_content_and_sheet(tmp_path: Path) -> None:
     assert told[0] == f"{tmp_path / 't.csv'} is a workbook, and read as one"
 
 
+def test_numbers_of_a_workbook_are_numbers_whole_or_not(tmp_path: Path) -> None:
+    columns = {
+        "path": ["a.jpg", "b.jpg", "c.jpg"], "h": [0.5, None, 4], "n": [3, None, 4],
+        "site": ["A1", 7, 8.5], "blank": [None] * 3,
+    }  # fmt: skip
+    _write_book(tmp_path / "t.xlsx", data=pd.DataFrame(columns, dtype=object))
+    frame = read_table(tmp_path / "t.xlsx")
+    assert [str(frame[name].dtype) for name in "hn"] == ["float64", "Int64"]
+    assert frame["h"].dropna().tolist() == [0.5, 4]
+    assert frame["site"].tolist() == ["A1", "7", "8.5"]
+
+
 def test_a_workbook_without_the_extra_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
