@@ -432,9 +432,11 @@ def _run_alone(cache: Path, told: Connection, how: str) -> None:
     os.environ["BIOPROBE_CACHE"] = str(cache)
     _end_as_interrupted()
     late = Fake(then=lambda found: (ENDS[how][0](), found)[1])
-    batch_runner.BACKENDS = Fakes({"late": late})  # type: ignore[assignment]
-    batch_runner._LEAST_GAIN = batch_runner._MEASURED_AFTER_S = 0.0
-    Choice.prepare_s = 0.0  # type: ignore[assignment,misc]
+    patch = pytest.MonkeyPatch()
+    patch.setattr(batch_runner, "BACKENDS", Fakes({"late": late}))
+    patch.setattr(batch_runner, "_LEAST_GAIN", 0.0)
+    patch.setattr(batch_runner, "_MEASURED_AFTER_S", 0.0)
+    patch.setattr(Choice, "prepare_s", 0.0)
     runner = batch_runner.BatchRunner(
         Tower(torch.nn.Linear(1, 1), lambda one: one.flatten(1)),
         asked="auto", batch_size=2, model={}, what="images", n_tried=2,
