@@ -31,10 +31,6 @@ class BioprobeError(Exception):
     """Root of all errors that bioprobe raises on purpose."""
 
 
-class Stopped(SystemExit):
-    """The system asked this process to end: no failure of whatever ran just then."""
-
-
 class StoreError(BioprobeError, RuntimeError):
     """A store cannot be read, written or trusted."""
 

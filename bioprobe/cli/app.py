@@ -19,8 +19,9 @@ from bioprobe import __version__
 from bioprobe.cli import STARTED_S
 from bioprobe.cli.groups import PLAIN, Commands, Maker, make_group
 from bioprobe.cli.saying import Clock, say
-from bioprobe.errors import BioprobeError, MisuseError, Stopped
+from bioprobe.errors import BioprobeError, MisuseError
 from bioprobe.files import find_remedy
+from bioprobe.progress import Stopped
 
 # Which module has the commands that stand at the top, and which those under a word of their own.
 _ALONE = ("asking", "counting", "review", "serving")

@@ -30,8 +30,9 @@ from bioprobe.encoders.encoder import hash_description
 from bioprobe.encoders.families.backends import Backend, Part, Run, Tower
 from bioprobe.encoders.quantised import FP8
 from bioprobe.encoders.trials import TORCH, Choice, Trial
-from bioprobe.errors import BioprobeError, Stopped, StoreError
+from bioprobe.errors import BioprobeError, StoreError
 from bioprobe.files import read_json, remove_folder, write_text
+from bioprobe.progress import Stopped
 from bioprobe.registry import BACKENDS
 
 #: Told at the level INFO what was chosen, as of loading.
