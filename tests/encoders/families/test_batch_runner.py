@@ -424,14 +424,14 @@ ENDS: dict[str, tuple[Callable[[], object], int, bool]] = {
 }
 
 
-def _run_alone(cache: Path, told: Connection, how: str) -> None:
+def _run_alone(cache: Path, told: Connection, how: str, n_good: float = math.inf) -> None:
     """Choose a backend, say which and what is said of the others, and let it end the process."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.disable()
     torch.set_num_threads(1)
     os.environ["BIOPROBE_CACHE"] = str(cache)
     _end_as_interrupted()
-    late = Fake(then=lambda found: (ENDS[how][0](), found)[1])
+    late = Fake(then=lambda found: (ENDS[how][0](), found)[1], n_good=n_good)
     patch = pytest.MonkeyPatch()
     patch.setattr(batch_runner, "BACKENDS", Fakes({"late": late}))
     patch.setattr(batch_runner, "_LEAST_GAIN", 0.0)
@@ -487,6 +487,19 @@ def test_what_ended_a_process_by_a_fault_late_in_a_run_is_not_tried_again_and_no
     assert said is not None
     # What is at fault can be read there.
     assert "Fatal Python error" in Path(said[1]).read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_run_that_is_asked_to_end_while_a_backend_is_tried_ends_and_blames_nobody(
+    processes: ForkServerContext, tmp_path: Path
+) -> None:
+    _, tells = processes.Pipe(duplex=False)
+    args = (tmp_path / "cache", tells, "asked to end", 0)
+    process = processes.Process(target=_run_alone, args=args)
+    process.start()
+    process.join()
+    assert process.exitcode == 143
+    assert [one.suffix for one in (tmp_path / "cache" / "backends").iterdir()] == [".lock"]
 
 
 def _note_in_turn(file: Path) -> None:
