@@ -1,4 +1,4 @@
-"""How far long work is, told to whoever wants to know.
+"""How far long work is, told to whoever wants to know, and that it is to end.
 
 Importing this module imports no library.
 """
@@ -34,3 +34,7 @@ Progress = Callable[[Step], None]
 
 def tell_nobody(_: Step) -> None:
     """Take a step that nobody wants to know of."""
+
+
+class Stopped(SystemExit):
+    """The system asks this process to end: no failure of whatever runs just then."""

@@ -179,7 +179,7 @@ SOURCES = Registry(
         "folder": "bioprobe.sources.folders:list_folder",
         "address": "bioprobe.sources.remote:list_address",
         **dict.fromkeys(
-            ("csv", "tsv", "parquet", "pq", "jsonl", "ndjson", "xlsx", "xlsm", "xls"),
+            ("csv", "tsv", "parquet", "pq", "jsonl", "ndjson", "xlsx", "xlsm", "xls", "ods"),
             "bioprobe.sources.tables:list_table",
         ),
     },

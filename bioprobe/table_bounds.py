@@ -155,18 +155,26 @@ def check_records(path: Path, rows: Any) -> None:  # noqa: ANN401 - whatever JSO
 
 # What a cell takes in memory while a workbook is read.
 _SHEET_CELL_BYTES = 32
-# Parts of workbooks of other kinds, which are not bounded here.
-_OTHER_BOOKS = frozenset({"content.xml", "xl/workbook.bin"})
+# What says of a packed file that it is a workbook, and of which kind; of one kind alone.
+_XLSX, _XLSB, _ODS = "xl/workbook.xml", "xl/workbook.bin", "content.xml"
+_ODS_MIMETYPE = b"application/vnd.oasis.opendocument.spreadsheet"
+#: First and last row and column of cells that are one, from 0.
+Merged = tuple[tuple[int, int], tuple[int, int]]
 _CELL_NAME = re.compile(r"([A-Z]{1,4})([0-9]{1,9})")
 _CELL_VALUES = frozenset({"v", "is", "f"})
 
 
-def check_workbook(path: Path) -> None:
+def check_workbook(path: Path) -> dict[str, list[Merged]] | None:
     """Refuse a workbook that holds far more than its bytes.
 
     One cell in the last row and column of a sheet makes all cells before it, and a text that
-    stands once is in as many cells as refer to it. What an old workbook (``.xls``) can hold is
-    bounded by its format.
+    stands once is in as many cells as refer to it, or as it is repeated in. What an old workbook
+    (``.xls``) can hold is bounded by its format.
+
+    Returns
+    -------
+    dict of str to list of Merged, or None
+        Of an OpenDocument workbook (``.ods``) which cells of each sheet are merged; None of others.
 
     Raises
     ------
@@ -178,18 +186,25 @@ def check_workbook(path: Path) -> None:
     References
     ----------
     ECMA-376, part 1, 18.3.1: ``row``, ``c`` and their attribute ``r``, and 18.4.8: ``si``.
+    OpenDocument 1.3, part 3, 9.1 and 6.1.3: ``table:table-row`` and ``table:table-cell`` with their
+    ``table:number-rows-repeated``, ``table:number-columns-repeated`` and
+    ``table:number-rows-spanned``, and ``text:s`` with its ``text:c``.
     """
     import zipfile
 
     with path.open("rb") as stream:
         if not stream.read(4).startswith(b"PK"):
-            return
+            return None
     try:
         with zipfile.ZipFile(path) as packed:
             names = set(packed.namelist())
             check_size(path, sum(one.file_size for one in packed.infolist()))
-            if "xl/workbook.xml" not in names or names & _OTHER_BOOKS:
-                msg = "it is packed, and no workbook; expected .xlsx"
+            kinds = names & {_XLSX, _XLSB, _ODS}
+            said = packed.read("mimetype") if "mimetype" in names else b""
+            if kinds == {_ODS} and said.startswith(_ODS_MIMETYPE):
+                return _OpenDocument.read(packed.read(_ODS), path).merged
+            if kinds != {_XLSX}:
+                msg = "it is packed, and no workbook; expected .xlsx or .ods"
                 raise ValueError(msg)
             # Whatever their names, as other parts say which are sheets.
             parts = [_SheetPart.read(packed.read(name), path) for name in sorted(names)]
@@ -200,6 +215,26 @@ def check_workbook(path: Path) -> None:
     for part in parts:
         n_repeated = sum(lengths[at] for at in part.shared if at < len(lengths))
         check_size(path, n_repeated)
+    return None
+
+
+def _parse(data: bytes, part: _SheetPart | _OpenDocument) -> None:
+    """Go through a part of a workbook; one that is no XML holds no cells."""
+    from xml.parsers import expat
+
+    start = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start.startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
+        return
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+    parser.StartElementHandler = part.start
+    parser.EndElementHandler = part.end
+    parser.CharacterDataHandler = part.add
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        msg = f"it is damaged ({error})"
+        raise ValueError(msg) from error
 
 
 class _SheetPart:
@@ -218,26 +253,14 @@ class _SheetPart:
 
     @classmethod
     def read(cls, data: bytes, path: Path) -> _SheetPart:
-        """Go through a part; one that is no XML holds no cells."""
-        from xml.parsers import expat
-
+        """Go through a part."""
         made = cls(path)
-        start = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
-        if start.startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
-            parser = expat.ParserCreate(namespace_separator=" ")
-            parser.buffer_text = True
-            parser.StartElementHandler = made._start
-            parser.EndElementHandler = made._end
-            parser.CharacterDataHandler = made._add
-            try:
-                parser.Parse(data, True)
-            except expat.ExpatError as error:
-                msg = f"it is damaged ({error})"
-                raise ValueError(msg) from error
-            made._check()
+        _parse(data, made)
+        made._check()
         return made
 
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """Take the start of an element, with its namespace before a space."""
         kind = name.rpartition(" ")[2]
         if kind == "row":
             named = attributes.get("r", "")
@@ -260,11 +283,13 @@ class _SheetPart:
         elif kind == "si":
             self._text = []
 
-    def _add(self, text: str) -> None:
+    def add(self, text: str) -> None:
+        """Take what an element holds."""
         if self._text is not None:
             self._text.append(text)
 
-    def _end(self, name: str) -> None:
+    def end(self, name: str) -> None:
+        """Take the end of an element."""
         kind = name.rpartition(" ")[2]
         if self._text is None or kind not in {"v", "is", "si"}:
             return
@@ -280,6 +305,84 @@ class _SheetPart:
     def _check(self) -> None:
         check_shape(self._path, self._n_rows, self._n_columns)
         check_size(self._path, self._n_rows * self._n_columns * _SHEET_CELL_BYTES)
+
+
+class _OpenDocument:
+    """What sheets of OpenDocument would take in memory, and what is merged there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._sheet = ""
+        self._row = self._column = self._n_rows = self._n_columns = 0
+        # How often the row, and the cell, that is read stands one after the other.
+        self._rows = self._columns = 1
+        self._is_filled = self._is_row_filled = False
+        # Characters of the cell and of the row, and bytes of all sheets, which are read together.
+        self._length = self._n_characters = self._n_bytes = 0
+        self.merged: dict[str, list[Merged]] = {}
+
+    @classmethod
+    def read(cls, data: bytes, path: Path) -> _OpenDocument:
+        """Go through the content."""
+        made = cls(path)
+        _parse(data, made)
+        return made
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """Take the start of an element, with its namespace before a space."""
+        kind = name.rpartition(" ")[2]
+        said = {key.rpartition(" ")[2]: value for key, value in attributes.items()}
+        if kind == "table":
+            self._sheet = said.get("name", "")
+            self._row = self._n_rows = self._n_columns = 0
+        elif kind == "table-row":
+            self._rows, self._column = _count(said, "number-rows-repeated"), 0
+            self._is_row_filled, self._n_characters = False, 0
+        elif kind in _ODS_CELLS:
+            self._columns = _count(said, "number-columns-repeated")
+            self._is_filled = "value-type" in said
+            self._length = len(said.get("string-value", ""))
+            n_rows = _count(said, "number-rows-spanned")
+            if n_rows > 1:
+                n_columns = _count(said, "number-columns-spanned")
+                last = (self._row + n_rows - 1, self._column + n_columns - 1)
+                self.merged.setdefault(self._sheet, []).append(((self._row, self._column), last))
+        elif kind == "s":
+            self._length += _count(said, "c")
+
+    def add(self, text: str) -> None:
+        """Take what an element holds."""
+        self._length += len(text)
+
+    def end(self, name: str) -> None:
+        """Take the end of an element."""
+        kind = name.rpartition(" ")[2]
+        if kind in _ODS_CELLS:
+            if self._length > MOST_CELL_BYTES:
+                _refuse_cell(self._path, str(self._path))
+            self._column += self._columns
+            if self._is_filled:
+                self._is_row_filled = True
+                self._n_columns = max(self._n_columns, self._column)
+                self._n_characters += self._length * self._columns
+        elif kind == "table-row":
+            self._row += self._rows
+            if self._is_row_filled:
+                self._n_rows = self._row
+                self._n_bytes += self._n_characters * self._rows
+        elif kind == "table":
+            check_shape(self._path, self._n_rows, self._n_columns)
+            self._n_bytes += self._n_rows * self._n_columns * _SHEET_CELL_BYTES
+            check_size(self._path, self._n_bytes)
+
+
+_ODS_CELLS = frozenset({"table-cell", "covered-table-cell"})
+
+
+def _count(said: dict[str, str], name: str) -> int:
+    """Return how many there are of what is said once; what is no number no reader takes."""
+    number = said.get(name, "1").lstrip("+0")
+    return int(number[:20]) if number.isascii() and number.isdecimal() else 1
 
 
 def check_parquet(path: Path) -> None:

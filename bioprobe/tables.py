@@ -57,14 +57,12 @@ from bioprobe.workbooks import read_workbook
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Endings of tables.
-TABLE_SUFFIXES = frozenset(
-    {".csv", ".tsv", ".parquet", ".pq", ".xlsx", ".xlsm", ".xls", ".jsonl", ".ndjson"}
-)
+#: Endings of workbooks, and of tables.
+WORKBOOK_SUFFIXES = frozenset({".xlsx", ".xlsm", ".xls", ".ods"})
+TABLE_SUFFIXES = WORKBOOK_SUFFIXES | {".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson"}
 #: What may stand between cells, by the name that a person may give it.
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 _WRITTEN = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
-_WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xls"})
 _SAMPLE_BYTES = 1 << 18
 _SAMPLE_ROWS = 200
 
@@ -265,7 +263,7 @@ def _open(
         return Table(_read_json(path, by_line=kind == ".jsonl"), _count_rows)
     if kind in {".csv", ".tsv"}:
         return _read_text(path, kind, text, options, prefers, is_gzip=is_gzip)
-    expected = ".csv, .tsv, .parquet, .json, .jsonl or .xlsx"
+    expected = ".csv, .tsv, .parquet, .json, .jsonl, .xlsx or .ods"
     msg = f"{path} is not a table bioprobe reads; expected {expected}"
     raise SourceError(msg)
 
@@ -274,7 +272,7 @@ def _find_kind(path: Path, ending: str) -> tuple[str, bool]:
     """Return what a file is, by its first bytes or its ending, and whether gzip packed it."""
     with path.open("rb") as stream:
         start = stream.read(8)
-    is_text = ending in {".csv", ".tsv", ".txt", ""} | _WORKBOOKS
+    is_text = ending in {".csv", ".tsv", ".txt", ""} | WORKBOOK_SUFFIXES
     if start.startswith(b"PAR1") and is_text:
         return ".parquet", False
     if start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")) and is_text:
@@ -282,7 +280,7 @@ def _find_kind(path: Path, ending: str) -> tuple[str, bool]:
     is_gzip = start.startswith(b"\x1f\x8b")
     aliases = {".pq": ".parquet", ".ndjson": ".jsonl", ".txt": ".csv"}
     kind = aliases.get(ending, ending)
-    if kind in _WORKBOOKS:
+    if kind in WORKBOOK_SUFFIXES:
         # What some tools call a workbook is the text that a spreadsheet would open.
         if start.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"<"):
             msg = (
@@ -295,7 +293,7 @@ def _find_kind(path: Path, ending: str) -> tuple[str, bool]:
 
 
 def _tell_kind(path: Path, ending: str, what: str) -> Notes:
-    as_said = {"a workbook": _WORKBOOKS, "a Parquet table": {".parquet", ".pq"}}[what]
+    as_said = {"a workbook": WORKBOOK_SUFFIXES, "a Parquet table": {".parquet", ".pq"}}[what]
     return () if ending in as_said else (Note(f"{path} is {what}, and read as one"),)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import SourceError
 from bioprobe.result import Note, Notes
-from bioprobe.table_bounds import check_shape, check_workbook
+from bioprobe.table_bounds import Merged, check_shape, check_workbook
 from bioprobe.table_headers import (
     MOST_TITLES,
     find_wider,
@@ -55,9 +55,14 @@ def read_workbook(
             '"bioprobe[excel]", or save the sheet as CSV'
         )
         raise SourceError(msg) from error
-    check_workbook(path)
+    merged = check_workbook(path)
     try:
-        return _read_sheets(python_calamine.CalamineWorkbook.from_path(path), path, wanted, prefers)
+        workbook = python_calamine.CalamineWorkbook
+        if merged is None and path.suffix.lower() != ".ods":
+            return _read_sheets(workbook.from_path(path), path, wanted, prefers, {})
+        # Of a path the library believes the ending, of a stream the content.
+        with path.open("rb") as stream:
+            return _read_sheets(workbook.from_filelike(stream), path, wanted, prefers, merged or {})
     except (python_calamine.CalamineError, python_calamine.PasswordError) as error:
         msg = f"{path} cannot be read as a workbook: {error}; save the sheet as CSV"
         raise SourceError(msg) from error
@@ -74,6 +79,7 @@ def _read_sheets(
     path: Path,
     wanted: str | None,
     prefers: Callable[[pd.DataFrame], bool] | None,
+    merged: Mapping[str, Sequence[Merged]],
 ) -> tuple[pd.DataFrame, Callable[[int], str], Notes]:
     # A sheet that its author hid is the last to be meant.
     hidden = {one.name for one in workbook.sheets_metadata
@@ -87,7 +93,7 @@ def _read_sheets(
     for name in names if wanted is None else [wanted]:
         sheet = workbook.get_sheet_by_name(name)
         check_shape(path, sheet.height, sheet.width)
-        rows = _fill_merged(sheet)
+        rows = _fill_merged(sheet, merged.get(name) or sheet.merged_cell_ranges or ())
         if not rows or (wanted is None and chosen and prefers is None):
             continue
         first = (sheet.start or (0, 0))[0] + 2
@@ -131,13 +137,16 @@ def _find_header(
     return found
 
 
-def _fill_merged(sheet: Any) -> list[list[object]]:  # noqa: ANN401 - of a library without types
+def _fill_merged(
+    sheet: Any,  # noqa: ANN401 - of a library without types
+    merged: Iterable[Merged],
+) -> list[list[object]]:
     """Return the rows of a sheet; what is merged over several rows stands in each of them."""
     rows: list[list[object]] = sheet.to_python(skip_empty_area=True)
     top, left = sheet.start or (0, 0)
-    for (first, column), (last, _) in sheet.merged_cell_ranges or ():
-        for row in range(first - top + 1, last - top + 1):
-            if first >= top and row < len(rows) and 0 <= column - left < len(rows[row]):
+    for (first, column), (last, _) in merged:
+        for row in range(first - top + 1, min(last - top + 1, len(rows))):
+            if first >= top and 0 <= column - left < len(rows[row]):
                 rows[row][column - left] = rows[first - top][column - left]
     return rows
 
@@ -153,10 +162,22 @@ def _read_sheet(rows: Sequence[Sequence[object]]) -> pd.DataFrame:
     for name in header:
         n_same = sum(one == name or one.startswith(f"{name}.") for one in names)
         names.append(f"{name}.{n_same}" if name in names else name)
-    values = [[_read_value(cell) for cell in row] for row in rows[1:]]
-    frame = pd.DataFrame(values, columns=names, dtype=object)
+    columns = map(_read_column, zip(*rows[1:], strict=True))
+    frame = pd.DataFrame(list(zip(*columns, strict=True)), columns=names, dtype=object)
     is_empty = [name for name in names if name.startswith("Unnamed: ") and frame[name].isna().all()]
     return settle_frame(frame.drop(columns=is_empty))
+
+
+def _read_column(cells: Sequence[Any]) -> list[object]:
+    """Return the cells of a column: of numbers alone, not all of them whole, none is."""
+    values = [_read_value(cell) for cell in cells]
+    kinds = {type(value) for value in values} - {type(None)}
+    if kinds == {int, float}:
+        return [
+            value if value is None else float(cell)
+            for value, cell in zip(values, cells, strict=True)
+        ]
+    return values
 
 
 def _read_value(cell: object) -> object:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import gzip
 import io
 import re
@@ -14,6 +15,7 @@ import pytest
 
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.tables import TableOptions, open_table, read_table
+from tests.open_document import write_cell, write_content, write_workbook
 
 ROWS = [{"path": "a.jpg", "count": 3}, {"path": "b.jpg", "count": 4}]
 
@@ -378,6 +380,95 @@ def test_a_workbook_is_read_by_its_content_and_sheet(tmp_path: Path) -> None:
     told: list[str] = []
     read_table(tmp_path / "t.csv", tell=told.append)
     assert told[0] == f"{tmp_path / 't.csv'} is a workbook, and read as one"
+
+
+def test_a_workbook_of_open_document_is_read_by_its_content_and_sheet(tmp_path: Path) -> None:
+    day, time = datetime.date(2021, 5, 1), datetime.datetime(2021, 5, 1, 10)
+    rows: list[list[object]] = [
+        ["path", "n", "h", "id", "ok", "day", "time", "site"],
+        ["a.jpg", 3, 0.5, "007", True, day, time, write_cell("north", SPAN.format(2))],
+        ["b.jpg", None, 1.5, "008", False, day, time, "<table:covered-table-cell/>"],
+        # The same cells and rows one after the other stand once.
+        [write_cell("c.jpg"), write_cell(4, 'table:number-columns-repeated="2"'), "009", True,
+         day, None, "south"],
+    ]  # fmt: skip
+    sheets: dict[str, list[list[object]]] = {"old": [["path"], ["old.jpg"]], "data": rows}
+    write_workbook(tmp_path / "t.ods", {"about": [["x"], ["y"]], **sheets}, hidden=["old"])
+    opened = open_table(tmp_path / "t.ods", prefers=lambda frame: "path" in frame)
+    assert opened.frame.astype(object).where(opened.frame.notna(), None).to_numpy().tolist() == [
+        ["a.jpg", 3, 0.5, "007", True, "2021-05-01", "2021-05-01 10:00:00", "north"],
+        ["b.jpg", None, 1.5, "008", False, "2021-05-01", "2021-05-01 10:00:00", "north"],
+        ["c.jpg", 4, 4.0, "009", True, "2021-05-01", None, "south"],
+    ]
+    assert opened.place(0) == "row 2 of sheet 'data'"
+    said = f"{tmp_path / 't.ods'}: the sheet 'data' is read, not about, old; --sheet names one"
+    assert [str(note) for note in opened.notes] == [said]
+    assert list(read_table(tmp_path / "t.ods", options=TableOptions(sheet="about"))) == ["x"]
+    # Whatever it is called, and whatever is called so.
+    for name in ("t.xlsx", "t.csv"):
+        (tmp_path / name).write_bytes((tmp_path / "t.ods").read_bytes())
+        assert open_table(tmp_path / name, prefers=lambda frame: "n" in frame).frame.equals(
+            opened.frame
+        )
+    _write_book(tmp_path / "t.xlsx", data=pd.DataFrame(ROWS))
+    (tmp_path / "t.xlsx").rename(tmp_path / "t.ods")
+    assert read_table(tmp_path / "t.ods").to_dict("records") == ROWS
+
+
+SPAN = 'table:number-rows-spanned="{}"'
+ROW = "<table:table-row {}>{}</table:table-row>"
+TWICE, ROWS_TWICE = 'table:number-columns-repeated="{}"', 'table:number-rows-repeated="{}"'
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ((ROW.format(ROWS_TWICE.format(1_048_575), "<table:table-cell/>"),
+          ROW.format("", write_cell(None, TWICE.format(9000)) + write_cell(1))),
+         "would take 75,505,860,608 in memory"),
+        ((ROW.format(ROWS_TWICE.format(10**15), write_cell(1)),), "would take 8,0"),
+        ((ROW.format("", write_cell(1, TWICE.format("+16384"))),), "16,384 columns"),
+        ((ROW.format("", write_cell("x" * 1_000_001)),), "more than 1,000,000 bytes"),
+        ((ROW.format("", f'{write_cell("a")[:-28]}<text:s text:c="9999999"/></text:p>'
+                         "</table:table-cell>"),), "more than 1,000,000 bytes"),
+        ((ROW.format(ROWS_TWICE.format(1000), write_cell("x" * 900_000)),), "would take 900,0"),
+        (("<table:table-row>",), "it is damaged"),
+    ],
+    ids=["far", "rows", "columns", "text", "spaces", "repeated text", "damaged"],
+)  # fmt: skip
+def test_a_workbook_of_open_document_that_holds_far_more_than_its_file_is_refused(
+    tmp_path: Path, rows: tuple[str, ...], problem: str
+) -> None:
+    table = '<table:table table:name="a">{}</table:table>'
+    write_content(tmp_path / "t.ods", table.format("".join(rows)))
+    with pytest.raises(SourceError, match=problem):
+        read_table(tmp_path / "t.ods")
+
+
+def test_what_is_merged_to_the_end_of_all_rows_and_what_is_no_workbook_of_open_document(
+    tmp_path: Path,
+) -> None:
+    rows = [["path", "site"], ["a.jpg", write_cell("north", SPAN.format(10**18))], ["b.jpg"]]
+    write_workbook(tmp_path / "t.ods", {"a": rows})
+    assert read_table(tmp_path / "t.ods")["site"].tolist() == ["north"] * 2
+    write_workbook(tmp_path / "none.ods", {})
+    with pytest.raises(SourceError, match="its sheets hold nothing"):
+        read_table(tmp_path / "none.ods")
+    write_content(tmp_path / "text.ods", "", "application/vnd.oasis.opendocument.text")
+    with pytest.raises(SourceError, match=r"no workbook; expected \.xlsx or \.ods"):
+        read_table(tmp_path / "text.ods")
+
+
+def test_numbers_of_a_workbook_are_numbers_whole_or_not(tmp_path: Path) -> None:
+    columns = {
+        "path": ["a.jpg", "b.jpg", "c.jpg"], "h": [0.5, None, 4], "n": [3, None, 4],
+        "site": ["A1", 7, 8.5], "blank": [None] * 3,
+    }  # fmt: skip
+    _write_book(tmp_path / "t.xlsx", data=pd.DataFrame(columns, dtype=object))
+    frame = read_table(tmp_path / "t.xlsx")
+    assert [str(frame[name].dtype) for name in "hn"] == ["float64", "Int64"]
+    assert frame["h"].dropna().tolist() == [0.5, 4]
+    assert frame["site"].tolist() == ["A1", "7", "8.5"]
 
 
 def test_a_workbook_without_the_extra_names_it(

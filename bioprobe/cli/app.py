@@ -21,6 +21,7 @@ from bioprobe.cli.groups import PLAIN, Commands, Maker, make_group
 from bioprobe.cli.saying import Clock, say
 from bioprobe.errors import BioprobeError, MisuseError
 from bioprobe.files import find_remedy
+from bioprobe.progress import Stopped
 
 # Which module has the commands that stand at the top, and which those under a word of their own.
 _ALONE = ("asking", "counting", "review", "serving")
@@ -140,7 +141,7 @@ def _end_as_interrupted() -> None:
         for name in _ENDING:
             # A second one does not stop what keeps the rest.
             signal.signal(name, signal.SIG_IGN)
-        raise SystemExit(128 + number)
+        raise Stopped(128 + number)
 
     for name in _ENDING:
         # One that is ignored is meant to be, as under nohup.

@@ -7,7 +7,12 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.clustering.neighbors import MOST_COMPARED, find_equal, find_neighbors
+from bioprobe.clustering.neighbors import (
+    MOST_COMPARED,
+    choose_arrays,
+    find_equal,
+    find_neighbors,
+)
 from bioprobe.progress import Progress, Step, tell_nobody
 from bioprobe.types import Doubles, Places, Rows, Vectors
 
@@ -157,26 +162,24 @@ class _Groups:
     def _find_nearest(self, rows: Rows) -> tuple[Rows, Doubles]:
         if len(self.means) > MOST_COMPARED:
             return self._look_up(rows)
-        import torch
-
-        means = torch.from_numpy(self.means)
-        squares = (means * means).sum(dim=1)
-        weights = torch.from_numpy(self._weights.astype(np.float32))
+        make = choose_arrays(len(self.means))
+        means, weights = make(self.means), make(self._weights.astype(np.float32))
+        squares = (means * means).sum(1)
         nearest = np.empty(len(rows), dtype=np.int64)
         distances = np.empty(len(rows), dtype=np.float64)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
-            asked = torch.from_numpy(rows[start : start + _ROWS_AT_ONCE])
+            part = slice(start, start + _ROWS_AT_ONCE)
+            asked, line = make(rows[part]), np.arange(len(rows[part]))
             products = means[asked] @ means.T
             if self.linkage == AVERAGE:
                 apart = 1 - products
             else:
-                apart = (squares[asked, None] + squares[None] - 2 * products).clamp(min=0)
+                apart = (squares[asked, None] + squares[None] - 2 * products).clip(min=0)
                 apart *= weights[asked, None] * weights[None]
                 apart /= weights[asked, None] + weights[None]
-            apart[torch.arange(len(asked)), asked] = torch.inf
-            found = apart.min(dim=1)
-            part = slice(start, start + len(asked))
-            nearest[part], distances[part] = found.indices.numpy(), found.values.numpy()
+            apart[make(line), asked] = np.inf
+            nearest[part] = apart.argmin(1)
+            distances[part] = np.asarray(apart)[line, nearest[part]]
             self._told(Step(min(part.stop, len(rows)), len(rows), "groups compared"))
         return nearest, distances
 

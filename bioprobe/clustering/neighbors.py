@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Vectors, at most, of which all pairs are compared.
 MOST_COMPARED = 20_000
+# Of so few numpy multiplies all pairs before PyTorch is imported, which takes two seconds.
+_FEW = 2048
 _ROWS_AT_ONCE = 512
 _COMPARED_IMAGES = "images compared"
 # Of many vectors: axes along which they are compared first, how many more of them are compared
@@ -58,28 +61,58 @@ def find_neighbors(
     return search(vectors, k, None if alone else units, places, told)
 
 
-def _compare_all(
-    vectors: Vectors, k: int, units: Places | None, places: Rows, told: Progress
-) -> tuple[Rows, npt.NDArray[np.float32]]:
+def choose_arrays(n: int) -> Callable[[npt.NDArray[Any]], Any]:
+    """Return what makes arrays of so many vectors, to be multiplied: of numpy, or of PyTorch.
+
+    It depends on the number alone, as the last digit does on who multiplies.
+
+    Parameters
+    ----------
+    n : int
+        Vectors.
+
+    Returns
+    -------
+    callable
+        From an array of numpy to an array of either, which share their memory.
+    """
+    if n <= _FEW:
+        return np.asarray
     import torch
 
     # On processors of AMD, torch multiplies three times as fast as numpy's library.
-    tensor = torch.from_numpy(np.ascontiguousarray(vectors))
-    codes = None if units is None else torch.from_numpy(np.ascontiguousarray(units))
+    return lambda array: torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _compare_all(
+    vectors: Vectors, k: int, units: Places | None, places: Rows, told: Progress
+) -> tuple[Rows, npt.NDArray[np.float32]]:
+    make = choose_arrays(len(vectors))
+    whole, codes = make(vectors), None if units is None else make(units)
     near = np.empty((len(places), k), dtype=np.int64)
     similarities = np.empty((len(places), k), dtype=np.float32)
     for start in range(0, len(places), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
-        asked = torch.from_numpy(places[part])
-        products = tensor[asked] @ tensor.T
+        asked = make(places[part])
+        products = whole[asked] @ whole.T
         if codes is None:
-            products[torch.arange(len(products)), asked] = -torch.inf
+            products[make(np.arange(len(products))), asked] = -np.inf
         else:
-            products[codes[asked, None] == codes[None]] = -torch.inf
-        found = products.topk(k, dim=1)
-        near[part], similarities[part] = found.indices.numpy(), found.values.numpy()
+            products[codes[asked, None] == codes[None]] = -np.inf
+        near[part], similarities[part] = _find_greatest(products, k)
         told(Step(min(part.stop, len(places)), len(places), _COMPARED_IMAGES))
     return near, similarities
+
+
+def _find_greatest(products: Any, k: int) -> tuple[Rows, npt.NDArray[np.float32]]:  # noqa: ANN401 - of either
+    """Return the places of the k greatest of each row, greatest first, and the products."""
+    if not isinstance(products, np.ndarray):
+        found = products.topk(k, dim=1)
+        return found.indices.numpy(), found.values.numpy()
+    places = np.argpartition(products, -k, axis=1)[:, -k:]
+    order = np.argsort(-np.take_along_axis(products, places, axis=1), axis=1, kind="stable")
+    near = np.take_along_axis(places, order, axis=1)
+    return near, np.take_along_axis(products, near, axis=1)
 
 
 def _look_up(

@@ -18,7 +18,7 @@ from bioprobe.conservation.categories import Category, read_category
 from bioprobe.errors import TaxonomyError
 from bioprobe.names import unify
 from bioprobe.result import WARNING, Note, Notes
-from bioprobe.tables import open_table
+from bioprobe.tables import WORKBOOK_SUFFIXES, open_table
 from bioprobe.taxonomy import RANKS, Rank
 from bioprobe.taxonomy.checklists import (
     ANY_NAME,
@@ -219,10 +219,10 @@ def read_statuses(
 
 def _is_plain_zip(path: Path) -> bool:
     """Tell whether a file is a zip and no workbook, whatever its name is."""
-    if path.suffix.lower() in {".xlsx", ".xlsm", ".xls", ".ods"} or not zipfile.is_zipfile(path):
+    if path.suffix.lower() in WORKBOOK_SUFFIXES or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as packed:
-        return "[Content_Types].xml" not in packed.namelist()
+        return {"[Content_Types].xml", "content.xml"}.isdisjoint(packed.namelist())
 
 
 def _open_zip(
@@ -234,7 +234,7 @@ def _open_zip(
         tables = {
             Path(one.filename).name.lower(): one
             for one in packed.infolist()
-            if Path(one.filename).suffix.lower() in {".csv", ".tsv", ".xlsx", ".parquet"}
+            if Path(one.filename).suffix.lower() in {".csv", ".tsv", ".xlsx", ".ods", ".parquet"}
             and not Path(one.filename).name.startswith(("._", "~$"))
         }
         if sum(one.file_size for one in tables.values()) > _MOST_BYTES:
@@ -253,7 +253,7 @@ def _open_zip(
             target.write_bytes(packed.read(tables[name]))
             return target
 
-        opened = open_table(unpack(chosen))
+        opened = open_table(unpack(chosen), prefers=_has_statuses)
         frame = opened.frame
         for name, header in (("taxonomy.csv", ""), ("common_names.csv", "commonName"),
                              ("synonyms.csv", "synonyms")):  # fmt: skip

@@ -37,9 +37,10 @@ def embed_share(
         number=share.number, of=share.of, listing=order.digest, n_files=order.n_files,
         options=options,
     )  # fmt: skip
-    card.begin(opened.folder)
-    summary = embed_images(listing, encoder, opened, **run)
-    _finish_share(EmbeddingStore.open(folder), card, order)
+    with opened.filling():
+        card.begin(opened.folder)
+        summary = embed_images(listing, encoder, opened, **run)
+        _finish_share(EmbeddingStore.open(folder), card, order)
     return summary
 
 

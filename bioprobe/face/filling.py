@@ -452,7 +452,6 @@ def embed(
         # Before a store is made that would keep nothing.
         return need_keeping(encoder, kinds) if kinds else encoder
 
-    is_new, had_folder = not EmbeddingStore.exists(folder), exists(Path(folder))
     run: dict[str, Any] = {
         "max_pixels_px": max_pixels, "prune": prune, "no_label": given, "damaged": damaged,
         "reads_camera": exif, "keep": kinds,
@@ -476,11 +475,11 @@ def embed(
             )
         else:
             begun, encoder = open_on_demand(store, load, model=model, dtype=dtype)
-            summary = embed_images(table, encoder, begun, **run)
+            with begun.filling():
+                summary = embed_images(table, encoder, begun, **run)
+                if begun.is_new and not len(EmbeddingStore.open(folder)):
+                    _refuse_empty(table, summary)
     opened = EmbeddingStore.open(folder)
-    if share is None and is_new and not len(opened):
-        opened.discard(keeps_folder=had_folder)
-        _refuse_empty(table, summary)
     view = View.all(opened.counting(BOTH))
     said = (
         *_describe_run(
@@ -683,6 +682,7 @@ def _embed_on_ray(table: Listing, settings: Settings, progress: Progress | None)
     """Embed on a Ray cluster into shares, make the store of them, and remove them."""
     from bioprobe.embedding.on_ray import embed_on_ray
     from bioprobe.merging import merge_stores
+    from bioprobe.store import EmbeddingStore
 
     if exists(settings.store):
         # Before hours of work that could not be kept.
@@ -696,9 +696,13 @@ def _embed_on_ray(table: Listing, settings: Settings, progress: Progress | None)
             progress(Step(n_done, max(n_done, len(table)), "images"))
 
     folders, summary = embed_on_ray(table, settings, advance)
-    merge_stores(folders, settings.store)
+    is_empty = not any(len(EmbeddingStore.open(one)) for one in folders)
+    if not is_empty:
+        merge_stores(folders, settings.store)
     for one in folders:
         remove_folder(one)
+    if is_empty:
+        _refuse_empty(table, summary)
     return summary
 
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from bioprobe.access import exists
 from bioprobe.cache import find_cache
 from bioprobe.errors import MismatchError, SourceError, StoreError
 from bioprobe.files import check_target, read_json, write_text
@@ -153,18 +152,15 @@ def _open_kept(
     from bioprobe.store import EmbeddingStore, TextCache
     from bioprobe.store.view import View
 
-    is_new, had_folder = not EmbeddingStore.exists(folder), exists(folder)
     load = functools.partial(load_encoder_for, folder, model=model, device=device)
     opened, encoder = open_on_demand(folder, load, model=model)
-    summary = embed_images(
-        listed, encoder, opened, advance=progress and count_outcomes(progress, len(listed))
-    )
-    filled = EmbeddingStore.open(folder)
-    if is_new and not len(filled):
-        # Without a manifest nothing is left to be found.
-        failures = filled.read_failures()
-        filled.discard(keeps_folder=had_folder)
-        raise SourceError(_explain_none(failures, len(listed)))
+    with opened.filling():
+        summary = embed_images(
+            listed, encoder, opened, advance=progress and count_outcomes(progress, len(listed))
+        )
+        filled = EmbeddingStore.open(folder)
+        if opened.is_new and not len(filled):
+            raise SourceError(_explain_none(filled.read_failures(), len(listed)))
     rows, failures = _find_stored(filled, listed)
     unread = _list_unread(listed)
 

@@ -22,7 +22,7 @@ from bioprobe.options import (
 from bioprobe.result import Table
 
 if TYPE_CHECKING:
-    from bioprobe.splits.split import PartCounts
+    from bioprobe.splits.split import PartCounts, Split
     from bioprobe.types import Rows
 
 
@@ -157,8 +157,7 @@ class Splits(Opened):
             part_names=_read_parts(parts), by=by, gap=gap, n_folds=folds, seed=seed,
         )  # fmt: skip
         made.provenance["against"] = [one for one, _ in self._find_held(made.judging, against)]
-        write_split(self._view.store, made)
-        return self._count(made.name)
+        return self._count(write_split(self._view.store, made))
 
     def splits(self) -> Table:
         """List the splits that the store keeps, one a row."""
@@ -171,13 +170,14 @@ class Splits(Opened):
         self, *, name: Annotated[str, Option("Name of the split.")] = "default"
     ) -> PartCounts:
         """Return the images of each class in each part of a split that was made before."""
-        return self._count(name)
-
-    def _count(self, name: str) -> PartCounts:
         from bioprobe.splits import read_split
+
+        return self._count(read_split(self._view.store, name))
+
+    def _count(self, split: Split) -> PartCounts:
         from bioprobe.splits.split import count_parts
 
-        counted = count_parts(self._view.store, read_split(self._view.store, name))
+        counted = count_parts(self._view.store, split)
         return counted.say((*self._notes, *describe_split(counted)))
 
     def _find_held(self, rows: Rows, against: Strings) -> list[tuple[dict[str, Any], Rows]]:

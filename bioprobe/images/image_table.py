@@ -412,6 +412,26 @@ class ImageTable:
             for root, path, sha256, region in zip(*(known[name] for name in names), strict=True)
         ]
 
+    def excerpt(self, rows: Rows) -> ImageTable:
+        """Return a table of where some rows lie and how they are labelled, without other facts.
+
+        They are read at once, and then located and named as in this table.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+        """
+        import pandas as pd
+
+        texts = self.read_texts(rows, [*LOCATION_COLUMNS, REGION, "sha256", *LABEL_COLUMNS])
+        table = ImageTable.build(pd.DataFrame(texts))
+        known = {"has_one_root": self.has_one_root, "has_regions": self.has_regions}
+        if not self.has_one_root:
+            # What a file is called depends on all others.
+            known["file_names"] = self.name_files(rows).tolist()
+        table.__dict__.update(known, _people=self._people)
+        return table
+
     @cached_property
     def _people(self) -> Mapping[tuple[str, str], tuple[Region, ...]]:
         """Where people are, by root and path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -34,18 +35,17 @@ def make_shower(store: EmbeddingStore, naming: Naming) -> ShowPicture:
 
     Below what is said of it stand its common name and its file.
     """
-    known: dict[int, str] = {}
+    known: dict[int, dict[str, str]] = {}
 
     def show(row: int, caption: str, lines: tuple[str, ...]) -> dict[str, Any]:
         if row not in known:
-            known[row] = make_thumbnail(store.images.locate(row), _SIZE_PX)
-        return {
-            "thumbnail": known[row],
-            "place": store.images.name_row(row),
-            "common": naming.find_picture(row),
-            "caption": caption,
-            "lines": lines,
-        }
+            one = store.images.excerpt(np.array([row]))
+            known[row] = {
+                "thumbnail": make_thumbnail(one.locate(0), _SIZE_PX),
+                "place": one.name_row(0),
+                "common": dataclasses.replace(naming, images=one).find_picture(0),
+            }
+        return {**known[row], "caption": caption, "lines": lines}
 
     return show
 

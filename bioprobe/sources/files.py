@@ -219,7 +219,7 @@ def list_objects(paths: Sequence[str], address: str, options: SourceOptions) -> 
 #: Endings of lists of paths.
 LIST_SUFFIXES = frozenset({".txt", ".json"})
 #: Endings of tables and lists that are not read, and that no picture has.
-UNREAD_SUFFIXES = frozenset({".ods", ".numbers", ".xlsb", ".lst", ".list"})
+UNREAD_SUFFIXES = frozenset({".numbers", ".xlsb", ".lst", ".list"})
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f]")
 
 

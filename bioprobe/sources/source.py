@@ -190,7 +190,7 @@ def _recognise(source: Path, options: SourceOptions) -> str:
     if suffix in UNREAD_SUFFIXES and is_file(source):
         msg = (
             f"{source} is no picture, and no table or list that is read: save a table as .csv, "
-            ".tsv, .parquet or .xlsx, a list of paths as .txt, one a line, or .json, an array"
+            ".tsv, .parquet, .xlsx or .ods, a list of paths as .txt, one a line, or .json, an array"
         )
         raise SourceError(msg)
     if suffix not in TABLE_SUFFIXES | LIST_SUFFIXES and is_file(source):
@@ -235,6 +235,7 @@ _KINDS = {
     "xlsx": ("a workbook (extra: bioprobe[excel])", ".xlsx"),
     "xlsm": ("a workbook (extra: bioprobe[excel])", ".xlsm"),
     "xls": ("a workbook (extra: bioprobe[excel])", ".xls"),
+    "ods": ("an OpenDocument workbook (extra: bioprobe[excel])", ".ods"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +117,13 @@ def hash_split(
     return hash_sorted(map(write, store.images.iter_frames(["sha256", REGION, "path"], rows)))
 
 
-def write_split(store: EmbeddingStore, split: Split) -> None:
+def write_split(store: EmbeddingStore, split: Split) -> Split:
     """Keep a split in a store, in place of one of its name.
+
+    Returns
+    -------
+    Split
+        As it is read from now on, which takes no look at what was written where all rows differ.
 
     Raises
     ------
@@ -128,13 +134,24 @@ def write_split(store: EmbeddingStore, split: Split) -> None:
     """
     rows = store.rows
     columns = {"part": split.parts[rows], "fold": split.folds[rows], "group": split.groups[rows]}
-    write_selection(
+    n_kept = write_selection(
         store,
         SPLITS + split.name,
         rows,
         split.parts[rows] != "",
         columns=columns,
         provenance=split.provenance,
+    )
+    if n_kept < len(rows):
+        return read_split(store, split.name)
+    is_in_part = np.zeros(len(store), dtype=bool)
+    is_in_part[rows] = split.parts[rows] != ""
+    return dataclasses.replace(
+        split,
+        parts=np.where(is_in_part, split.parts, "").astype(object),
+        folds=np.where(is_in_part, split.folds, -1),
+        groups=np.where(is_in_part, split.groups, "").astype(object),
+        provenance=json.loads(json.dumps(split.provenance)),
     )
 
 

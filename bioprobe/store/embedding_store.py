@@ -15,7 +15,7 @@ import numpy.typing as npt
 from bioprobe.access import is_file, list_names
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
 from bioprobe.encoders.taught import Training, read_training, read_training_of
-from bioprobe.errors import MismatchError, StoreError
+from bioprobe.errors import BioprobeError, MismatchError, StoreError
 from bioprobe.files import explaining_refusal
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
@@ -25,9 +25,9 @@ from bioprobe.remote import find_address
 from bioprobe.result import Note
 from bioprobe.store.added_taxa import find_added_taxa
 from bioprobe.store.annotations import Log, find_log, read_log
+from bioprobe.store.beginning import Before
 from bioprobe.store.columns import FOLDERS, read_columns
 from bioprobe.store.failures import (
-    FAILURES_NAME,
     Failure,
     list_failures,
     read_failures,
@@ -40,7 +40,7 @@ from bioprobe.store.lease import Lease, take_lease
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal
 from bioprobe.store.shard import DTYPES, VECTORS_NAME, map_vectors, widen, write_shard
 from bioprobe.store.stored_table import Columns, StoredTable
-from bioprobe.store.writing import LOCK_NAME, check_present, holding
+from bioprobe.store.writing import check_present, holding
 from bioprobe.taxonomy import RANKS, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, to_taxonomy
 from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
@@ -85,6 +85,8 @@ class EmbeddingStore:
         self._counts = GIVEN
         self._lineages: Lineages | None = None
         self._stamp: Stamp | None = None
+        # Of one that this object made, what was there before, and the manifest that it wrote.
+        self._made: tuple[Before, Stamp | None] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what opens the same state of it elsewhere, while this one keeps its shards."""
@@ -207,6 +209,7 @@ class EmbeddingStore:
             msg = f"vectors are stored as {' or '.join(DTYPES)}, got {dtype!r}"
             raise StoreError(msg)
         with explaining_refusal(path):
+            before = Before.look(path)
             path.mkdir(parents=True, exist_ok=True)
         manifest = Manifest(
             encoder=encoder,
@@ -219,7 +222,14 @@ class EmbeddingStore:
             # Kept here too: the model's folder may be elsewhere when the store is asked.
             training.write(path)
         manifest.write(path)
-        return cls(path, manifest)
+        made = cls(path, manifest)
+        made._made = before, _look(path)
+        return made
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this object made the store, and did not open it."""
+        return self._made is not None
 
     @cached_property
     def training(self) -> Training | None:
@@ -670,28 +680,49 @@ class EmbeddingStore:
         with holding(self.folder, wait_s=wait_s):
             yield
 
-    def discard(self, *, keeps_folder: bool) -> None:
-        """Remove the files of a store that holds no image.
+    @contextlib.contextmanager
+    def filling(self) -> Iterator[None]:
+        """Leave no store behind that this object made, if the block fails before an image is in it.
+
+        It would bind its folder to the encoder. What ended the block is what is told.
+        """
+        try:
+            yield
+        except BaseException:
+            if self.is_new:
+                with contextlib.suppress(BioprobeError):
+                    self.discard()
+            raise
+
+    def discard(self, *further: str) -> None:
+        """Take away a store that this object made and nothing came into.
+
+        What was in its folder before stays, and so do the folder and those above it that were
+        there.
 
         Parameters
         ----------
-        keeps_folder : bool
-            Whether the folder stays, as one that was there before the store.
+        *further : str
+            Files and folders in it, beside those of a store, of whoever made it.
 
         Raises
         ------
         StoreError
-            If it holds an image, or the disk refuses.
+            If this object only opened it, another process has made it anew or put something into
+            it, or the disk refuses.
+        StoreLockedError
+            If another process is writing to it.
         """
+        if self._made is None:
+            msg = f"{self.folder} was there before; only who made a store takes it away"
+            raise StoreError(msg)
+        before, stamp = self._made
         with self.lock(), explaining_refusal(self.folder):
             self._check_unchanged()
-            if len(self):
-                msg = f"{self.folder} holds {len(self):,} images; only an empty store is removed"
+            if (now := _look(self.folder)) is None or stamp is None or now[0] != stamp[0]:
+                msg = f"another process has made {self.folder} anew; it stays"
                 raise StoreError(msg)
-            for name in (MANIFEST_NAME, FAILURES_NAME, LOCK_NAME):
-                (self.folder / name).unlink(missing_ok=True)
-            if not keeps_folder and not any(self.folder.iterdir()):
-                self.folder.rmdir()
+            before.restore(further)
 
     def read_failures(self) -> pd.DataFrame:
         """Return the images that could not be read: root, path, reason, source.

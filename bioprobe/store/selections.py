@@ -82,7 +82,7 @@ def write_selection(
     *,
     columns: dict[str, npt.NDArray[Any]] | None = None,
     provenance: dict[str, Any] | None = None,
-) -> None:
+) -> int:
     """Keep a mask in a store under a name, in place of one of that name.
 
     Parameters
@@ -99,6 +99,11 @@ def write_selection(
         What goes with each image: ``group``, ``score``, ``reason``.
     provenance : dict, optional
         JSON-ready; kept in the file's metadata.
+
+    Returns
+    -------
+    int
+        How many rows are kept: of those that do not differ the last alone, which all are read as.
 
     Raises
     ------
@@ -132,6 +137,7 @@ def write_selection(
             columns_of = [*images.columns, *beside.slice(part.start, len(frame)).columns]
             table = pa.table(columns_of, schema=schema)
             file.write_table(table.filter(pa.array(is_last[part])))
+    return int(is_last.sum())
 
 
 def _find_last(store: EmbeddingStore, rows: Rows) -> Mask:

@@ -236,7 +236,7 @@ class Columns:
         there = [name for name in names if name not in absent]
         if not self._shards or not all(map(self._is_text, there)):
             return None
-        shards, few = self._divide(rows, there)
+        shards, few = self._divide(rows, [name for name in there if name not in self._codes])
         tables, order, places = self._read_parts(rows, shards, few, as_codes=True)
         found: dict[str, Names] = {}
         for name in names:

@@ -19,7 +19,7 @@ from bioprobe.files import read_json, read_lines
 from bioprobe.names import unify
 from bioprobe.options import split_names
 from bioprobe.table_bounds import check_json
-from bioprobe.tables import read_table
+from bioprobe.tables import WORKBOOK_SUFFIXES, read_table
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
     find_first,
@@ -261,7 +261,7 @@ def read_checklist(source: str | Path) -> Checklist:
     suffix = path.suffix.lower()
     if suffix == ".json":
         found = _read_json(path)
-    elif zipfile.is_zipfile(path) and suffix not in {".xlsx", ".xls", ".ods"}:
+    elif zipfile.is_zipfile(path) and suffix not in WORKBOOK_SUFFIXES:
         found = _read_zip(path)
     elif suffix in {".txt", ".lst", ""}:
         found = _read_text(path)

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -122,6 +121,8 @@ class Watching:
         self._channels: dict[str, Channel] = {}
         self._was_there: bool | None = None
         self._opened: EmbeddingStore | None = None
+        # Of a new store, what made it.
+        self._begun: EmbeddingStore | None = None
         self._said: set[str] = set()
         self._tables: dict[str, tuple[Stamp, float]] = {}
         self._named: list[Path] = []
@@ -141,17 +142,18 @@ class Watching:
                 "the share first, or name another"
             )
             raise SourceError(msg)
-        self._is_new, had_folder = not EmbeddingStore.exists(self._place), self._place.exists()
-        held.callback(self._discard, keeps_folder=had_folder)
+        is_new = not EmbeddingStore.exists(self._place)
+        held.callback(self._discard)
         watching = f"watching a folder into {self._place}"
         lock = locking(self._place / LOCK_NAME, 0.0, watching, "choose another --store")
-        if not self._is_new:
+        if not is_new:
             # Before a model is loaded.
             held.enter_context(lock)
         load = functools.partial(load_encoder_for, self._place, model=model, device=device)
         opened, self._encoder = open_on_demand(self._place, load, model=model)
-        if self._is_new:
+        if is_new:
             held.enter_context(lock)
+        self._begun = opened if opened.is_new else None
         self._asked.bind(self._encoder.get)
         self._ledger = Ledger(opened.folder)
         held.callback(self._ledger.close)
@@ -161,18 +163,13 @@ class Watching:
         self._waker = Waker(self._folder, self._tell)
         held.callback(self._waker.close)
 
-    def _discard(self, *, keeps_folder: bool) -> None:
+    def _discard(self) -> None:
         """Leave no store behind that is new, and that nothing came into: it binds to a model."""
-        if not self._is_new or not EmbeddingStore.exists(self._place):
+        if self._begun is None or not EmbeddingStore.exists(self._place):
             return
         store = self._open_store()
-        if len(store) or len(store.read_failures()):
-            return
-        for name in (LEDGER_NAME, LOCK_NAME):
-            (self._place / name).unlink(missing_ok=True)
-        if not keeps_folder:
-            shutil.rmtree(self._place / "text", ignore_errors=True)
-        store.discard(keeps_folder=keeps_folder)
+        if not len(store) and not len(store.read_failures()):
+            self._begun.discard(LEDGER_NAME, LOCK_NAME, "text")
 
     def _is_known(self) -> bool:
         if not (self._place / LEDGER_NAME).is_file():

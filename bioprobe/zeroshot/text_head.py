@@ -376,7 +376,7 @@ def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
         return
     marks = mark_gone(gone)
     for head, made_of in made:
-        if np.isin(marks, made_of.marks).any():
+        if made_of.includes(marks).any():
             changes.counts["prototypes"] += 1
             changes.said.append(
                 f"the image prototypes {head.name} were made of some of them: forgotten; make them "

@@ -36,6 +36,11 @@ ALLOWED = {
         TABLE | {"pandas", "safetensors", "scipy", "sklearn"},
         ("probe list", "probe predict lda", "probe predict linear", "probe predict knn"),
     ),
+    # Of few pictures all pairs are multiplied before PyTorch would be there.
+    "cluster": (
+        TABLE | {"pandas", "rich", "scipy", "sklearn"},
+        ("cluster --name mine", "cluster --method kmeans -n 3 --name ours"),
+    ),
     # A text that no run has asked before loads the model.
     "model": (HEAVY - {"timm", "transformers"}, ("search --text jaguarundi -k 3",)),
 }  # fmt: skip

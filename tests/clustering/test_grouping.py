@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.metrics import adjusted_rand_score, silhouette_samples, v_measure_score
 
@@ -145,6 +146,26 @@ def test_the_nearest_are_found_without_those_of_ones_own_unit(
     assert find_neighbors(vectors, 4, units, asked=some)[0].tolist() == looked_up[some].tolist()
     monkeypatch.setattr(neighbors, "MOST_COMPARED", 1000)
     assert find_neighbors(vectors, 4, units, asked=some)[0].tolist() == near[some].tolist()
+
+
+@pytest.mark.parametrize("name", ["ward", "average"])
+def test_few_vectors_are_compared_without_torch_as_many_are_with_it(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    vectors, _ = _draw_kinds(30, 10)
+    units = np.arange(300) // 3
+    asked = np.array([250, 3, 77])
+    found = []
+    for few, kind in ((300, np.ndarray), (299, torch.Tensor)):
+        monkeypatch.setattr(neighbors, "_FEW", few)
+        assert isinstance(neighbors.choose_arrays(300)(vectors), kind)
+        tree = build_tree(vectors, np.ones(300), name)
+        found.append((
+            tree.heights, tree.cut(10), *find_neighbors(vectors, 4, units),
+            *find_neighbors(vectors, 299), *find_neighbors(vectors, 1, asked=asked),
+        ))  # fmt: skip
+    for of_few, of_many in zip(*found, strict=True):
+        np.testing.assert_allclose(of_few, of_many, atol=1e-6)
 
 
 def test_averaging_brings_kinds_apart_but_not_bursts() -> None:

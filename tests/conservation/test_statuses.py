@@ -11,6 +11,7 @@ import pytest
 from bioprobe.conservation import Covered, Finder, Statuses, read_statuses
 from bioprobe.errors import TaxonomyError
 from bioprobe.taxonomy import Rank, Taxon
+from tests.open_document import write_workbook
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -102,7 +103,12 @@ def test_workbooks_text_and_zips_are_read(tmp_path: Path) -> None:
     write(tmp_path / "t.txt", "species;status\nPanthera leo;VU\n")
     with zipfile.ZipFile(tmp_path / "t.zip", "w") as packed:
         packed.write(tmp_path / "t.txt", "list.csv")
-    for name in ("t.xlsx", "t.txt", "t.zip"):
+    sheets = {"About": [["about"], ["a list"]], "List": [list(frame), *frame.to_numpy().tolist()]}
+    write_workbook(tmp_path / "t.ods", sheets)
+    (tmp_path / "t").write_bytes((tmp_path / "t.ods").read_bytes())
+    with zipfile.ZipFile(tmp_path / "ods.zip", "w") as packed:
+        packed.write(tmp_path / "t.ods", "list.ods")
+    for name in ("t.xlsx", "t.txt", "t.zip", "t.ods", "t", "ods.zip"):
         assert tell(read_statuses(tmp_path / name)) == {"Panthera leo": "VU"}
 
 

@@ -151,6 +151,88 @@ def test_nothing_readable_leaves_no_store_behind(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
+def _list_all(folder: Path) -> list[str]:
+    return sorted(str(one.relative_to(folder)) for one in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("shard", [None, "1/1"])
+@pytest.mark.parametrize("broken", ["its first batch", "dim"])
+def test_a_run_that_fails_before_an_image_is_in_leaves_nothing_where_nothing_was(
+    write_pictures: Write, encoder: Any, make_encoder: Any, monkeypatch: pytest.MonkeyPatch,  # noqa: ANN401
+    tmp_path: Path, broken: str, shard: str | None,
+) -> None:  # fmt: skip
+    folder, name = write_pictures(3), "store" if shard is None else "store-1-of-1"
+    # There before: a file of the user's, one of the names of a store's, and half of a folder.
+    mine = tmp_path / "mine" / name
+    mine.mkdir(parents=True)
+    for left in ("notes.txt", "failures.parquet"):
+        (mine / left).write_text("mine")
+    before = _list_all(tmp_path)
+    encoder.batch_size = 2
+    if broken == "dim":
+        encoder.dim = 8
+
+    def fail(_: object) -> None:
+        msg = "its first batch"
+        raise RuntimeError(msg)
+
+    with monkeypatch.context() as patch:
+        if broken != "dim":
+            patch.setattr(encoder, "encode_pixels", fail)
+        for store in ("new/and/deep/store", "mine/store"):
+            with pytest.raises((RuntimeError, bp.StoreError), match=broken):
+                bp.embed(folder, store=tmp_path / store, model="plain", shard=shard)
+            assert _list_all(tmp_path) == before
+    # Another model is welcome there.
+    (mine / "failures.parquet").unlink()
+    other = make_encoder(2)
+    monkeypatch.setattr("bioprobe.embedding.encoder_choice.load_encoder", lambda *_, **__: other)
+    assert len(bp.embed(folder, store=tmp_path / "mine/store", model="plain", shard=shard)) == 3
+
+
+@pytest.mark.parametrize("when", ["while the model is loaded", "anew, after this run", "before"])
+def test_a_run_that_fails_leaves_a_store_that_it_did_not_make(
+    write_pictures: Write, encoder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,  # noqa: ANN401
+    when: str,
+) -> None:  # fmt: skip
+    place = tmp_path / "store"
+
+    def make() -> None:
+        EmbeddingStore.create(place, encoder.fingerprint, dim=encoder.dim)
+
+    def load(*_: object, **__: object) -> Any:  # noqa: ANN401
+        if when == "while the model is loaded":
+            make()
+        return encoder
+
+    def fail(_: object) -> None:
+        if when == "anew, after this run":
+            # As of another process that had looked before there was one.
+            (place / "manifest.json").unlink()
+            make()
+        raise InterruptedError
+
+    monkeypatch.setattr("bioprobe.embedding.encoder_choice.load_encoder", load)
+    monkeypatch.setattr(encoder, "encode_pixels", fail)
+    if when == "before":
+        make()
+    with pytest.raises(InterruptedError):
+        bp.embed(write_pictures(3), store=place, model=None if when == "before" else "plain")
+    assert len(EmbeddingStore.open(place)) == 0
+
+
+def test_pictures_whose_first_batch_fails_leave_no_store(
+    write_pictures: Write, encoder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,  # noqa: ANN401
+) -> None:  # fmt: skip
+    def fail(_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(encoder, "encode_pixels", fail)
+    with pytest.raises(InterruptedError):
+        bp.pictures(write_pictures(3), like=tmp_path / "kept", model="plain", keep=True)
+    assert not (tmp_path / "kept").exists()
+
+
 def test_nothing_readable_leaves_a_store_that_was_there(
     write_pictures: Write, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from bioprobe.evaluation.keeping import read_evaluation, write_evaluation
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.index import NeighborIndex
 from bioprobe.intervals import Interval
+from bioprobe.page.html import make_thumbnail
 from bioprobe.report import find_newest, write_report
 from bioprobe.report.advice import find_next_steps
 from bioprobe.report.data import describe_masks, find_split, find_training
@@ -27,6 +28,7 @@ from bioprobe.report.section import ORDER
 from bioprobe.splits import make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
+from bioprobe.store.shard import ShardImages
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 from tests.conftest import alter_images
@@ -85,6 +87,34 @@ def test_a_wrong_label_is_to_be_checked(store: EmbeddingStore, evaluation: Evalu
     assert [(one["row"], one["truth"], one["predicted"]) for one in check] == [
         (0, "Bovidae", "Felidae")
     ]
+
+
+def test_a_picture_is_looked_up_in_the_table_once(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, read = list[list[str]](), ShardImages.read
+
+    def count(shard: ShardImages, names: list[str], *given: Any, **named: Any) -> Any:  # noqa: ANN401
+        reads.append(names)
+        return read(shard, names, *given, **named)
+
+    for counts in ("given", "both"):
+        opened = EmbeddingStore.open(store.folder).counting(counts)
+        naming = Naming.of(opened)
+        show = make_shower(opened, naming)
+        monkeypatch.setattr(ShardImages, "read", count)
+        shown = [show(3, caption, (caption,)) for caption in ("one", "other")]
+        monkeypatch.undo()
+        assert len(reads) == 1
+        reads.clear()
+        assert [one.pop("caption") for one in shown] == ["one", "other"]
+        assert [one.pop("lines") for one in shown] == [("one",), ("other",)]
+        assert shown[0] == shown[1]
+        assert shown[0] == {
+            "thumbnail": make_thumbnail(store.images.locate(3), 180),
+            "place": store.images.name_row(3),
+            "common": naming.find_picture(3),
+        }
 
 
 def test_galleries_show_neighbours_from_training_alone(

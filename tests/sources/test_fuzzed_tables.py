@@ -17,6 +17,7 @@ import pytest
 from bioprobe.errors import BioprobeError
 from bioprobe.sources.source import find_images
 from bioprobe.sources.tables import list_table
+from tests.open_document import write_workbook
 
 N_TABLES = int(os.environ.get("BIOPROBE_FUZZ_TABLES", "12"))
 N_ROWS = 20
@@ -71,7 +72,7 @@ def test_no_row_with_mutated_cells_is_lost(tmp_path: Path) -> None:
         table.unlink()
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".jsonl", ".xlsx", ".xls"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".jsonl", ".xlsx", ".xls", ".ods"])
 def test_mutated_bytes_raise_our_errors_only(tmp_path: Path, suffix: str) -> None:
     pd = pytest.importorskip("pandas")
     random = np.random.default_rng(16)
@@ -83,6 +84,10 @@ def test_mutated_bytes_raise_our_errors_only(tmp_path: Path, suffix: str) -> Non
             tmp_path / "t.xlsx", index=False, engine="xlsxwriter"
         )
         data = (tmp_path / "t.xlsx").read_bytes()
+    elif suffix == ".ods":
+        clean = [[re.sub(r"[\x00-\x1f]", "", cell) for cell in row] for row in rows]
+        write_workbook(source, {"a": [HEADER, *clean]})
+        data = source.read_bytes()
     elif suffix == ".jsonl":
         data = pd.DataFrame(rows, columns=HEADER).to_json(orient="records", lines=True).encode()
     else:
@@ -106,4 +111,4 @@ def test_mutated_bytes_raise_our_errors_only(tmp_path: Path, suffix: str) -> Non
             n_read += len(find_images([source])) > 0
         except BioprobeError as error:
             assert str(tmp_path) in str(error)  # noqa: PT017
-    assert n_read or suffix in {".xlsx", ".xls"}
+    assert n_read or suffix in {".xlsx", ".xls", ".ods"}

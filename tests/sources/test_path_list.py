@@ -139,7 +139,7 @@ def test_a_list_whose_paths_start_from_the_current_folder_is_found(
         ("a.txt", b" \n", "names no path"),
         ("a.txt", b"Notes of\nthe trip\n", r"none of the 2 paths in .*; the first is 'Notes of'"),
         ("a.lst", b"a.jpg\n", r"a list of paths as \.txt, one a line, or \.json, an array"),
-        ("a.ods", b"PK", r"save a table as \.csv, \.tsv, \.parquet or \.xlsx"),
+        ("a.numbers", b"PK", r"save a table as \.csv, \.tsv, \.parquet, \.xlsx or \.ods"),
         ("a.txt", b"\x89PNG\r\n\x1a\n\x00\x00\x01x", r"is no text; a file that ends in \.txt is"),
     ],
 )

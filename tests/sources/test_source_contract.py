@@ -15,12 +15,13 @@ import pytest
 from bioprobe.errors import SourceError
 from bioprobe.registry import SOURCES
 from bioprobe.sources.source import SourceOptions, find_images, recognise_source
+from tests.open_document import write_workbook
 
 pytestmark = pytest.mark.usefixtures("example_package")
 
 NAMES = (
     "-", "txt", "json", "dataset", "folder", "csv", "tsv", "parquet", "pq", "jsonl", "ndjson",
-    "xlsx", "xlsm", "xls", "trip", "address",
+    "xlsx", "xlsm", "xls", "ods", "trip", "address",
 )  # fmt: skip
 N = 4
 
@@ -67,6 +68,8 @@ def _write_table(name: str, frame: pd.DataFrame, target: Path) -> None:
         frame.to_json(target, orient="records", lines=True)
     elif name in {"xlsx", "xlsm"}:
         frame.to_excel(target, engine="xlsxwriter")
+    elif name == "ods":
+        write_workbook(target, {"pictures": [["path"], *([path] for path in frame["path"])]})
     elif name == "xls":
         # What many tools call a workbook is text that spreadsheets open.
         frame.to_csv(target, index=False, sep="\t")

@@ -35,6 +35,35 @@ def test_what_is_written_is_read_again(store: EmbeddingStore) -> None:
     assert list_splits(store) == ["by-burst"]
 
 
+@pytest.mark.parametrize("twice", [False, True])
+def test_what_is_written_is_returned_as_it_is_read_without_a_look_unless_rows_are_the_same(
+    label_store: LabelStore, monkeypatch: pytest.MonkeyPatch, twice: bool
+) -> None:
+    # The values of four are no part: they are in no group of it either.
+    names = ["0.jpg" if twice and row == 11 else f"{row}.jpg" for row in range(24)]
+    store = label_store(
+        family=["Felidae", "Canidae"] * 12, path=names, sha256=names, burst=[0] * 4 + [1] * 20,
+        role=["train"] * 10 + ["test"] * 10 + ["?"] * 4,
+    ).retire([2])  # fmt: skip
+    made = make_split(store, Rank.FAMILY, method="imported", column="role", group_columns=["burst"])
+    made.provenance["against"] = [{"pairs": [("a", "b", 0.5)]}]
+    looked = list[str]()
+
+    def look(of: EmbeddingStore, name: str) -> Selection:
+        looked.append(name)
+        return read_selection(of, name)
+
+    monkeypatch.setattr(split, "read_selection", look)
+    written = write_split(store, made)
+    assert looked == ["splits/default"] * twice
+    read = read_split(store)
+    # The last of two rows that do not differ counts for both.
+    assert read.parts[0] == ("test" if twice else "train")
+    for name in ("parts", "folds", "groups"):
+        assert getattr(written, name).tolist() == getattr(read, name).tolist()
+    assert (written.provenance, written.n_later) == (read.provenance, read.n_later)
+
+
 def test_a_split_is_read_once_until_its_file_is_another(
     store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ from bioprobe.zeroshot.question import (
     answer_deepest,
     answer_every_rank,
 )
+from tests.open_document import write_workbook
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder
@@ -387,6 +388,16 @@ def test_a_taxon_above_what_was_found_may_be_answered_itself(view: View, tmp_pat
     assert listed is not None
     assert _may(listed, "Ursidae")
     assert not _may(listed, "Ursus maritimus")
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "xlsm", "ods"])
+def test_a_workbook_is_a_list_and_no_zip_of_one(tmp_path: Path, ending: str) -> None:
+    path, names = tmp_path / f"list.{ending}", ["Panthera leo", "Ursus arctos"]
+    if ending == "ods":
+        write_workbook(path, {"list": [["species"], *([name] for name in names)]})
+    else:
+        pd.DataFrame({"species": names}).to_excel(path, index=False, engine="xlsxwriter")
+    assert [rule.names[0] for rule in read_checklist(path).rules] == names
 
 
 def test_countries_are_read_as_people_write_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,29 @@ def test_a_head_of_prototypes_knows_its_pictures(store: EmbeddingStore) -> None:
     np.save(store.folder / "text/heads/cats/pictures.npy", np.zeros(3))
     with pytest.raises(StoreError, match=r"pictures\.npy is float64"):
         read_head(store, "cats")
+
+
+def test_marks_are_sorted_once_however_often_they_are_looked_at(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_of = make_prototypes(View.of(store, "family == 'Felidae'"), Rank.SPECIES).made_of
+    descending = dataclasses.replace(made_of, marks=made_of.marks[::-1].copy())
+    nothing = dataclasses.replace(made_of, marks=made_of.marks[:0])
+    sort, n_sorted = np.sort, list[int]()
+
+    def count(marks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        n_sorted.append(len(marks))
+        return sort(marks)
+
+    monkeypatch.setattr(np, "sort", count)
+    for of, n_sorts, n_taught in ((made_of, 0, 7), (descending, 1, 7), (nothing, 0, 0)):
+        for _ in range(2):
+            taught = of.find_taught(store.images, store.rows).tolist()
+            assert taught == [True] * n_taught + [False] * (9 - n_taught)
+        # No picture is one of none.
+        assert not of.find_taught(store.images, store.rows[7:]).any()
+        assert len(n_sorted) == n_sorts
+        n_sorted.clear()
 
 
 def test_prototypes_of_species_give_those_of_what_lies_above(store: EmbeddingStore) -> None:

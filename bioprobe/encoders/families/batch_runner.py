@@ -5,16 +5,20 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import faulthandler
 import functools
 import importlib.metadata
 import json
 import logging
 import math
+import os
 import platform
+import re
 import statistics
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import filelock
@@ -27,6 +31,7 @@ from bioprobe.encoders.quantised import FP8
 from bioprobe.encoders.trials import TORCH, Choice, Trial
 from bioprobe.errors import BioprobeError, StoreError
 from bioprobe.files import read_json, remove_folder, write_text
+from bioprobe.progress import Stopped
 from bioprobe.provenance import write_now
 from bioprobe.registry import BACKENDS
 
@@ -53,6 +58,8 @@ _LONGEST_S = 120.0
 # Whoever asks which is fastest waits as long for another process that measures it.
 _WAITS_S = 300.0
 _LIBRARIES = ("bioprobe", "torch", "onnxruntime", "openvino", "zentorch", "torch_tensorrt")
+# What a backend, of another package too, may raise, also what would end the process.
+_RAISED = (Exception, SystemExit)
 
 
 def describe_machine(device: torch.device, n_threads: int) -> dict[str, str]:
@@ -111,6 +118,8 @@ class BatchRunner:
         self._n_tried = n_tried
         self._lock, self._counting = threading.Lock(), threading.Lock()
         self._run: Run | None = None
+        # Of the file in which faults are noted, where its choice may be another next time.
+        self._faults: int | None = None
         # Of the embedding of one row.
         self._shape: tuple[int, ...] = ()
         self._is_settled = asked == TORCH
@@ -161,11 +170,12 @@ class BatchRunner:
         return found
 
     def _by_choice(self, run: Run, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        cause: Exception | None = None
+        cause: BaseException | None = None
         try:
-            found = run(*inputs)
+            with _FAULT_NOTES.into(self._faults):
+                found = run(*inputs)
             wrong = _find_wrong(found, (len(inputs[0]), *self._shape))
-        except Exception as error:  # noqa: BLE001 - whatever a library raises, the work goes on
+        except _RAISED as error:  # the work goes on
             wrong, cause = _tell(error), error
         if not wrong:
             return found
@@ -182,7 +192,7 @@ class BatchRunner:
         try:
             backend: Backend = BACKENDS.load(self._asked)
             obstacle = backend.find_obstacle(self._make_part(inputs))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever another package raises
+        except _RAISED as error:
             obstacle = _tell(error)
         if obstacle:
             raise BioprobeError(self._explain(self._asked, obstacle))
@@ -227,6 +237,10 @@ class BatchRunner:
             if self._run is None:
                 choice = choice.refuse(trial)
                 _keep_choice(file, choice)
+            else:
+                self._faults = _open_faults(file, choice.backend)
+                if self._faults is not None:
+                    weakref.finalize(self, os.close, self._faults)
         self.choice, self.backend, self._is_settled = choice, choice.backend, True
         LOGGER.info("%s: %s", self._what, choice.describe())
 
@@ -236,16 +250,12 @@ class BatchRunner:
         """Try every backend on a few rows, and those near the best on a whole batch in turns."""
         started_s = time.monotonic()
         exact, exact_s = _clock(self._exactly, part.example)
-        ended = _find_marked(file)
+        ended = _find_ended(file)
         trials: dict[str, Trial] = {}
         runs: dict[str, Run] = {}
         for name in BACKENDS.names:
             if name in ended:
-                refused = (
-                    "it ended the process that tried it, or that was ended meanwhile; to have it "
-                    f"tried again remove {_name_mark(file, name)}"
-                )
-                trials[name] = Trial(backend=name, refused=refused)
+                trials[name] = Trial(backend=name, refused=ended[name])
                 continue
             if time.monotonic() - started_s > _LONGEST_S:
                 refused = "not tried: the others took long"
@@ -286,7 +296,7 @@ class BatchRunner:
             _, exact_s = _clock(self._exactly, part.example)
             try:
                 gains.append(exact_s / _clock(run, part.example)[1])
-            except Exception as error:  # noqa: BLE001 - whatever a library raises
+            except _RAISED as error:
                 return dataclasses.replace(trial, refused=_tell(error)), None
         trial = _grade(trial, statistics.median(gains), len(part.example[0]))
         return trial, None if trial.refused else run
@@ -308,7 +318,7 @@ class BatchRunner:
                 try:
                     with _marking(file, name):
                         seconds_s = _clock(runs[name], inputs)[1]
-                except Exception as error:  # noqa: BLE001 - whatever a library raises
+                except _RAISED as error:
                     trials[name] = Trial(backend=name, refused=_tell(error))
                 else:
                     # Of a few turns the quickest: others may have been at work in the rest.
@@ -347,8 +357,7 @@ class BatchRunner:
             if wrong := _find_wrong(found, tuple(exact.shape)):
                 return Trial(backend=name, refused=wrong), None
             cosine = _compare(found, exact)
-        # Of another package also what would end the process.
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the work goes on
+        except _RAISED as error:  # the work goes on
             return Trial(backend=name, refused=_tell(error)), None
         prepare_s = time.monotonic() - started_s
         trial = Trial(backend=name, cosine=cosine, prepare_s=prepare_s)
@@ -394,14 +403,20 @@ def _hold(file: Path, *, waits: bool) -> contextlib.AbstractContextManager[objec
         return contextlib.nullcontext()
 
 
-def _name_mark(file: Path, name: str) -> Path:
-    return file.with_suffix(f".{name}.tried")
+# Beside a choice: that a backend is being tried, and the faults in which it ended a process.
+_TRIED, _FAULTS = ".tried", ".faults"
+# As faulthandler writes a line of the thread that runs a backend.
+_RAN = re.compile(rf'{re.escape(Path(__file__).name)}", line \d+ in _by_choice\b')
+
+
+def _name_beside(file: Path, name: str, suffix: str) -> Path:
+    return file.with_suffix(f".{name}{suffix}")
 
 
 @contextlib.contextmanager
 def _marking(file: Path, name: str) -> Iterator[None]:
     """Leave a mark while a backend is tried, which stays if it ends the process."""
-    mark = _name_mark(file, name)
+    mark = _name_beside(file, name, _TRIED)
     with contextlib.suppress(OSError):
         mark.touch()
     try:
@@ -411,10 +426,91 @@ def _marking(file: Path, name: str) -> Iterator[None]:
             mark.unlink()
 
 
-def _find_marked(file: Path) -> set[str]:
-    """Return the backends that ended the process which tried them; what is known once is enough."""
-    marks = list(file.parent.glob(f"{file.stem}.*.tried"))
-    return {mark.name.removeprefix(f"{file.stem}.").removesuffix(".tried") for mark in marks}
+def _find_ended(file: Path) -> dict[str, str]:
+    """Return the backends that ended a process, and why they are not tried again."""
+    again = "to have it tried again remove"
+    said = {
+        name: f"a fault of its own ended a process in which it ran; {again} {path}"
+        for name, path in _find_beside(file, _FAULTS).items()
+        if _is_blamed(path)
+    }
+    for name, path in _find_beside(file, _TRIED).items():
+        said[name] = (
+            f"it ended the process that tried it, or that was ended meanwhile; {again} {path}"
+        )
+    return said
+
+
+def _find_beside(file: Path, suffix: str) -> dict[str, Path]:
+    """Return the files of a kind beside a choice, by the backends that they are about."""
+    paths = file.parent.glob(f"{file.stem}.*{suffix}")
+    return {one.name.removeprefix(f"{file.stem}.").removesuffix(suffix): one for one in paths}
+
+
+def _open_faults(file: Path, name: str) -> int | None:
+    """Open what faults of a backend are noted in, None where it cannot be kept."""
+    with contextlib.suppress(OSError):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        return os.open(_name_beside(file, name, _FAULTS), flags, 0o666)
+    return None
+
+
+class _FaultNotes:
+    """Where a fault that ends this process is written down: in the file of the backend that ran.
+
+    Of all that ends a process without a word only a fault (``SIGSEGV``, ``SIGBUS``, ``SIGILL``,
+    ``SIGFPE``, ``SIGABRT``) is known to come from inside. ``SIGKILL``, as of a scheduler or for
+    want of memory, writes nothing, and a backend that calls ``os._exit`` cannot be told from that:
+    neither is blamed on it. Where somebody else is told of faults already, as in a notebook, they
+    still are, and while several backends run nothing is written, as it may be the fault of either.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: list[int] = []
+        self._into: int | None = None
+
+    @contextlib.contextmanager
+    def into(self, descriptor: int | None) -> Iterator[None]:
+        """Write into a file while the block runs; None is none."""
+        if descriptor is None:
+            yield
+            return
+        self._change(self._running.append, descriptor)
+        try:
+            yield
+        finally:
+            self._change(self._running.remove, descriptor)
+
+    def _change(self, change: Callable[[int], None], descriptor: int) -> None:
+        with self._lock:
+            change(descriptor)
+            into = self._running[0] if len(set(self._running)) == 1 else None
+            if into == self._into:
+                return
+            if self._into is not None:
+                faulthandler.disable()
+                self._into = None
+            if into is not None and not faulthandler.is_enabled():
+                faulthandler.enable(into)
+                self._into = into
+
+
+_FAULT_NOTES = _FaultNotes()
+
+
+def _is_blamed(path: Path) -> bool:
+    """Tell whether a fault was noted in the thread that ran the backend, or in none of Python's."""
+    try:
+        noted = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    for fault in noted.split("Fatal Python error")[1:]:
+        _, is_known, after = fault.partition("Current thread")
+        stack = after.partition("\n\n")[0] if is_known else fault
+        if _RAN.search(stack):
+            return True
+    return False
 
 
 def _read_choice(file: Path) -> Choice | None:
@@ -423,7 +519,7 @@ def _read_choice(file: Path) -> Choice | None:
         choice = Choice.from_dict(read_json(file, dict))
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return None if choice.backend in _find_marked(file) else choice
+    return None if choice.backend in _find_ended(file) else choice
 
 
 def _keep_choice(file: Path, choice: Choice) -> None:
@@ -476,6 +572,9 @@ def _compare(found: torch.Tensor, exact: torch.Tensor) -> float:
 
 
 def _tell(error: BaseException) -> str:
+    """Say what went wrong; that the system asks this process to end is no failure, and goes on."""
+    if isinstance(error, Stopped):
+        raise error
     lines = str(error).strip().splitlines() or [""]
     # Our own say it all.
     said = lines[0] if isinstance(error, BioprobeError) else f"{type(error).__name__}: {lines[0]}"

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import concurrent.futures
+import ctypes
+import faulthandler
 import functools
 import importlib.util
 import json
 import math
+import multiprocessing
+import os
 import re
+import resource
+import signal
 import sys
+import threading
+import time
 import types
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +29,7 @@ import torch
 from PIL import Image
 
 import bioprobe as bp
+from bioprobe.cli.app import _end_as_interrupted
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.families import batch_runner, runtime
 from bioprobe.encoders.families.backends import COMPILE, TENSORRT, Part, Run, Tower
@@ -374,10 +385,149 @@ def test_what_ended_a_process_is_not_tried_again(
     # A process that was ended for another reason is no blame of the backend for ever.
     mark = re.search(r"tried again remove (.*)", find_trials(encoder)["deadly"])
     assert mark is not None
-    assert batch_runner._find_marked(file) == {"deadly"}
+    assert set(batch_runner._find_ended(file)) == {"deadly"}
     Path(mark[1]).unlink()
     with batch_runner._marking(file, "of.a.name"):
-        assert batch_runner._find_marked(file) == {"of.a.name"}
+        assert set(batch_runner._find_ended(file)) == {"of.a.name"}
+
+
+def _fault() -> None:
+    ctypes.string_at(0)
+
+
+def _fail_elsewhere() -> None:
+    threading.Thread(target=_fault).start()
+    time.sleep(60)
+
+
+def _abort_in_a_thread_of_no_python() -> None:
+    libc = ctypes.CDLL(None)
+    libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.abort, None)
+    time.sleep(60)
+
+
+def _signal(name: str) -> None:
+    os.kill(os.getpid(), getattr(signal, name))
+    time.sleep(60)
+
+
+# What a backend does, or what is done to it, in a batch long after it was chosen; how the process
+# ends of it, and whether the backend is at fault.
+ENDS: dict[str, tuple[Callable[[], object], int, bool]] = {
+    "fault": (_fault, -11, True),
+    "abort": (os.abort, -6, True),
+    "thread of its own": (_abort_in_a_thread_of_no_python, -6, True),
+    "fault elsewhere": (_fail_elsewhere, -11, False),
+    "exit": (functools.partial(os._exit, 3), 3, False),
+    "killed": (functools.partial(_signal, "SIGKILL"), -9, False),
+    "asked to end": (functools.partial(_signal, "SIGTERM"), 143, False),
+}
+
+
+def _run_alone(cache: Path, told: Connection, how: str, n_good: float = math.inf) -> None:
+    """Choose a backend, say which and what is said of the others, and let it end the process."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.disable()
+    torch.set_num_threads(1)
+    os.environ["BIOPROBE_CACHE"] = str(cache)
+    _end_as_interrupted()
+    late = Fake(then=lambda found: (ENDS[how][0](), found)[1], n_good=n_good)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(batch_runner, "BACKENDS", Fakes({"late": late}))
+    patch.setattr(batch_runner, "_LEAST_GAIN", 0.0)
+    patch.setattr(batch_runner, "_MEASURED_AFTER_S", 0.0)
+    patch.setattr(Choice, "prepare_s", 0.0)
+    runner = batch_runner.BatchRunner(
+        Tower(torch.nn.Linear(1, 1), lambda one: one.flatten(1)),
+        asked="auto", batch_size=2, model={}, what="images", n_tried=2,
+    )  # fmt: skip
+    batch = torch.ones(2, 3)
+    with torch.inference_mode():
+        runner(batch)
+        assert runner.choice is not None
+        told.send((runner.backend, {one.backend: one.refused for one in runner.choice.trials}))
+        late.n_good = 0
+        runner(batch)
+
+
+@pytest.fixture(scope="module")
+def processes() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("how", ENDS)
+def test_what_ended_a_process_by_a_fault_late_in_a_run_is_not_tried_again_and_nothing_else(
+    processes: ForkServerContext, tmp_path: Path, how: str
+) -> None:
+    _, code, is_blamed = ENDS[how]
+    found = list[tuple[str, dict[str, str]]]()
+    for _ in range(2):
+        heard, tells = processes.Pipe(duplex=False)
+        process = processes.Process(target=_run_alone, args=(tmp_path / "cache", tells, how))
+        process.start()
+        tells.close()
+        found.append(heard.recv())
+        process.join()
+        if len(found) == 1 or not is_blamed:
+            assert process.exitcode == code
+    assert found[0] == ("late", {"late": ""})
+    if not is_blamed:
+        assert found[1] == found[0]
+        return
+    backend, refused = found[1]
+    assert backend == "torch"
+    assert process.exitcode == 0
+    said = re.fullmatch(
+        r"a fault of its own ended a process in which it ran; to have it tried again remove (.+)",
+        refused["late"],
+    )
+    assert said is not None
+    # What is at fault can be read there.
+    assert "Fatal Python error" in Path(said[1]).read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_run_that_is_asked_to_end_while_a_backend_is_tried_ends_and_blames_nobody(
+    processes: ForkServerContext, tmp_path: Path
+) -> None:
+    _, tells = processes.Pipe(duplex=False)
+    args = (tmp_path / "cache", tells, "asked to end", 0)
+    process = processes.Process(target=_run_alone, args=args)
+    process.start()
+    process.join()
+    assert process.exitcode == 143
+    assert [one.suffix for one in (tmp_path / "cache" / "backends").iterdir()] == [".lock"]
+
+
+def _note_in_turn(file: Path) -> None:
+    notes = batch_runner._FaultNotes()
+    one, other = (os.open(file.with_suffix(end), os.O_WRONLY | os.O_CREAT) for end in (".a", ".b"))
+    faulthandler.disable()
+    with notes.into(one):
+        assert faulthandler.is_enabled()
+        with notes.into(one):
+            assert faulthandler.is_enabled()
+        with notes.into(other):
+            assert not faulthandler.is_enabled()
+        assert faulthandler.is_enabled()
+    assert not faulthandler.is_enabled()
+    faulthandler.enable(one)
+    with notes.into(other):
+        pass
+    # What somebody else asked for stays.
+    assert faulthandler.is_enabled()
+
+
+def test_a_fault_is_nobodys_while_two_backends_run_and_goes_where_somebody_wants_it(
+    processes: ForkServerContext, tmp_path: Path
+) -> None:
+    process = processes.Process(target=_note_in_turn, args=(tmp_path / "faults",))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize(
