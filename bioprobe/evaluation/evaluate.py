@@ -524,8 +524,10 @@ def _find_positive(
 
 
 def _find_training(rounds: Sequence[Task], labelled: Mask) -> Rows:
-    rows = np.unique(np.concatenate([one.training for one in rounds]))
-    return np.asarray(rows[labelled[rows]], dtype=np.int64)
+    taught = np.zeros(len(labelled), dtype=bool)
+    for one in rounds:
+        taught[one.training] = True
+    return np.flatnonzero(taught & labelled)
 
 
 def _judge(test: _Test, method: str) -> _Judged:
