@@ -41,9 +41,7 @@ _IMAGES_AT_ONCE, _SCORES_AT_ONCE = 16_384, 64_000_000
 class Keeping(Protocol):
     """What is kept of probabilities, which come some images at a time."""
 
-    def add(
-        self, images: Places, probabilities: Scores, calibrated: Scores | None = None
-    ) -> None:
+    def add(self, images: Places, probabilities: Scores, calibrated: Scores | None = None) -> None:
         """Take the probabilities of some of the images, and the same calibrated."""
 
 
@@ -65,9 +63,7 @@ class Held:
         self.probabilities: Scores = np.zeros((n_images, n_classes), dtype=np.float32)
         self.calibrated: Scores | None = None
 
-    def add(
-        self, images: Places, probabilities: Scores, calibrated: Scores | None = None
-    ) -> None:
+    def add(self, images: Places, probabilities: Scores, calibrated: Scores | None = None) -> None:
         """Take the probabilities of some of the images."""
         self.probabilities[images] = probabilities
         if calibrated is not None:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from bioprobe.evaluation.binary_metrics import score_positive
 from bioprobe.evaluation.metrics import BY_IMAGE, FlatRows, measure_flat
@@ -50,7 +51,7 @@ class Measured:
     calibrated: FlatRows | None
     tree: TreeRows | None
     n_ranks: int
-    top: Places
+    top: npt.NDArray[np.int32]
     top_probabilities: Scores
     positive: int | None = None
     scores: Doubles | None = None
@@ -96,9 +97,7 @@ class Measuring:
         self._ranked = np.unique(truth[truth >= 0]).tolist() if positive is None else []
         self._of_class: dict[int, Floats] = {}
 
-    def add(
-        self, images: Places, probabilities: Scores, calibrated: Scores | None = None
-    ) -> None:
+    def add(self, images: Places, probabilities: Scores, calibrated: Scores | None = None) -> None:
         """Measure some of the images.
 
         Parameters

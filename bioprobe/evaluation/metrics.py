@@ -134,7 +134,7 @@ class FlatRows:
     @property
     def is_right(self) -> Mask:
         """Whether the answer to each image is its class, shape (n_images,)."""
-        return self.predicted == self.truth
+        return np.asarray(self.predicted == self.truth)
 
     @cached_property
     def shares(self) -> Doubles:

@@ -193,10 +193,7 @@ def test_scores_are_ranked_once_for_all_resamples(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Ranks, "find", count)
     known = measure_flat(truth, probabilities)
-    parts = [
-        score_rows(known, weights[at : at + 3], ["auroc"])
-        for at in range(0, 12, 3)
-    ]
+    parts = [score_rows(known, weights[at : at + 3], ["auroc"]) for at in range(0, 12, 3)]
     np.testing.assert_array_equal(np.concatenate([one["auroc"] for one in parts]), expected)
     assert n_found[0] == 6
 
