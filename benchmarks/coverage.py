@@ -16,6 +16,7 @@ import sys
 
 import numpy as np
 
+from bioprobe.evaluation.measured import measure
 from bioprobe.evaluation.method_scores import draw_method_scores, find_intervals
 from bioprobe.evaluation.metrics import find_best, score_flat
 from bioprobe.evaluation.tree_metrics import (
@@ -105,8 +106,8 @@ def try_once(
     groups, truth, probabilities = world.draw(n_images)
     names = groups.astype(str) if world.kind == "group" else np.full(n_images, "")
     resamples = Resamples.of_groups(names, N_RESAMPLES, trial)
-    asked = probabilities, None, world.tree, resamples
-    found = find_intervals(draw_method_scores(truth, *asked), *asked)
+    asked = measure(truth, probabilities, tree=world.tree), resamples
+    found = find_intervals(draw_method_scores(*asked), *asked)
     # Figures of classes are means over the classes that were met.
     met = np.unique(truth)
     true = {

@@ -11,8 +11,9 @@ import pytest
 from scipy import stats
 
 from bioprobe.errors import SelectionError
+from bioprobe.evaluation.measured import measure
 from bioprobe.evaluation.method_scores import draw_method_scores, find_chance_errors, find_intervals
-from bioprobe.evaluation.metrics import N_BINS, score_flat
+from bioprobe.evaluation.metrics import N_BINS, score_rows
 from bioprobe.intervals import Accuracy, Draws, Resamples, Score, draw_scores, find_interval
 from bioprobe.types import Scores
 
@@ -215,13 +216,9 @@ def test_intervals_of_macro_f1_cover_what_they_promise(
         truth = random.choice(n_classes, n_images, p=shares)
         draws = random.random((n_images, 1)) > chances[truth].cumsum(axis=1)
         answers = np.minimum(draws.sum(axis=1), n_classes - 1)
-        asked = (
-            np.eye(n_classes, dtype=np.float32)[answers],
-            None,
-            None,
-            _alone(n_images, 150, trial),
-        )
-        interval = find_intervals(draw_method_scores(truth, *asked), *asked)["macro_f1"]
+        measured = measure(truth, np.eye(n_classes, dtype=np.float32)[answers])
+        asked = measured, _alone(n_images, 150, trial)
+        interval = find_intervals(draw_method_scores(*asked), *asked)["macro_f1"]
         # It is a mean over the classes that were met.
         covered += interval.low <= f1s[np.unique(truth)].mean() <= interval.high
     assert covered / n_trials >= least
@@ -236,7 +233,8 @@ def test_the_interval_of_a_calibration_error_takes_back_what_resampling_adds(shi
     # Answers that are sure and right are never off by chance.
     sure = np.tile(np.array([1, 0], dtype=np.float32), (n, 1))
     draws = {"ece": Draws(share, resampled, n)}
-    found = find_intervals(draws, sure, None, None, _alone(n))["ece"]
+    truth = np.zeros(n, dtype=np.int64)
+    found = find_intervals(draws, measure(truth, sure), _alone(n))["ece"]
     quantile = stats.t.ppf(0.975, n + 4 - 1)
     # On the side to which it is not shifted it ends as if it were not shifted at all.
     plain, moved = (found.high, found.low) if shift > 0 else (found.low, found.high)
@@ -244,9 +242,8 @@ def test_the_interval_of_a_calibration_error_takes_back_what_resampling_adds(shi
     assert moved == pytest.approx(2 * share - np.quantile(resampled, 0.975 if shift > 0 else 0.025))
     # All are right or none is: by chance alone an error is as large.
     as_one = Resamples.of_groups(np.full(n, "a"))
-    chance = find_intervals(
-        draws, np.full((n, 2), [0.7, 0.3], dtype=np.float32), None, None, as_one
-    )
+    unsure = measure(truth, np.full((n, 2), [0.7, 0.3], dtype=np.float32))
+    chance = find_intervals(draws, unsure, as_one)
     assert (chance["ece"].low, chance["ece"].high) == (0, found.high)
 
 
@@ -276,21 +273,21 @@ def test_intervals_of_ece_cover_what_they_promise(
         # Of so many classes that no other is as probable.
         others = np.repeat((1 - confidence[:, np.newaxis]) / 40, 40, axis=1)
         probabilities = np.column_stack([confidence, others]).astype(np.float32)
-        score = partial(score_flat, np.where(right, 0, 1), probabilities, metrics=["ece"])
+        measured = measure(np.where(right, 0, 1), probabilities)
+        score = partial(score_rows, measured.flat, metrics=["ece"])
         resamples = _alone(n_images, 150, trial)
-        asked = draw_scores(score, resamples), probabilities, None, None, resamples
-        found = find_intervals(*asked)["ece"]
+        found = find_intervals(draw_scores(score, resamples), measured, resamples)["ece"]
         assert found.low <= found.estimate <= found.high
         covered += found.low <= true <= found.high
     assert covered / n_trials >= 0.88
 
 
 def test_an_error_by_chance_is_that_of_groups() -> None:
-    probabilities = np.full((60, 2), [0.7, 0.3], dtype=np.float32)
-    together = find_chance_errors(probabilities, None, Resamples.of_groups(np.full(60, "a")))
+    measured = measure(np.zeros(60, dtype=np.int64), np.full((60, 2), [0.7, 0.3], dtype=np.float32))
+    together = find_chance_errors(measured, Resamples.of_groups(np.full(60, "a")))
     # All are right or none is.
     assert together["ece"] == pytest.approx(0.7)
-    assert find_chance_errors(probabilities, None, _alone(60))["ece"] < 0.25
+    assert find_chance_errors(measured, _alone(60))["ece"] < 0.25
 
 
 def test_no_image_has_no_interval() -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from bioprobe.calibration.calibrators import TemperatureScaling, fit_judged, to_logits
 from bioprobe.errors import ProbeError, SelectionError
@@ -24,27 +23,61 @@ from bioprobe.learning.fit import (
 from bioprobe.names import suggest
 from bioprobe.registry import METHODS
 from bioprobe.store.view import View
+from bioprobe.task.lazy_rows import iter_parts
 from bioprobe.task.method import Fitted, is_estimator
 from bioprobe.task.predictions import Predictions
-from bioprobe.task.prior import Prior, Weighed
-from bioprobe.task.scores import split_rows
+from bioprobe.task.prior import Prior
+from bioprobe.task.scores import count_rows, split_rows
 from bioprobe.task.sequences import pool_sequences
 from bioprobe.task.target import Classes
 from bioprobe.task.task import Task
 from bioprobe.task.units import RULES, Pooling
-from bioprobe.types import Mask, Rows, Scores, Settings
+from bioprobe.types import Mask, Places, Rows, Scores, Settings
 
-if TYPE_CHECKING:
-    pass
+# Judged images that are asked at once, and scores of all classes, which come with their places.
+_IMAGES_AT_ONCE, _SCORES_AT_ONCE = 16_384, 64_000_000
 
 
-# Judged images that are asked at once: of each the scores of all classes come with their places.
-_IMAGES_AT_ONCE = 16_384
+class Keeping(Protocol):
+    """What is kept of probabilities, which come some images at a time."""
+
+    def add(self, images: Places, probabilities: Scores, calibrated: Scores | None = None) -> None:
+        """Take the probabilities of some of the images, and the same calibrated."""
+
+
+class Held:
+    """All probabilities as they come, held in memory.
+
+    Parameters
+    ----------
+    n_images, n_classes : int
+
+    Attributes
+    ----------
+    probabilities : ndarray of float32, shape (n_images, n_classes)
+    calibrated : ndarray of float32, of the same shape, or None
+        The same by temperature scaling; None where no temperature was chosen.
+    """
+
+    def __init__(self, n_images: int, n_classes: int) -> None:
+        self.probabilities: Scores = np.zeros((n_images, n_classes), dtype=np.float32)
+        self.calibrated: Scores | None = None
+
+    def add(self, images: Places, probabilities: Scores, calibrated: Scores | None = None) -> None:
+        """Take the probabilities of some of the images."""
+        self.probabilities[images] = probabilities
+        if calibrated is not None:
+            if self.calibrated is None:
+                self.calibrated = np.zeros(self.probabilities.shape, dtype=np.float32)
+            self.calibrated[images] = calibrated
+
+
+_Kept = TypeVar("_Kept", bound=Keeping)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Answers:
-    """Probabilities of one method on all rows that are judged.
+class Answers(Generic[_Kept]):
+    """What one method answers to all rows that are judged.
 
     Parameters
     ----------
@@ -52,10 +85,9 @@ class Answers:
         Its name.
     rows : ndarray of int64, shape (n_images,)
         Rows of the store, ascending.
-    probabilities : ndarray of float32, shape (n_images, n_classes)
-        Of the classes of the evaluation; 0 for those that the method does not know.
-    calibrated : ndarray of float32, shape (n_images, n_classes), or None
-        The same by temperature scaling; None where no rows were left to choose the temperature.
+    kept : Keeping
+        Of the probabilities of the classes of the evaluation, which are 0 for those that the
+        method does not know, and of the same by temperature scaling.
     is_known : ndarray of bool, shape (n_images,)
         Whether the method knows the class of each image.
     settings : tuple of dict
@@ -63,7 +95,8 @@ class Answers:
     n_training : tuple of int
         Images learnt from in each round.
     temperatures : tuple of float
-        Of each round; empty where there is none.
+        Of each round; empty where no rows were left to choose one in some round: what was
+        calibrated in others does not count then.
     calibrated_on : str
         ``validation``, ``cross-validation`` of the training rows, or ``""``.
     learning_s, answering_s : float
@@ -82,9 +115,8 @@ class Answers:
 
     method: str
     rows: Rows
-    probabilities: Scores
-    calibrated: Scores | None
-    is_known: npt.NDArray[np.bool_]
+    kept: _Kept
+    is_known: Mask
     settings: tuple[dict[str, Any], ...]
     n_training: tuple[int, ...]
     temperatures: tuple[float, ...]
@@ -94,50 +126,45 @@ class Answers:
     thresholds: tuple[float, ...] = ()
     flagged: Mask | None = None
     rules: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    with_prior: Answers | None = None
+    with_prior: Answers[_Kept] | None = None
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether a temperature was chosen in every round."""
+        return bool(self.temperatures)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Round:
-    rows: Rows
-    classes: Classes
-    dense: Scores
-    is_known: Mask
+    """A method that has learnt, and what was chosen on rows that neither taught it nor judge it."""
+
     fitted: Fitted
     scaling: TemperatureScaling | None
     threshold: float
     calibrated_on: str
     learning_s: float
-    answering_s: float
-    rules: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    weighed: Weighed | None = None
 
-    def answer(self) -> Scores:
-        """Return the probabilities of its classes."""
-        # What learns is asked calibrated where there is a prior, as probe predict asks it.
-        if self.weighed is not None and self.fitted.n_rows:
-            return self.answer_calibrated()
-        return self.dense if self.weighed is None else self.weighed.apply(self.dense)
-
-    def answer_calibrated(self) -> Scores:
-        """Return them calibrated; a prior comes after."""
-        dense = self.dense
-        if self.scaling is not None:
-            dense = np.empty_like(self.dense)
-            for part in split_rows(*dense.shape):
-                dense[part] = self.scaling.calibrate(to_logits(self.dense[part]))
-        return dense if self.weighed is None else self.weighed.apply(dense)
+    def calibrate(self, dense: Scores) -> Scores:
+        """Return probabilities of its classes that mean what they say, where that was learnt."""
+        if self.scaling is None:
+            return dense
+        calibrated = np.empty_like(dense)
+        for part in split_rows(*dense.shape):
+            calibrated[part] = self.scaling.calibrate(to_logits(dense[part]))
+        return calibrated
 
 
 def gather_answers(
     method: str,
     rounds: Sequence[Task],
     classes: Classes,
+    keep: Callable[[int, int], _Kept],
+    *,
     positive: int | None = None,
     pooling: Pooling | None = None,
     prior: Prior | None = None,
     settings: Settings | None = None,
-) -> Answers:
+) -> Answers[_Kept]:
     """Let a method learn and answer in each round.
 
     Parameters
@@ -148,6 +175,9 @@ def gather_answers(
         As :meth:`bioprobe.task.task.Task.rounds` returns them.
     classes : Classes
         Every class that an image has or a method may answer.
+    keep : callable
+        From the numbers of images and of classes to what keeps the answers, such as :class:`Held`.
+        It is asked again for those with a prior.
     positive : int, optional
         The positive one of two classes. The threshold of its probability is that of the best F1 on
         the rows that calibrate, which neither taught nor judge.
@@ -162,117 +192,140 @@ def gather_answers(
     ----------
     Guo et al. 2017, *On Calibration of Modern Neural Networks*: temperature scaling.
     """
-
-    def run(task: Task) -> _Round:
-        read_texts(task, method)
-        began = time.perf_counter()
-        fitted = fit(task, method, settings)
-        learning_s = time.perf_counter() - began
-        answers = _ask_all(fitted, task.judged)
-        answering_s = time.perf_counter() - began - learning_s
-        held_out = answer_held_out(task, fitted, method)
-        scaling, threshold = None, math.nan
-        known = held_out.truth >= 0
-        if known.any():
-            from scipy.special import softmax
-
-            logits = held_out.logits
-            if positive is not None:
-                own = classes.place(fitted.classes)[held_out.truth[known]] == positive
-                placed = _place(softmax(logits[known], axis=1), fitted.classes, classes)
-                threshold = trace_thresholds(own, score_positive(placed, positive)).best
-            # In place: they are no one else's, and may be many.
-            for part in split_rows(*logits.shape):
-                logits[part] = to_logits(softmax(logits[part], axis=1))
-            asked = logits, held_out.truth, held_out.groups
-            scaling = cast("TemperatureScaling", fit_judged("temperature", *asked)[0])
-        return _Round(
-            *answers, fitted, scaling, threshold, held_out.method, learning_s, answering_s,
-            _compare_rules(task, fitted, pooling) if pooling else {},
-        )  # fmt: skip
-
-    found = [run(task) for task in rounds]
-    answers = _join(method, found, classes, positive)
-    if prior is None:
-        return answers
-    weighed = [
-        dataclasses.replace(one, weighed=prior.weigh(one.classes, View(task.store, one.rows)))
-        for one, task in zip(found, rounds, strict=True)
-    ]  # fmt: skip
-    with_prior = _join(method, weighed, classes, None)
-    return dataclasses.replace(answers, with_prior=with_prior)
-
-
-def _ask_all(fitted: Fitted, asked: View) -> tuple[Rows, Classes, Scores, Mask]:
-    """Ask for the score of every class of each image, of some images at a time.
-
-    Returns
-    -------
-    rows : ndarray of int64, shape (n_images,)
-    classes : Classes
-    scores : ndarray of float32, shape (n_images, n_classes)
-    is_known : ndarray of bool, shape (n_images,)
-        Whether the label of each image is one of the classes.
-    """
-    n_images, k = len(asked), len(fitted.classes)
-    if n_images <= _IMAGES_AT_ONCE:
-        found = fitted.ask(asked, k)
-        return found.rows, found.classes, found.to_dense(), found.truth_classes >= 0
-    dense = np.empty((n_images, k), dtype=np.float32)
-    is_known = np.empty(n_images, dtype=bool)
-    for start in range(0, n_images, _IMAGES_AT_ONCE):
-        part = slice(start, start + _IMAGES_AT_ONCE)
-        found = fitted.ask(dataclasses.replace(asked, rows=asked.rows[part]), k)
-        dense[part], is_known[part] = found.to_dense(), found.truth_classes >= 0
-    return asked.rows, found.classes, dense, is_known
-
-
-def _join(method: str, found: Sequence[_Round], classes: Classes, positive: int | None) -> Answers:
-    rows = np.concatenate([one.rows for one in found])
+    judged = [task.judged for task in rounds]
+    rows = np.concatenate([view.rows for view in judged])
     order = np.argsort(rows, kind="stable")
-    ends = np.cumsum([len(one.rows) for one in found])[:-1]
-    places = np.split(np.argsort(order), ends)
-
-    # What is in order already is not copied: it may be large.
-    is_joined = len(found) == 1 and all(
-        np.array_equal(one, np.arange(len(one)))
-        for one in (order, classes.place(found[0].classes), found[0].classes.place(classes))
-    )
-
-    def gather(answer: Callable[[_Round], Scores]) -> Scores:
-        if is_joined:
-            return answer(found[0])
-        joined = np.zeros((len(rows), len(classes)), dtype=np.float32)
-        for one, here in zip(found, places, strict=True):
-            _add(answer(one), one.classes, classes, joined, here)
-        return joined
-
-    plain = gather(_Round.answer)
+    places = np.split(np.argsort(order), np.cumsum([len(view) for view in judged])[:-1])
+    kept = keep(len(rows), len(classes))
+    with_prior = keep(len(rows), len(classes)) if prior else None
+    is_known, flagged = (np.zeros(len(rows), dtype=bool) for _ in range(2))
+    found: list[_Round] = []
+    rules: Mapping[str, tuple[int, int]] = {}
+    answering_s = 0.0
+    for task, asked, here in zip(rounds, judged, places, strict=True):
+        one = _learn(method, task, settings, classes, positive)
+        found.append(one)
+        put, weighed = None, None
+        for part in _ask_parts(one.fitted, asked):
+            answering_s += part.seconds
+            images = here[part.images]
+            is_known[images] = part.is_known
+            if put is None:
+                put = _Placing.find(part.classes, classes)
+            dense, calibrated = part.dense, one.calibrate(part.dense)
+            plain = put.place(dense)
+            if positive is not None:
+                flagged[images] = score_positive(plain, positive) >= one.threshold
+            kept.add(images, plain, put.place(calibrated) if one.scaling else None)
+            if prior is None or with_prior is None:
+                continue
+            if weighed is None:
+                weighed = prior.weigh(part.classes, View(task.store, asked.rows))
+            after = put.place(weighed.apply(calibrated, part.images))
+            # What learns is asked calibrated where there is a prior, as probe predict asks it.
+            is_learnt = one.fitted.n_rows > 0
+            before = after if is_learnt else put.place(weighed.apply(dense, part.images))
+            with_prior.add(images, before, after if one.scaling else None)
+        if pooling is not None and len(rounds) == 1:
+            rules = _compare_rules(task, one.fitted, pooling)
     scalings = [one.scaling for one in found if one.scaling is not None]
-    calibrated = gather(_Round.answer_calibrated) if len(scalings) == len(found) else None
-    thresholds, flagged = tuple(one.threshold for one in found), None
+    is_calibrated = len(scalings) == len(found)
+    thresholds = tuple(one.threshold for one in found)
     if positive is None or not np.isfinite(thresholds).all():
         thresholds = ()
-    else:
-        flagged = np.zeros(len(rows), dtype=bool)
-        for here, least in zip(places, thresholds, strict=True):
-            flagged[here] = score_positive(plain[here], positive) >= least
-    return Answers(
+    answers = Answers(
         method,
         rows[order],
-        plain,
-        calibrated,
-        np.concatenate([one.is_known for one in found])[order],
+        kept,
+        is_known,
         tuple(one.fitted.settings for one in found),
         tuple(one.fitted.n_rows for one in found),
-        tuple(scaling.temperature for scaling in scalings) if calibrated is not None else (),
-        found[0].calibrated_on if calibrated is not None else "",
+        tuple(scaling.temperature for scaling in scalings) if is_calibrated else (),
+        found[0].calibrated_on if is_calibrated else "",
         sum(one.learning_s for one in found),
-        sum(one.answering_s for one in found),
+        answering_s,
         thresholds,
-        flagged,
-        found[0].rules if len(found) == 1 else {},
+        flagged if thresholds else None,
+        rules,
     )
+    if with_prior is None:
+        return answers
+    after_all = dataclasses.replace(answers, kept=with_prior, thresholds=(), flagged=None)
+    return dataclasses.replace(answers, with_prior=after_all)
+
+
+def _learn(
+    method: str, task: Task, settings: Settings | None, classes: Classes, positive: int | None
+) -> _Round:
+    """Let a method learn, and choose temperature and threshold on images that it has not seen."""
+    read_texts(task, method)
+    began = time.perf_counter()
+    fitted = fit(task, method, settings)
+    learning_s = time.perf_counter() - began
+    held_out = answer_held_out(task, fitted, method)
+    scaling, threshold = None, math.nan
+    known = held_out.truth >= 0
+    if known.any():
+        from scipy.special import softmax
+
+        logits = held_out.logits
+        if positive is not None:
+            own = classes.place(fitted.classes)[held_out.truth[known]] == positive
+            put = _Placing.find(fitted.classes, classes)
+            placed = put.place(softmax(logits[known], axis=1))
+            threshold = trace_thresholds(own, score_positive(placed, positive)).best
+        # In place: they are no one else's, and may be many.
+        for part in split_rows(*logits.shape):
+            logits[part] = to_logits(softmax(logits[part], axis=1))
+        asked = logits, held_out.truth, held_out.groups
+        scaling = cast("TemperatureScaling", fit_judged("temperature", *asked)[0])
+    return _Round(fitted, scaling, threshold, held_out.method, learning_s)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Part:
+    """The scores of all classes of some of the images that were asked."""
+
+    images: slice
+    classes: Classes
+    dense: Scores
+    is_known: Mask
+    seconds: float
+
+
+def _ask_parts(fitted: Fitted, asked: View) -> Iterator[_Part]:
+    """Ask for the score of every class of each image, of some images at a time."""
+    k = len(fitted.classes)
+    # Whole blocks of what is computed at once.
+    block = count_rows(k)
+    size = min(_IMAGES_AT_ONCE, block * max(1, _SCORES_AT_ONCE // (block * max(1, k))))
+    for part in iter_parts(len(asked), size):
+        began = time.perf_counter()
+        found = fitted.ask(dataclasses.replace(asked, rows=asked.rows[part]), k)
+        dense, is_known = found.to_dense(), found.truth_classes >= 0
+        yield _Part(part, found.classes, dense, is_known, time.perf_counter() - began)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Placing:
+    """Where classes of a method stand among those of the evaluation."""
+
+    columns: Places
+    n_classes: int
+
+    @classmethod
+    def find(cls, of: Classes, classes: Classes) -> _Placing:
+        return cls(classes.place(of), len(classes))
+
+    def place(self, dense: Scores) -> Scores:
+        """Return probabilities in the order of the classes of the evaluation."""
+        if np.array_equal(self.columns, np.arange(self.n_classes)):
+            return dense
+        placed = np.zeros((len(dense), self.n_classes), dtype=np.float32)
+        for column, place in enumerate(self.columns):
+            # A label that leaves open which homonym it is shares a place.
+            placed[:, place] += dense[:, column]
+        return placed
 
 
 def _compare_rules(task: Task, fitted: Fitted, how: Pooling) -> dict[str, tuple[int, int]]:
@@ -292,22 +345,6 @@ def _compare_rules(task: Task, fitted: Fitted, how: Pooling) -> dict[str, tuple[
         if judged:
             found[rule] = judged[0].n_correct, judged[0].n_images
     return found
-
-
-def _place(dense: Scores, of: Classes, classes: Classes) -> Scores:
-    """Return probabilities in the order of the classes of the evaluation."""
-    placed = np.zeros((len(dense), len(classes)), dtype=np.float32)
-    _add(dense, of, classes, placed, np.arange(len(dense)))
-    return placed
-
-
-def _add(dense: Scores, of: Classes, classes: Classes, placed: Scores, rows: Rows) -> None:
-    """Add probabilities to rows of others, of which the classes are others."""
-    columns = classes.place(of)
-    for part in split_rows(*dense.shape):
-        for column, place in enumerate(columns):
-            # A label that leaves open which homonym it is shares a place.
-            placed[rows[part], place] += dense[part, column]
 
 
 def check_methods(methods: Sequence[str]) -> None:

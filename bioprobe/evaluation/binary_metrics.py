@@ -103,7 +103,7 @@ def count_flagged(is_positive: Mask, flagged: Mask, weights: Floats) -> dict[str
 
 
 def _rank_positive(ranks: Ranks, weights: Floats) -> dict[str, Doubles]:
-    if not len(ranks.own.rows):
+    if not ranks.n_scores:
         unknown = np.full(len(weights), np.nan)
         return {"auroc": unknown, "average_precision": unknown}
     own, others = ranks.weigh(stand_by_image(weights))

@@ -19,7 +19,7 @@ from bioprobe.conservation import (
     find_members,
 )
 from bioprobe.errors import ProbeError, SelectionError
-from bioprobe.evaluation.answers import gather_answers
+from bioprobe.evaluation.answers import Held, gather_answers
 from bioprobe.evaluation.binary_metrics import score_binary
 from bioprobe.evaluation.paired import compare_pairs
 from bioprobe.images.image_table import ImageTable
@@ -97,7 +97,7 @@ def compare_routes(
     images = asked.images
     classes = Classes((NOT_THREATENED, THREATENED), level=THREAT)
     _refuse_one_sided(of_threat)
-    direct = gather_answers(kind, of_threat.rounds(), classes, 1)
+    direct = gather_answers(kind, of_threat.rounds(), classes, Held, positive=1)
     parts = of_species.need_split().parts
     labelled = images.labels(Rank.SPECIES.value) != ""
     inside = np.flatnonzero((parts != "") & labelled)
@@ -105,7 +105,7 @@ def compare_routes(
         msg = f"no image of the split {split!r} has a label at species, from which a threat follows"
         raise SelectionError(msg)
     species = label_rows(images, inside, of_species.target, None).classes
-    by_species = gather_answers(kind, of_species.rounds(), species)
+    by_species = gather_answers(kind, of_species.rounds(), species, Held)
     rows = np.intersect1d(direct.rows, by_species.rows)
     is_threatened = images.labels(THREAT)[rows] == THREATENED
     if not len(rows) or is_threatened.all() or not is_threatened.any():
@@ -115,9 +115,9 @@ def compare_routes(
         )
         raise SelectionError(msg)
     scores = {
-        DIRECT: direct.probabilities[np.searchsorted(direct.rows, rows), 1].astype(np.float64),
+        DIRECT: direct.kept.probabilities[np.searchsorted(direct.rows, rows), 1].astype(np.float64),
         SPECIES: _find_threat(
-            by_species.probabilities[np.searchsorted(by_species.rows, rows)], species, finder
+            by_species.kept.probabilities[np.searchsorted(by_species.rows, rows)], species, finder
         ),
     }
     groups = of_threat.need_split().groups[rows]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import BioprobeError, MisuseError, ProbeError, SelectionError
-from bioprobe.evaluation.answers import Answers, check_methods, find_obstacle, gather_answers
-from bioprobe.evaluation.binary_metrics import BINARY_METRICS, score_positive
+from bioprobe.evaluation.answers import (
+    Answers,
+    Held,
+    check_methods,
+    find_obstacle,
+    gather_answers,
+)
+from bioprobe.evaluation.binary_metrics import BINARY_METRICS
 from bioprobe.evaluation.curves import EfficiencyPlan, measure_methods
 from bioprobe.evaluation.effects import (
     COLUMNS,
@@ -24,8 +31,8 @@ from bioprobe.evaluation.effects import (
     find_lowest,
     measure_effects,
 )
+from bioprobe.evaluation.measured import Measured, Measuring
 from bioprobe.evaluation.method_scores import draw_method_scores, find_intervals
-from bioprobe.evaluation.metrics import find_best
 from bioprobe.evaluation.mistakes import Evidence, Mistake, count_confusion, explain_pairs, keep_met
 from bioprobe.evaluation.paired import Comparison, compare_pairs
 from bioprobe.evaluation.positive import Positive, find_positive
@@ -44,7 +51,7 @@ from bioprobe.store.selections import read_selection
 from bioprobe.store.view import View
 from bioprobe.task.columns import Columns
 from bioprobe.task.prior import Prior, Weighed
-from bioprobe.task.scores import find_top, split_rows
+from bioprobe.task.scores import count_rows
 from bioprobe.task.sequences import SEVERAL, find_blank_classes, find_truth, pool_rows
 from bioprobe.task.target import Classes, hash_rows, label_rows
 from bioprobe.task.task import Task
@@ -57,16 +64,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_N_ANSWERS = 5
-
-
 def list_answers(
     store: EmbeddingStore,
     classes: Classes,
-    truth: npt.NDArray[np.int64],
-    answers: Answers,
+    answers: Answers[Any],
+    measured: Measured,
     kept: npt.NDArray[np.bool_] | None,
-    positive: int | None = None,
 ) -> pd.DataFrame:
     """Return one row an image, as :class:`bioprobe.evaluation.result.Evaluation` describes it.
 
@@ -76,46 +79,40 @@ def list_answers(
         Of the images.
     classes : Classes
         Columns of the probabilities.
-    truth : ndarray of int64, shape (n_images,)
-        True class of each image.
     answers : Answers
         Of one method.
+    measured : Measured
+        What is kept of its probabilities.
     kept : ndarray of bool, shape (n_images,), optional
         Whether a mask keeps each image; all by default.
-    positive : int, optional
-        The positive one of two classes.
     """
     import pandas as pd
 
     names = np.array([*classes.names, ""], dtype=object)
-    probabilities = answers.probabilities
-    images = np.arange(len(truth))
-    best = find_best(probabilities)
-    parts = [find_top(probabilities[part], _N_ANSWERS) for part in split_rows(*probabilities.shape)]
-    top, values = (np.concatenate(one) for one in zip(*parts, strict=True))
-    calibrated = np.full(len(truth), np.nan)
-    if answers.calibrated is not None:
-        calibrated = answers.calibrated.max(axis=1).astype(np.float64)
+    flat, calibrated = measured.flat, measured.calibrated
+    n_images = len(flat.truth)
     frame = pd.DataFrame(
         {
             "method": answers.method,
             "row": answers.rows,
             **store.images.name_rows(answers.rows),
-            "truth": names[truth],
-            "truth_class": truth,
-            "predicted": names[best],
-            "predicted_class": best,
-            "probability": probabilities[images, best].astype(np.float64),
-            "calibrated_probability": calibrated,
-            "true_probability": probabilities[images, truth].astype(np.float64),
-            "right": best == truth,
-            "kept": np.ones(len(truth), dtype=bool) if kept is None else kept,
-            "top5": names[top].tolist(),
-            "top5_probabilities": values.tolist(),
+            "truth": names[flat.truth],
+            "truth_class": flat.truth,
+            "predicted": names[flat.predicted],
+            "predicted_class": flat.predicted,
+            "probability": flat.confidence,
+            "calibrated_probability": np.full(n_images, np.nan)
+            if calibrated is None
+            else calibrated.confidence,
+            "true_probability": flat.own.astype(np.float64),
+            "right": flat.is_right,
+            "kept": np.ones(n_images, dtype=bool) if kept is None else kept,
+            "top5": names[measured.top].tolist(),
+            "top5_probabilities": measured.top_probabilities.tolist(),
         }
     )
-    if positive is not None:
-        frame["positive_probability"] = score_positive(probabilities, positive)
+    if measured.scores is not None:
+        frame["positive_probability"] = measured.scores
     return frame
 
 
@@ -186,21 +183,39 @@ class _Units:
     n_several: int
     n_shared: int
 
-    def pool(self, answers: Answers, classes: Classes, rows: Rows) -> Answers:
-        """Return the answers to the judged sequences, of which a row stands for each."""
+    def pool(self, held: Held, classes: Classes, into: Measuring) -> None:
+        """Measure the answers to the judged sequences, some of them at a time."""
         blank = find_blank_classes(classes)
+        order = np.argsort(self.numbers, kind="stable")
+        ends = np.cumsum(np.bincount(self.numbers))
+        place_of = np.full(len(ends), -1)
+        place_of[self.judged] = np.arange(len(self.judged))
+        # Whole sequences, of so many images that copies of their probabilities are no matter.
+        blocks = (ends - 1) // count_rows(len(classes))
+        bounds = [0, *(np.flatnonzero(np.diff(blocks)) + 1).tolist(), len(ends)]
+        for first, last in itertools.pairwise(bounds):
+            images = order[ends[first - 1] if first else 0 : ends[last - 1]]
+            numbers, places = self.numbers[images] - first, place_of[first:last]
 
-        def pool(dense: Scores) -> Scores:
-            pooled = pool_rows(dense, self.numbers, self.how.rule, blank_classes=blank)
-            return pooled[self.judged].astype(np.float32)
+            def pool(
+                dense: Scores, images: Places = images, numbers: Places = numbers,
+                judged: Mask = places >= 0,
+            ) -> Scores:  # fmt: skip
+                pooled = pool_rows(dense[images], numbers, self.how.rule, blank_classes=blank)
+                return pooled[judged].astype(np.float32)
 
+            calibrated = None if held.calibrated is None else pool(held.calibrated)
+            into.add(places[places >= 0], pool(held.probabilities), calibrated)
+
+    def join(self, answers: Answers[Any], rows: Rows) -> Answers[Any]:
+        """Return what is said of the answers to the images, of their judged sequences.
+
+        A row stands for each.
+        """
         known = np.bincount(self.numbers[answers.is_known], minlength=self.numbers.max() + 1) > 0
         return dataclasses.replace(
-            answers, rows=rows, probabilities=pool(answers.probabilities),
-            calibrated=None if answers.calibrated is None else pool(answers.calibrated),
-            is_known=known[self.judged], thresholds=(), flagged=None,
-            with_prior=answers.with_prior and self.pool(answers.with_prior, classes, rows),
-        )  # fmt: skip
+            answers, rows=rows, is_known=known[self.judged], thresholds=(), flagged=None
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -509,40 +524,39 @@ def _find_positive(
 
 
 def _find_training(rounds: Sequence[Task], labelled: Mask) -> Rows:
-    rows = np.unique(np.concatenate([one.training for one in rounds]))
-    return np.asarray(rows[labelled[rows]], dtype=np.int64)
+    taught = np.zeros(len(labelled), dtype=bool)
+    for one in rounds:
+        taught[one.training] = True
+    return np.flatnonzero(taught & labelled)
 
 
 def _judge(test: _Test, method: str) -> _Judged:
     store, truth = test.task.store, test.truth
-    units = test.units
-    stages = _gather_stages(test, method)
-    if units is not None:
-        stages = {of: units.pool(one, test.classes, test.rows) for of, one in stages.items()}
-    tree = build_tree(test.classes)
     effects: list[Effect] = []
     before: tuple[dict[str, Draws], Mask] | None = None
-    for of, answers in stages.items():
-        asked = answers.probabilities, answers.calibrated, tree, test.resamples
-        draws = draw_method_scores(truth, *asked, test.place, answers.flagged)
-        best = find_best(answers.probabilities)
+    for of, answers, measured in _iter_stages(test, method):
+        draws = draw_method_scores(measured, test.resamples, answers.flagged)
+        right = measured.flat.is_right
         if before is not None:
             effects += measure_effects(
-                of, (before[0], draws), (before[1], best == truth), truth, test.resamples,
+                of, (before[0], draws), (before[1], right), truth, test.resamples,
                 {name: found for name, found in test.low_classes.items()
                  if name == RARE or of == PRIOR},
             )  # fmt: skip
-        before = draws, best == truth
-    true, given, met = keep_met(truth, best, test.classes)
+        before = draws, right
+    kept_metrics = _measure_kept(test, answers, measured)
+    # They are most of what is held, and nothing is weighed any more.
+    measured.flat.ranks.clear()
+    true, given, met = keep_met(truth, measured.flat.predicted, test.classes)
     confusion = count_confusion(true, given, met)
     found = explain_pairs(
-        store, confusion, test.rows, true, given, answers.probabilities.max(axis=1), test.training,
+        store, confusion, test.rows, true, given, measured.flat.confidence, test.training,
         folds=test.folds,
     )  # fmt: skip
     result = MethodResult(
         method,
-        find_intervals(draws, *asked),
-        _measure_kept(test, answers),
+        find_intervals(draws, measured, test.resamples),
+        kept_metrics,
         answers.settings,
         answers.n_training,
         int((~answers.is_known).sum()),
@@ -556,25 +570,51 @@ def _judge(test: _Test, method: str) -> _Judged:
         dict(answers.rules),
         tuple(effects),
     )
-    frame = list_answers(store, test.classes, truth, answers, test.kept, test.place)
-    return _Judged(result, draws, best == truth, frame)
+    frame = list_answers(store, test.classes, answers, measured, test.kept)
+    return _Judged(result, draws, right, frame)
 
 
-def _gather_stages(test: _Test, method: str) -> dict[str, Answers]:
-    """Return the answers of a method, then those with each thing that is done besides."""
-    asked = test.classes, test.place, test.units.how if test.units else None, test.prior
-    answers = gather_answers(method, test.rounds, *asked)
-    stages = {"": answers}
+def _iter_stages(test: _Test, method: str) -> Iterator[tuple[str, Answers[Any], Measured]]:
+    """Return the answers of a method, then those with each thing that is done besides.
+
+    The ranks of one are given up once the next is asked for.
+    """
+    asked: list[tuple[str, list[Task], Settings | None]] = [("", test.rounds, None)]
     if test.columns is not None and method in list_taking_columns([method]):
         rounds = [dataclasses.replace(one, columns=test.columns) for one in test.rounds]
-        answers = stages[COLUMNS] = gather_answers(method, rounds, *asked)
+        asked.append((COLUMNS, rounds, None))
     if test.pictured is not None and method == "zeroshot":
-        answers = stages[PROTOTYPES] = gather_answers(
-            method, test.rounds, *asked, test.pictured.settings
-        )
-    if answers.with_prior is not None:
-        stages[PRIOR] = answers.with_prior
-    return stages
+        asked.append((PROTOTYPES, test.rounds, test.pictured.settings))
+    tree, units = build_tree(test.classes), test.units
+
+    def keep(n_images: int, n_classes: int) -> Measuring | Held:
+        # Sequences are pooled of all their images, wherever these stand.
+        return Held(n_images, n_classes) if units else start(n_classes)
+
+    def start(n_classes: int) -> Measuring:
+        return Measuring(test.truth, n_classes, tree, test.place)
+
+    def finish(answers: Answers[Any]) -> tuple[Answers[Any], Measured]:
+        measuring = answers.kept
+        if units is not None:
+            measuring = start(len(test.classes))
+            units.pool(answers.kept, test.classes, measuring)
+        measured = measuring.finish(is_calibrated=answers.is_calibrated)
+        return (units.join(answers, test.rows) if units else answers), measured
+
+    measured = None
+    for of, rounds, settings in asked:
+        if measured is not None:
+            measured.flat.ranks.clear()
+        found = gather_answers(
+            method, rounds, test.classes, keep, positive=test.place, prior=test.prior,
+            pooling=units.how if units else None, settings=settings,
+        )  # fmt: skip
+        answers, measured = finish(found)
+        yield of, answers, measured
+    if found.with_prior is not None and measured is not None:
+        measured.flat.ranks.clear()
+        yield PRIOR, *finish(found.with_prior)
 
 
 def _find_unmeasured(draws: Mapping[str, Draws]) -> dict[str, float]:
@@ -644,18 +684,13 @@ def _take_resamples(resamples: Resamples, kept: Mask) -> Resamples:
     return dataclasses.replace(resamples, clusters=np.asarray(clusters, dtype=np.int64))
 
 
-def _measure_kept(test: _Test, answers: Answers) -> dict[str, Interval]:
+def _measure_kept(test: _Test, answers: Answers[Any], measured: Measured) -> dict[str, Interval]:
     kept = test.kept
     if kept is None or not kept.any():
         return {}
-    asked = (
-        answers.probabilities[kept],
-        answers.calibrated[kept] if answers.calibrated is not None else None,
-        build_tree(test.classes),
-        _take_resamples(test.resamples, kept),
-    )
+    asked = measured.take(kept), _take_resamples(test.resamples, kept)
     flagged = answers.flagged[kept] if answers.flagged is not None else None
-    return find_intervals(draw_method_scores(test.truth[kept], *asked, test.place, flagged), *asked)
+    return find_intervals(draw_method_scores(*asked, flagged), *asked)
 
 
 def _compare(judged: Sequence[_Judged]) -> list[Comparison]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from bioprobe.evaluation.weighted_rows import (
     sum_weights,
 )
 from bioprobe.task.scores import split_rows
-from bioprobe.types import Doubles, Floats, Places
+from bioprobe.types import Doubles, Floats, Mask, Places
 
 FLAT_METRICS = (
     "accuracy",
@@ -43,6 +44,9 @@ FLAT_METRICS = (
     "log_loss",
     "ece",
 )
+# What sums over images give, and what takes sums over those of each class.
+_OF_IMAGES = frozenset({"accuracy", "top5", "log_loss"})
+_OF_CLASSES = frozenset(FLAT_METRICS) - _OF_IMAGES - {"auroc", "ece"}
 N_BINS = 15
 _TOP_K = 5
 # scikit-learn clips probabilities at the resolution of their dtype; float32 is what probes give.
@@ -55,7 +59,6 @@ def score_flat(
     weights: Floats | None = None,
     *,
     metrics: Sequence[str] = FLAT_METRICS,
-    rows: FlatRows | None = None,
 ) -> dict[str, Doubles]:
     """Measure probabilities against the truth, for several weightings of the rows at once.
 
@@ -70,14 +73,16 @@ def score_flat(
         in which all images count the same.
     metrics : sequence of str
         Some of :data:`FLAT_METRICS`.
-    rows : FlatRows, optional
-        From :func:`measure_flat` of the same, where they are weighed several times.
 
     Returns
     -------
     dict of str to ndarray of float64, shape (n_weightings,)
         All but ``log_loss`` and ``ece`` are better when higher. Not a number where a weighting
         leaves nothing to measure.
+
+    See Also
+    --------
+    score_rows : the same of images that were measured before.
 
     References
     ----------
@@ -94,16 +99,7 @@ def score_flat(
     """
     if weights is None:
         weights = np.ones((1, len(truth)), dtype=np.float32)
-    found: dict[str, Doubles] = {}
-    with np.errstate(invalid="ignore", divide="ignore"):
-        known = measure_flat(truth, probabilities) if rows is None else rows
-        found |= _score_rows(known, weights)
-        found |= _score_classes(truth, known, weights)
-        if "ece" in metrics:
-            found["ece"] = _measure_ece(truth, known, weights)
-        if "auroc" in metrics:
-            found["auroc"] = _measure_auroc(known.ranks, weights)
-    return {name: found[name] for name in metrics}
+    return score_rows(measure_flat(truth, probabilities), weights, metrics)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,6 +109,8 @@ class FlatRows:
     Parameters
     ----------
     n_classes : int
+    truth : ndarray of int64, shape (n_images,)
+        As given.
     places : ndarray of int64, shape (n_images,)
         From :func:`find_places`.
     own : ndarray of float, shape (n_images,)
@@ -126,21 +124,79 @@ class FlatRows:
     """
 
     n_classes: int
+    truth: Places
     places: Places
     own: Floats
     predicted: Places
     confidence: Doubles
     ranks: ClassRanks
 
+    @property
+    def is_right(self) -> Mask:
+        """Whether the answer to each image is its class, shape (n_images,)."""
+        return np.asarray(self.predicted == self.truth)
+
+    @cached_property
+    def shares(self) -> Doubles:
+        """What each image adds to accuracy, top-5 accuracy and log-loss, shape (n_images, 3)."""
+        own = np.clip(self.own.astype(np.float64), _LEAST_PROBABILITY, 1)
+        within = (self.places < min(k, self.n_classes) for k in (1, _TOP_K))
+        return np.stack([*within, -np.log(own)]).T
+
+    @cached_property
+    def gaps(self) -> Doubles:
+        """By how much its answer is surer than right, in its bin, shape (n_images, n_bins)."""
+        gaps = np.zeros((len(self.confidence), N_BINS))
+        away = self.is_right - self.confidence
+        gaps[np.arange(len(gaps)), find_bins(self.confidence)] = away
+        return gaps
+
+    def take(self, kept: Mask) -> FlatRows:
+        """Return what some of the images add."""
+        own = {name: getattr(self, name)[kept] for name in ("truth", *BY_IMAGE)}
+        return dataclasses.replace(self, **own, ranks=self.ranks.take(kept))
+
+
+#: Fields of :class:`FlatRows` that are found of each image.
+BY_IMAGE = ("places", "own", "predicted", "confidence")
+
 
 def measure_flat(truth: Places, probabilities: Floats) -> FlatRows:
-    """Measure each image once for figures that are weighed many times, by :func:`score_flat`."""
+    """Measure each image once for figures that are weighed many times, by :func:`score_rows`."""
     sure = probabilities.max(axis=1) if probabilities.size else np.zeros(0)
+    ranked = {c: probabilities[:, c] for c in np.unique(truth[truth >= 0]).tolist()}
     return FlatRows(
-        probabilities.shape[1], find_places(truth, probabilities),
+        probabilities.shape[1], truth, find_places(truth, probabilities),
         _take_own(truth, probabilities), find_best(probabilities), sure.astype(np.float64),
-        ClassRanks(truth, probabilities),
+        ClassRanks(truth, ranked),
     )  # fmt: skip
+
+
+def score_rows(
+    rows: FlatRows, weights: Floats, metrics: Sequence[str] = FLAT_METRICS
+) -> dict[str, Doubles]:
+    """Measure images for several weightings at once, as :func:`score_flat` does.
+
+    Parameters
+    ----------
+    rows : FlatRows
+        From :func:`measure_flat`.
+    weights : ndarray of float, shape (n_weightings, n_images)
+        Weight of each image ≥ 0.
+    metrics : sequence of str
+        Some of :data:`FLAT_METRICS`; what the others need is not computed.
+    """
+    found: dict[str, Doubles] = {}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if not _OF_IMAGES.isdisjoint(metrics):
+            found |= _score_images(rows, weights)
+        if not _OF_CLASSES.isdisjoint(metrics):
+            found |= _score_classes(rows, weights)
+        if "ece" in metrics:
+            found["ece"] = _measure_ece(rows, weights)
+        if "auroc" in metrics:
+            found["auroc"] = _measure_auroc(rows.ranks, weights)
+    return {name: found[name] for name in metrics}
 
 
 def find_best(probabilities: Floats) -> Places:
@@ -179,17 +235,14 @@ def _take_own(truth: Places, probabilities: Floats) -> Floats:
     return own
 
 
-def _score_rows(known: FlatRows, weights: Floats) -> dict[str, Doubles]:
-    places, answered = known.places, known.n_classes
-    own = np.clip(known.own.astype(np.float64), _LEAST_PROBABILITY, 1)
-    rows = np.stack([places < min(1, answered), places < min(_TOP_K, answered), -np.log(own)])
-    means = sum_products(weights, rows.T) / sum_weights(weights)[:, np.newaxis]
+def _score_images(rows: FlatRows, weights: Floats) -> dict[str, Doubles]:
+    means = sum_products(weights, rows.shares) / sum_weights(weights)[:, np.newaxis]
     return dict(zip(("accuracy", "top5", "log_loss"), means.T, strict=True))
 
 
-def _score_classes(truth: Places, known: FlatRows, weights: Floats) -> dict[str, Doubles]:
-    n_classes, predicted = known.n_classes, known.predicted
-    right = np.where(predicted == truth, truth, -1)
+def _score_classes(rows: FlatRows, weights: Floats) -> dict[str, Doubles]:
+    n_classes, truth, predicted = rows.n_classes, rows.truth, rows.predicted
+    right = np.where(rows.is_right, truth, -1)
     n_true, n_predicted, n_right = (
         _sum_by_class(weights, classes, n_classes) for classes in (truth, predicted, right)
     )
@@ -224,18 +277,15 @@ def _sum_by_class(weights: Floats, classes: Places, n_classes: int) -> Doubles:
     ndarray of float64, shape (n_weightings, n_classes)
     """
     # Place 0 takes what is no class.
-    sums = [np.bincount(classes + 1, row, n_classes + 1)[1:] for row in weights]
+    places = classes + 1
+    sums = [np.bincount(places, row, n_classes + 1)[1:] for row in weights]
     return np.stack(sums) if sums else np.zeros((0, n_classes))
 
 
-def _measure_ece(truth: Places, known: FlatRows, weights: Floats) -> Doubles:
-    confidence = known.confidence
-    if not len(confidence):
+def _measure_ece(rows: FlatRows, weights: Floats) -> Doubles:
+    if not len(rows.confidence):
         return np.full(len(weights), np.nan)
-    gaps = np.zeros((len(confidence), N_BINS))
-    right = known.predicted == truth
-    gaps[np.arange(len(confidence)), find_bins(confidence)] = right - confidence
-    return np.asarray(np.abs(sum_products(weights, gaps)).sum(axis=1) / sum_weights(weights))
+    return np.asarray(np.abs(sum_products(weights, rows.gaps)).sum(axis=1) / sum_weights(weights))
 
 
 def find_bins(confidence: Doubles) -> Places:

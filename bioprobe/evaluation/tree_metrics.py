@@ -14,28 +14,29 @@ Conventions
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
 from bioprobe.evaluation.metrics import find_best
-from bioprobe.evaluation.weighted_rows import sum_products
+from bioprobe.evaluation.weighted_rows import sum_products, sum_weights
 from bioprobe.probes.label_tree import LabelTree
 from bioprobe.task.scores import split_rows
 from bioprobe.task.target import Classes
 from bioprobe.types import Doubles, Floats, Mask, Places
 
 CONSISTENCY = ("hierarchical_consistent_accuracy", "top_down_consistency")
-TREE_METRICS = (
+_OF_ANSWERS = (
     "hierarchical_precision",
     "hierarchical_recall",
     "hierarchical_f1",
     "right_or_above",
     "mistake_severity",
     "average_lca_height",
-    *CONSISTENCY,
 )
+TREE_METRICS = (*_OF_ANSWERS, *CONSISTENCY)
 NODE_VALUES = ("depth", "information")
 
 
@@ -95,6 +96,30 @@ class TreeRows:
     def f1s(self) -> Doubles:
         """Harmonic mean of the two."""
         return np.nan_to_num(_divide(2 * self.shared, self.answered + self.wanted))
+
+    @property
+    def names(self) -> list[str]:
+        """Those of :data:`TREE_METRICS` that can be told."""
+        known = TREE_METRICS if self.is_consistent is not None else _OF_ANSWERS
+        return list(known)
+
+    @cached_property
+    def shares(self) -> Doubles:
+        """What each image adds to the sum of each of these, shape (n_images, n_names)."""
+        parts = [
+            self.precisions, self.recalls, self.f1s, self.is_right, self.heights * ~self.is_right,
+            self.heights,
+        ]  # fmt: skip
+        if self.is_consistent is not None:
+            parts += [self.is_right & self.is_consistent, self.is_consistent]
+        return np.stack(parts, axis=1).astype(np.float64)
+
+    def take(self, kept: Mask) -> TreeRows:
+        """Return what some of the images add."""
+        return TreeRows(
+            self.shared[kept], self.answered[kept], self.wanted[kept], self.heights[kept],
+            self.is_right[kept], None if self.is_consistent is None else self.is_consistent[kept],
+        )  # fmt: skip
 
 
 def measure_rows(
@@ -241,24 +266,16 @@ def score_tree(rows: TreeRows, weights: Floats | None = None) -> dict[str, Doubl
     """
     if weights is None:
         weights = np.ones((1, len(rows.heights)))
-    everything = np.ones(len(rows.heights))
-    wrong = ~rows.is_right
-    parts = {
-        "hierarchical_precision": (rows.precisions, everything),
-        "hierarchical_recall": (rows.recalls, everything),
-        "hierarchical_f1": (rows.f1s, everything),
-        "right_or_above": (rows.is_right, everything),
-        "mistake_severity": (rows.heights * wrong, wrong),
-        "average_lca_height": (rows.heights, everything),
-    }
-    if rows.is_consistent is not None:
-        found = (rows.is_right & rows.is_consistent, rows.is_consistent)
-        parts |= {name: (part, everything) for name, part in zip(CONSISTENCY, found, strict=True)}
-    names = [name for name in TREE_METRICS if name in parts]
-    columns = [np.stack([parts[name][at] for name in names], axis=1) for at in (0, 1)]
-    sums, counts = (sum_products(weights, one.astype(np.float64)) for one in columns)
+    # Only the severity is of the images that are wrong alone.
+    wrong = (~rows.is_right).astype(np.float64)
+    counts = {"mistake_severity": sum_products(weights, wrong[:, np.newaxis])[:, 0]}
+    n_all = sum_weights(weights)
+    sums = sum_products(weights, rows.shares).T
     with np.errstate(invalid="ignore", divide="ignore"):
-        return dict(zip(names, (sums / counts).T, strict=True))
+        return {
+            name: total / counts.get(name, n_all)
+            for name, total in zip(rows.names, sums, strict=True)
+        }
 
 
 def _divide(part: Doubles, whole: Doubles) -> Doubles:

@@ -8,7 +8,7 @@ depends on the order of scores, as AUROC does, is counted once and weighed often
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -53,27 +53,45 @@ def stand_by_image(weights: Floats) -> Floats:
 class ClassRanks:
     """The ranks of each class that a row has, found once for all weightings.
 
-    They take no more memory than single-precision probabilities. The more images, the fewer
-    weightings are held at once: to find them anew for each part would not grow in proportion.
+    Scores of a class are given up once it is ranked, so that both take no more memory than
+    single-precision probabilities of the classes that rows have. The more images, the fewer
+    weightings are held at once: to find ranks anew for each part would not grow in proportion.
 
     Parameters
     ----------
     truth : ndarray of int64, shape (n_images,)
-    probabilities : ndarray of float, shape (n_images, n_classes)
+    scores : mapping of int to ndarray of float, each of shape (n_images,)
+        Of each class that an image has, its probabilities.
     """
 
-    def __init__(self, truth: Places, probabilities: Floats) -> None:
-        self._truth, self._probabilities = truth, probabilities
+    def __init__(self, truth: Places, scores: Mapping[int, Floats]) -> None:
+        self._truth, self._scores = truth, dict(scores)
+        self._kept: Mask | None = None
 
     def __iter__(self) -> Iterator[Ranks]:
-        return iter(self._found)
+        """Return the ranks of each class that a row has, in their order."""
+        found = self._found
+        if self._kept is None:
+            yield from found.values()
+            return
+        for c in np.unique(self._truth[self._kept]).tolist():
+            if c in found:
+                yield found[c].take(self._kept)
+
+    def take(self, kept: Mask) -> ClassRanks:
+        """Return the ranks of some of the rows."""
+        some = ClassRanks(self._truth, {})
+        some.__dict__.update(_found=self._found, _kept=kept)
+        return some
+
+    def clear(self) -> None:
+        """Give up all ranks, once whatever is weighed has been."""
+        self._scores.clear()
+        self._found.clear()
 
     @cached_property
-    def _found(self) -> list[Ranks]:
-        return [
-            Ranks.find(self._probabilities[:, c], self._truth == c)
-            for c in np.unique(self._truth[self._truth >= 0]).tolist()
-        ]
+    def _found(self) -> dict[int, Ranks]:
+        return {c: Ranks.find(self._scores.pop(c), self._truth == c) for c in sorted(self._scores)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,27 +100,34 @@ class Ranks:
 
     Parameters
     ----------
-    own : RowLists
-        Rows of the class, by their distinct scores, ascending.
-    others : RowLists
-        Other rows: between two of these scores (even places), at one (odd places); place 0, below
-        all of them, is left empty.
+    places : ndarray of int32, shape (n_images,)
+        Of a row that is not of the class twice the number of the class's distinct scores that are
+        lower, and 1 more where it has one of them: 0 is below all of them. Places of rows of the
+        class come after these, in the order of their scores.
+    n_scores : int
+        Distinct scores of rows of the class.
     """
 
-    own: RowLists
-    others: RowLists
+    places: npt.NDArray[np.int32]
+    n_scores: int
 
     @classmethod
     def find(cls, scores: Floats, is_own: Mask) -> Ranks:
         """Compare scores of rows, shape (n_images,), some of which are of the class."""
-        steps, own_places = np.unique(scores[is_own], return_inverse=True)
-        rivals = np.flatnonzero(~is_own & (scores >= steps[0])) if len(steps) else own_places
-        asked = scores[rivals]
-        places = np.searchsorted(steps, asked, "left") + np.searchsorted(steps, asked, "right")
-        return cls(
-            RowLists.sort(own_places, np.flatnonzero(is_own), len(steps)),
-            RowLists.sort(places, rivals, 2 * len(steps) + 1),
-        )
+        steps, own = np.unique(scores[is_own], return_inverse=True)
+        places = np.zeros(len(scores), dtype=np.int32)
+        if len(steps):
+            rivals = np.flatnonzero(~is_own & (scores >= steps[0]))
+            asked = scores[rivals]
+            # All are at the first one or above it.
+            lower = np.searchsorted(steps, asked, "right") - 1
+            places[rivals] = 2 * lower + 1 + (asked > steps[lower])
+            places[is_own] = 2 * len(steps) + 1 + own
+        return cls(places, len(steps))
+
+    def take(self, kept: Mask) -> Ranks:
+        """Return where some of the rows stand among the same scores."""
+        return Ranks(self.places[kept], self.n_scores)
 
     def weigh(self, by_image: Floats) -> tuple[Doubles, Doubles]:
         """Add up the weights of the rows at each place.
@@ -114,35 +139,24 @@ class Ranks:
         Returns
         -------
         own : ndarray of float64, shape (n_scores, n_weightings)
+            Of rows of the class, by their distinct scores, ascending.
         others : ndarray of float64, shape (2 * n_scores + 1, n_weightings)
+            Of other rows: between two of these scores (even places), at one (odd places); place 0,
+            below all of them, is left empty.
         """
-        return self.own.add_up(by_image), self.others.add_up(by_image)
+        from scipy.sparse import csc_array
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class RowLists:
-    """Rows by place: those of place ``i`` stand from ``starts[i]`` to ``starts[i + 1]``."""
-
-    rows: npt.NDArray[np.int32]
-    starts: npt.NDArray[np.int32]
-
-    @classmethod
-    def sort(cls, places: Places, rows: Places, n_places: int) -> RowLists:
-        """List rows by their places, each in the order in which they come."""
-        order = np.argsort(places, kind="stable")
-        starts = np.zeros(n_places + 1, dtype=np.int32)
-        np.cumsum(np.bincount(places, minlength=n_places), out=starts[1:])
-        return cls(rows[order].astype(np.int32), starts)
-
-    def add_up(self, by_image: Floats) -> Doubles:
-        """Add up the weights of the rows at each place, shape (n_places, n_weightings)."""
-        from scipy.sparse import csr_array
-
-        ones = np.ones(len(self.rows), dtype=np.float32)
-        shape = len(self.starts) - 1, len(by_image)
-        return np.asarray(
-            csr_array((ones, self.rows, self.starts), shape=shape) @ by_image, dtype=np.float64
-        )
+        places, n_others = self.places, 2 * self.n_scores + 1
+        counted = np.flatnonzero(places)
+        if 2 * len(counted) < len(places):
+            places, by_image = places[counted], by_image[counted]
+        # Weights are read in their order, and the sums are few enough to stay near.
+        starts = np.arange(len(places) + 1, dtype=np.int32)
+        shape = n_others + self.n_scores, len(places)
+        member = csc_array((np.ones(len(places), dtype=np.float32), places, starts), shape=shape)
+        sums = np.asarray(member @ by_image, dtype=np.float64)
+        sums[0] = 0
+        return sums[n_others:], sums[:n_others]
 
 
 def share_wins(own: Doubles, others: Doubles, n_own: Doubles, n_others: Doubles) -> Doubles:

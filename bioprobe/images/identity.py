@@ -120,7 +120,16 @@ def hash_sorted(columns: Iterable[pd.Series[str]]) -> str:
     while some := list(itertools.islice(lines, _LINES_AT_ONCE)):
         digest.update(between + b"\n".join(some))
         between = b"\n"
+    del lines, parts
+    release_unused()
     return digest.hexdigest()
+
+
+def release_unused() -> None:
+    """Give back what Arrow holds of texts of many rows that are gone: only Arrow could use it."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
 
 
 def _sort(texts: pa.LargeStringArray) -> pa.LargeStringArray:

@@ -23,7 +23,13 @@ import numpy.typing as npt
 from bioprobe.access import describe_absence, is_file, list_files, read_bytes, reading
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.files import explaining_refusal, parse_json, replacing
-from bioprobe.images.identity import IDENTITY, digest_rows, find_rows, number_rows
+from bioprobe.images.identity import (
+    IDENTITY,
+    digest_rows,
+    find_rows,
+    number_rows,
+    release_unused,
+)
 from bioprobe.images.regions import REGION
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.gone import Changes, Gone, list_places
@@ -172,6 +178,8 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
     frame = judged.reindex(positions).reset_index(drop=True)
     frame.insert(0, "judged", positions >= 0)
     frame[KEPT] = (positions >= 0) & (frame[KEPT] == True)  # noqa: E712 - holes are not kept
+    del known, table, judged, positions
+    release_unused()
     return Selection(name, frame, provenance)
 
 

@@ -237,14 +237,19 @@ class Columns:
         if not self._shards or not all(map(self._is_text, there)):
             return None
         shards, few = self._divide(rows, [name for name in there if name not in self._codes])
-        tables, order, places = self._read_parts(rows, shards, few, as_codes=True)
+        parts: dict[str, list[Names]] = {name: [] for name in few}
+        asked = [rows[:0]]
+        for table, places, here in self._read_parts(rows, shards, few, as_codes=True):
+            asked.append(here)
+            for name in few:
+                parts[name].append(_read_texts(table.column(name))[places])
+        order = np.argsort(np.concatenate(asked), kind="stable")
         found: dict[str, Names] = {}
         for name in names:
             if name in absent:
                 found[name] = np.full(len(rows), "", dtype=object)
             elif name in few:
-                parts = zip(tables, places, strict=True)
-                read = np.concatenate([_read_texts(t.column(name))[at] for t, at in parts])[order]
+                read = np.concatenate(parts[name])[order]
                 is_label = name in LABEL_COLUMNS
                 found[name] = np.array(list(map(unify, read)), dtype=object) if is_label else read
             elif name in _CODED:
@@ -333,11 +338,12 @@ class Columns:
         import pandas as pd
         import pyarrow as pa
 
-        read, order, places = self._read_parts(rows, shards, names)
-        tables = [
-            one.take(pa.array(at)).replace_schema_metadata(None).to_pandas()
-            for one, at in zip(read, places, strict=True)
-        ]
+        tables, asked = list[pd.DataFrame](), [rows[:0]]
+        for table, places, here in self._read_parts(rows, shards, names):
+            asked.append(here)
+            some = table.take(pa.array(places)).replace_schema_metadata(None)
+            tables.append(some.to_pandas())
+        order = np.argsort(np.concatenate(asked), kind="stable")
         found: dict[str, pd.Series[Any]] = {}
         for name in names:
             pieces = [
@@ -352,18 +358,17 @@ class Columns:
 
     def _read_parts(
         self, rows: Rows, shards: Rows, names: Sequence[str], *, as_codes: bool = False
-    ) -> tuple[list[pa.Table], Rows, list[Rows]]:
-        """Read the row groups of some shards that some rows are in.
+    ) -> Iterator[tuple[pa.Table, Rows, Rows]]:
+        """Read the row groups of some shards that some rows are in, a shard at a time.
 
-        Returns
-        -------
-        tables : list of Table, each of the groups of a shard
-        order : ndarray of int64, shape (n_rows,)
-            That brings what is found into the order of the rows.
-        places : list of ndarray of int64
-            Where in each table the rows are.
+        Yields
+        ------
+        table : Table, of the groups of a shard
+        places : ndarray of int64, shape (n_here,)
+            Where in it rows are.
+        here : ndarray of int64, shape (n_here,)
+            Which of the rows these are.
         """
-        asked, tables, places = list[Rows](), [], list[Rows]()
         by_row = np.argsort(rows, kind="stable")
         bounds = np.searchsorted(rows[by_row], self.starts)
         for number in shards.tolist() if len(names) else ():
@@ -374,11 +379,8 @@ class Columns:
             sizes = np.diff(shard.group_starts)[needed]
             before = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
             has = [name for name in names if name in shard.schema.names]
-            tables.append(shard.read(has, needed.tolist(), as_codes=as_codes))
-            places.append(rows[here] - start - shard.group_starts[groups] + before[of_group])
-            asked.append(here)
-        together = np.concatenate(asked) if asked else rows[:0]
-        return tables, np.argsort(together, kind="stable"), places
+            places = rows[here] - start - shard.group_starts[groups] + before[of_group]
+            yield shard.read(has, needed.tolist(), as_codes=as_codes), places, here
 
     def _find_type(self, name: str) -> Any:  # noqa: ANN401 - of numpy or of pandas
         """Return the type of a column, which some shard has."""
@@ -464,6 +466,9 @@ class Columns:
         order = np.argsort(labels, kind="stable")
         places = np.empty(len(labels), dtype=np.int32)
         places[order] = np.arange(len(labels), dtype=np.int32)
+        if len(labels) == 1:
+            # All rows have it: nothing is held of each.
+            return np.broadcast_to(places, len(numbers)), labels
         return places[numbers], labels[order]
 
 

@@ -350,8 +350,11 @@ class Task:
         return np.array([f"picture {one}" for one in images.number_files(rows)], dtype=object)
 
     def _find_part(self, part: str) -> Rows:
-        rows = self.split.rows(part) if self.split is not None else self.view.rows[:0]
-        return np.intersect1d(rows, self.view.rows)
+        if self.split is None:
+            return self.view.rows[:0]
+        rows, is_asked = self.split.rows(part), np.zeros(len(self.store), dtype=bool)
+        is_asked[self.view.rows] = True
+        return rows[is_asked[rows]]
 
     @cached_property
     def _learning(self) -> Rows:
@@ -390,7 +393,10 @@ class Task:
         usable = np.where(is_training, in_class | lineages, is_known)
         unknown = labelled.take(~is_training & in_class & ~usable)
         has_validation = bool((~is_training & in_class).any())
-        labelled, is_training = labelled.take(usable).keep_classes(known), is_training[usable]
+        if not usable.all():
+            labelled, is_training = labelled.take(usable), is_training[usable]
+        if len(known) < len(labelled.classes):
+            labelled = labelled.keep_classes(known)
         folds = np.full(len(labelled), -1, dtype=np.int64)
         method, reason, judged = "validation", "", labelled.positions >= 0
         if has_validation:

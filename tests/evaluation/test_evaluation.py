@@ -474,8 +474,14 @@ def test_a_misspelt_method_is_told_the_nearest() -> None:
         check_methods(["zeroshot", "knnn"])
 
 
+@pytest.mark.parametrize(("n_images", "n_scores"), [(5, 1_000), (20, 25)])
 def test_answers_that_are_asked_in_parts_are_the_same(
-    families: EmbeddingStore, split: Split, found: Evaluation, monkeypatch: pytest.MonkeyPatch
+    families: EmbeddingStore,
+    split: Split,
+    found: Evaluation,
+    n_images: int,
+    n_scores: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[int] = []
     ask = FittedProbe.ask
@@ -485,7 +491,10 @@ def test_answers_that_are_asked_in_parts_are_the_same(
         return ask(self, view, k)
 
     monkeypatch.setattr(FittedProbe, "ask", count)
-    monkeypatch.setattr(answers, "_IMAGES_AT_ONCE", 5)
+    monkeypatch.setattr(answers, "_IMAGES_AT_ONCE", n_images)
+    # So many scores are those of five images.
+    monkeypatch.setattr(answers, "_SCORES_AT_ONCE", n_scores)
+    monkeypatch.setattr("bioprobe.task.scores._SCORES_AT_ONCE", n_scores)
     taken: list[AnyRows] = []
     take = Task.take_vectors
 

@@ -7,8 +7,16 @@ import numpy.typing as npt
 import pytest
 from sklearn import metrics as reference
 
+from bioprobe.evaluation.measured import measure
 from bioprobe.evaluation.method_scores import draw_method_scores
-from bioprobe.evaluation.metrics import FLAT_METRICS, N_BINS, find_places, measure_flat, score_flat
+from bioprobe.evaluation.metrics import (
+    FLAT_METRICS,
+    N_BINS,
+    find_places,
+    measure_flat,
+    score_flat,
+    score_rows,
+)
 from bioprobe.evaluation.weighted_rows import Ranks
 from bioprobe.intervals import Resamples
 from bioprobe.task import scores
@@ -93,7 +101,7 @@ def test_smooth_weights_tell_by_how_much_macro_figures_are_off() -> None:
     truth, given = _draw(12, 4, seed=5)
     probabilities = given.astype(np.float32)
     resamples = Resamples.of_groups(np.full(12, ""), 30, 3)
-    found = draw_method_scores(truth, probabilities, None, None, resamples)
+    found = draw_method_scores(measure(truth, probabilities), resamples)
     (weights,) = resamples.iter_weights(smooth=True)
     expected = [_refer(truth, given, row) for row in weights]
     for name in ("macro_f1", "macro_precision"):
@@ -185,10 +193,7 @@ def test_scores_are_ranked_once_for_all_resamples(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Ranks, "find", count)
     known = measure_flat(truth, probabilities)
-    parts = [
-        score_flat(truth, probabilities, weights[at : at + 3], metrics=["auroc"], rows=known)
-        for at in range(0, 12, 3)
-    ]
+    parts = [score_rows(known, weights[at : at + 3], ["auroc"]) for at in range(0, 12, 3)]
     np.testing.assert_array_equal(np.concatenate([one["auroc"] for one in parts]), expected)
     assert n_found[0] == 6
 
@@ -241,6 +246,6 @@ def test_rows_that_were_measured_before_have_the_same_figures() -> None:
     random = np.random.default_rng(1)
     probabilities, truth = random.dirichlet(np.ones(4), size=30), random.integers(4, size=30)
     weights = random.integers(3, size=(2, 30)).astype(np.float32)
-    again = score_flat(truth, probabilities, weights, rows=measure_flat(truth, probabilities))
+    known = measure_flat(truth, probabilities)
     for name, values in score_flat(truth, probabilities, weights).items():
-        np.testing.assert_array_equal(again[name], values)
+        np.testing.assert_array_equal(score_rows(known, weights, [name])[name], values)

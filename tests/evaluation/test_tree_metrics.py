@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from bioprobe.errors import SelectionError
+from bioprobe.evaluation.measured import measure
 from bioprobe.evaluation.method_scores import draw_method_scores
 from bioprobe.evaluation.metrics import find_best
 from bioprobe.evaluation.mistakes import count_confusion, find_confused_pairs
@@ -144,7 +145,7 @@ def test_severity_is_known_as_well_as_there_are_mistakes() -> None:
     truth = np.arange(20) % 5
     probabilities = np.eye(5, dtype=np.float32)[np.where(np.arange(20) < 3, 3 - truth, truth)]
     resamples = Resamples.of_groups(np.full(20, ""), 20)
-    draws = draw_method_scores(truth, probabilities, None, TREE, resamples)
+    draws = draw_method_scores(measure(truth, probabilities, tree=TREE), resamples)
     assert draws["mistake_severity"].n_units == 3
     assert draws["average_lca_height"].n_units == 20
 

@@ -17,6 +17,7 @@ from bioprobe.errors import MisuseError
 from bioprobe.evaluation import Evaluation, evaluate, read_evaluation, write_evaluation
 from bioprobe.evaluation.binary_metrics import BINARY_METRICS, score_binary
 from bioprobe.evaluation.keeping import to_clip_benchmark
+from bioprobe.evaluation.measured import measure
 from bioprobe.evaluation.method_scores import AT_THRESHOLD, METRICS, draw_method_scores
 from bioprobe.evaluation.positive import find_positive, trace_thresholds
 from bioprobe.images.image_table import ImageTable
@@ -101,7 +102,7 @@ def test_an_interval_leaves_out_resamples_without_both_classes() -> None:
     truth = np.array([1, 0, 0, 0])
     probabilities = np.array([[0.2, 0.8], [0.9, 0.1], [0.7, 0.3], [0.6, 0.4]], dtype=np.float32)
     resamples = Resamples(np.arange(4), 200)
-    draws = draw_method_scores(truth, probabilities, None, TREE, resamples, 1)
+    draws = draw_method_scores(measure(truth, probabilities, tree=TREE, positive=1), resamples)
     drawn = np.concatenate(list(resamples.iter_weights()))
     lacks = (drawn[:, 0] == 0) | (drawn[:, 0] == 4)
     assert 0.2 < lacks.mean() < 0.4
@@ -363,5 +364,5 @@ def test_auroc_is_known_as_well_as_the_rarer_of_two_classes(n_positive: int) -> 
     truth = (np.arange(12) < n_positive).astype(np.int64)
     probabilities = np.full((12, 2), 0.5, dtype=np.float32)
     resamples = Resamples.of_groups(np.full(12, ""), 5)
-    found = draw_method_scores(truth, probabilities, None, None, resamples, 1)
+    found = draw_method_scores(measure(truth, probabilities, positive=1), resamples)
     assert (found["auroc"].n_units, found["average_precision"].n_units) == (3, n_positive)

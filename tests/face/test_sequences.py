@@ -59,6 +59,11 @@ def test_sequences_are_answered_and_judged_together(bursts: bp.Store) -> None:
     rules = found.results[0].rules
     assert list(rules) == ["log-mean", "mean", "max", "vote"]
     assert {of for _, of in rules.values()} == {24}
+    # Sequences that are pooled some at a time have the same figures.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bioprobe.task.scores._SCORES_AT_ONCE", 20)
+        parts = bursts.evaluate("label", methods="ridge", per="sequence", sequence="burst")
+    assert parts.results[0].metrics == found.results[0].metrics
     kept = bursts.evaluation("label")
     assert {rule: tuple(one) for rule, one in kept.results[0].rules.items()} == rules
     assert any("accuracy of each rule on 24 sequences" in str(note) for note in found.notes)

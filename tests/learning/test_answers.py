@@ -12,7 +12,13 @@ from bioprobe.calibration.calibrators import (
     to_probabilities,
 )
 from bioprobe.errors import ProbeError
-from bioprobe.evaluation.answers import Answers, check_methods, find_obstacle, gather_answers
+from bioprobe.evaluation.answers import (
+    Answers,
+    Held,
+    check_methods,
+    find_obstacle,
+    gather_answers,
+)
 from bioprobe.learning.fit import answer_held_out, fit, fit_probe
 from bioprobe.registry import METHODS
 from bioprobe.splits import Split
@@ -30,9 +36,9 @@ def _label(store: EmbeddingStore) -> Classes:
 
 def _gather(
     store: EmbeddingStore, method: str, split: Split, texts: Texts | None = None
-) -> Answers:
+) -> Answers[Held]:
     task = Task.of(store, Rank.FAMILY, split=split, texts=texts)
-    return gather_answers(method, task.rounds(), _label(store))
+    return gather_answers(method, task.rounds(), _label(store), Held)
 
 
 @pytest.mark.parametrize("kind", ["knn", "centroid", "lda", "ridge"])
@@ -47,7 +53,7 @@ def test_the_answers_are_those_of_the_probe_alone(
     assert answers.rows.tolist() == rows.tolist()
     names = [taxon.name for taxon in _label(families)]
     order = [[taxon.name for taxon in alone.classes].index(name) for name in names]
-    np.testing.assert_allclose(answers.probabilities, alone.to_dense()[:, order], atol=1e-6)
+    np.testing.assert_allclose(answers.kept.probabilities, alone.to_dense()[:, order], atol=1e-6)
     assert answers.settings == (probe.settings,)
     assert answers.n_training == (probe.n_rows,) == (38,)
     assert answers.is_known.all()
@@ -69,9 +75,9 @@ def test_the_temperature_is_that_of_the_validation_part(
     assert isinstance(expected, TemperatureScaling)
     assert answers.temperatures == pytest.approx((expected.temperature,))
     assert answers.calibrated_on == "validation"
-    assert answers.calibrated is not None
-    again = expected.calibrate(to_logits(answers.probabilities))
-    np.testing.assert_allclose(answers.calibrated, again, atol=1e-5)
+    assert answers.kept.calibrated is not None
+    again = expected.calibrate(to_logits(answers.kept.probabilities))
+    np.testing.assert_allclose(answers.kept.calibrated, again, atol=1e-5)
 
 
 def test_without_a_validation_part_the_temperature_is_that_of_each_fold_by_the_others(
@@ -133,7 +139,7 @@ def test_without_rows_to_choose_on_nothing_is_calibrated(
     bursts = families.images.labels(Rank.FAMILY)
     bare = dataclasses.replace(split, parts=parts, folds=np.full(len(parts), -1), groups=bursts)
     answers = _gather(families, "centroid", bare)
-    assert answers.calibrated is None
+    assert answers.kept.calibrated is None
     assert (answers.temperatures, answers.calibrated_on) == ((), "")
 
 
@@ -155,7 +161,7 @@ def test_folds_are_answered_by_what_was_learnt_from_the_others(
     names = [taxon.name for taxon in _label(families)]
     labels = families.images.labels(Rank.FAMILY)[near]
     expected = [votes[labels == name].sum() / votes.sum() for name in names]
-    np.testing.assert_allclose(answers.probabilities[0], expected, atol=0.02)
+    np.testing.assert_allclose(answers.kept.probabilities[0], expected, atol=0.02)
 
 
 def test_a_class_without_training_rows_is_unknown_and_has_no_probability(
@@ -168,8 +174,8 @@ def test_a_class_without_training_rows_is_unknown_and_has_no_probability(
     labels = families.images.labels(Rank.FAMILY)[answers.rows]
     assert answers.is_known.tolist() == (labels != "Muridae").tolist()
     column = [taxon.name for taxon in _label(families)].index("Muridae")
-    assert (answers.probabilities[:, column] == 0).all()
-    np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, atol=1e-5)
+    assert (answers.kept.probabilities[:, column] == 0).all()
+    np.testing.assert_allclose(answers.kept.probabilities.sum(axis=1), 1, atol=1e-5)
 
 
 def test_zero_shot_answers_the_rows_by_the_nearest_text(
@@ -183,7 +189,7 @@ def test_zero_shot_answers_the_rows_by_the_nearest_text(
     classes = encoder.encode_text([f"a photo of {name}." for name in names])
     logits = families.manifest.logit_scale * families.read_vectors(answers.rows) @ classes.T
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(answers.probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(answers.kept.probabilities, expected, atol=1e-5)
     assert answers.n_training == (0,)
     assert answers.calibrated_on == "cross-validation", "20 validation images are too few"
 
@@ -240,10 +246,10 @@ def test_every_method_answers_all_images_about_all_classes(
         PlainEncoder().encode_text, 20.0, templates=("{}",), others=_label(families).taxonomy
     )
     answers = _gather(families, method, split, texts)
-    np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, atol=1e-4)
+    np.testing.assert_allclose(answers.kept.probabilities.sum(axis=1), 1, atol=1e-4)
     labels = families.images.labels(Rank.FAMILY)[answers.rows]
     names = np.array([taxon.name for taxon in _label(families)], dtype=object)
-    assert (names[answers.probabilities.argmax(axis=1)] == labels).mean() > 0.6
+    assert (names[answers.kept.probabilities.argmax(axis=1)] == labels).mean() > 0.6
     assert answers.temperatures
 
 

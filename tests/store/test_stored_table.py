@@ -226,6 +226,20 @@ def test_labels_are_numbered_in_the_one_form_of_names(tmp_path: Path) -> None:
     assert images.number_labels("species")[1].tolist() == [""]
 
 
+def test_a_label_that_all_rows_have_takes_no_memory_of_each(tmp_path: Path) -> None:
+    frames = [_frame(2, kingdom="Animalia"), _frame(2, 2, kingdom="Animalia")]
+    store = _make(tmp_path, frames)
+    numbers, labels = store.images.number_labels("kingdom")
+    assert (numbers.tolist(), labels.tolist()) == ([0] * 4, ["Animalia"])
+    assert numbers.strides == (0,)
+    # It is of each again once another comes.
+    EmbeddingStore.open(tmp_path).append(
+        _frame(1, 4, kingdom="Plantae"), np.array([[1.0, 0.0, 0.0]])
+    )
+    after = EmbeddingStore.open(tmp_path, after=store)
+    assert after.images.labels("kingdom").tolist() == ["Animalia"] * 4 + ["Plantae"]
+
+
 def test_a_table_with_other_columns_reads_the_rest_when_it_is_asked_for(
     tmp_path: Path, reads: Reads
 ) -> None:
