@@ -166,7 +166,7 @@ def _open_kept(
 
     def load_for_text() -> Encoder:
         loaded = encoder.get() if encoder.is_loaded else None
-        return load_for_text(loaded, model or filled.manifest.encoder.model, device)
+        return load_text_encoder(loaded, model or filled.manifest.encoder.model, device)
 
     said = (
         f"{len(rows):,} pictures of {origin} in the store {folder}, {summary.n_embedded:,} of them "
@@ -241,7 +241,7 @@ class _Reader:
     def load_for_text(self) -> Encoder:
         """Return the encoder of texts."""
         loaded = self.encoder if "encoder" in self.__dict__ else None
-        return load_for_text(loaded, self.choice.model, self.device)
+        return load_text_encoder(loaded, self.choice.model, self.device)
 
     def find_key(self) -> str:
         """Return the name of the encoder's part of the cache, which takes loading it."""
@@ -259,7 +259,7 @@ class _Reader:
         return find_cache("pictures") / f"{stamp[:32]}-{how}.json" if stamp else None
 
 
-def load_for_text(loaded: Encoder | None, model: str, device: str) -> Encoder:
+def load_text_encoder(loaded: Encoder | None, model: str, device: str) -> Encoder:
     """Return the encoder in the precision in which every store has its texts."""
     from bioprobe.encoders import load_encoder
 

@@ -633,11 +633,11 @@ class _Asker:
         )
 
     def _load_for_text(self) -> Encoder:
-        from bioprobe.face.pictures import load_for_text
+        from bioprobe.face.pictures import load_text_encoder
 
         assert self._load is not None
         encoder = self._load()
-        return load_for_text(encoder, self._model or encoder.fingerprint.model, self._device)
+        return load_text_encoder(encoder, self._model or encoder.fingerprint.model, self._device)
 
 
 def _make_one(store: EmbeddingStore, folder: Path) -> EmbeddingStore:

@@ -252,6 +252,8 @@ def test_folders_are_kept_in_a_store_and_asked_of_it(
     assert found.failures["path"].tolist() == ["bad.jpg"]
     assert len(bp.open(opened.folder)) == 9
     assert found.describe().n_failures == 1
+    assert len(found.search(text="a text that nobody asked", k=1).rows) == 1
+    assert "a text that nobody asked" in encoder.texts_seen
     # Elsewhere what is named is no folder, and is not kept.
     alone = bp.pictures(folder / "005.png", like=opened.folder, keep=True)
     assert alone.folder != opened.folder
