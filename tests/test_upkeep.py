@@ -486,7 +486,13 @@ def test_one_region_goes_and_its_picture_stays(tmp_path: Path, encoder: Any) -> 
     assert _find_traces(tmp_path / "s", vectors[:2], ["a.jpg"]) == []
 
 
-def test_shards_are_joined_cut_and_linked(tmp_path: Path, encoder: Any) -> None:  # noqa: ANN401
+def test_shards_are_joined_cut_and_linked(
+    tmp_path: Path,
+    encoder: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Vectors are copied a few at a time.
+    monkeypatch.setattr("bioprobe.store.compaction._ROWS_AT_ONCE", 3)
     store = EmbeddingStore.create(tmp_path / "s", encoder.fingerprint, dim=DIM)
     sizes = (1, 6, 2, 13, 1)
     vectors, start = _draw(sum(sizes)), 0

@@ -214,6 +214,16 @@ def test_rows_as_near_as_each_other_stand_in_their_order(
     np.testing.assert_allclose(similarities, expected, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("n_rows", [32 * 40, 32 * 40 + 31, 100])
+def test_the_greatest_of_many_products_are_picked_wherever_they_stand(n_rows: int) -> None:
+    products = np.random.default_rng(0).normal(size=n_rows).astype(np.float32)
+    for last in (0, 3):
+        products[n_rows - last :] = 9
+        picked = exact._pick(products, 8)
+        assert sorted(products[picked]) == sorted(products)[-8:]
+        assert len(set(picked)) == 8
+
+
 def test_an_answer_does_not_depend_on_the_other_queries(
     make: Callable[..., EmbeddingStore],
 ) -> None:

@@ -164,8 +164,10 @@ def test_near_vectors_of_unlike_pictures_are_not_the_same(
 
 
 def test_pictures_that_look_the_same_need_no_near_vectors(
-    make_store: MakeStore, encoder: Encoder
+    make_store: MakeStore, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The similarities of one pair after the other.
+    monkeypatch.setattr("bioprobe.quality.duplicates._MULTIPLIED_AT_ONCE", 1)
     store = _lay_out(make_store, encoder, [0, 60, 90])
     looks = _draw_looks(3)
     looks["grey"][1] = looks["grey"][0]

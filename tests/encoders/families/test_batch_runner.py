@@ -338,6 +338,37 @@ def test_the_choice_is_kept_for_this_machine_and_this_model(
     assert len(list(files.glob("*.json"))) == 4
 
 
+def test_a_kept_choice_is_prepared_once_pytorch_has_taken_as_long(
+    open_clip_dir: Path, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch,
+    pretend: Callable[..., None],
+) -> None:  # fmt: skip
+    fine = Fake()
+    pretend(fine=fine)
+    load(open_clip_dir, "auto").encode_image(pictures)
+    monkeypatch.setattr(Choice, "prepare_s", math.inf)
+    again = load(open_clip_dir, "auto")
+    again.encode_image(pictures)
+    assert (again.count_rows(), fine.n_prepared) == ({"torch": len(pictures)}, 1)
+
+
+def test_what_is_kept_is_of_one_part_shape_batch_and_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tower = Tower(torch.nn.Linear(1, 1), lambda x: x)
+
+    def name(batch_size: int = 8, what: str = "images", dim: int = 3) -> Path:
+        runner = batch_runner.BatchRunner(
+            tower, asked="auto", batch_size=batch_size, model={}, what=what, n_tried=2
+        )
+        return runner._make_part((torch.zeros(8, dim),)).folder
+
+    found = [name(), name(batch_size=4), name(what="texts"), name(dim=5)]
+    assert name() == found[0]
+    n_threads = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads + 1)
+    assert len({*found, name()}) == 5
+
+
 @pytest.mark.parametrize("kept", ["", "{", "[]", '{"backend": "fine"}', '{"backend": "gone"}'])
 def test_a_choice_that_cannot_be_read_or_is_of_a_backend_that_is_gone_is_no_choice(
     open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None], tmp_path: Path,
