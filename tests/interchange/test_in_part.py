@@ -312,7 +312,7 @@ def test_large_row_groups_are_streamed(
     monkeypatch.setattr(row_groups, "_BUFFER_BYTES", 4096)
     monkeypatch.setattr("bioprobe.interchange.in_part._BATCH_ROWS", 7)
     # What is asked for at once comes in parts.
-    monkeypatch.setattr("bioprobe.interchange.ranges._MOST_BYTES", 1000)
+    monkeypatch.setattr("bioprobe.interchange.ranges._MOST_BYTES", 3000)
     import_in_part(published, tmp_path / "S", within=["Felidae"])
     _assert_holds(tmp_path / "S", _find("Felidae"))
 

@@ -227,6 +227,13 @@ def test_the_fastest_that_agrees_is_taken_and_what_is_wrong_with_the_others_is_s
     np.testing.assert_allclose(vectors, exact, atol=1e-6)
 
 
+def test_one_row_that_differs_is_not_made_up_for_by_the_others() -> None:
+    exact = torch.eye(3)
+    found = exact.clone()
+    found[2, 0] = 1
+    assert batch_runner._compare(found, exact) == pytest.approx(0.5**0.5)
+
+
 def test_a_little_less_perturbed_it_would_be_taken(
     open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None]
 ) -> None:
