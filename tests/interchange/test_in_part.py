@@ -131,6 +131,11 @@ def test_another_taxon_adds_and_the_same_one_reads_no_vectors(
 def test_without_a_taxon_all_is_brought(published: Path, tmp_path: Path) -> None:
     summary = import_in_part(published, tmp_path / "S")
     assert summary.n_imported == N
+    vectors = VECTORS["bioclip-2_float16"].astype(np.float64)
+    norms = np.linalg.norm(vectors, axis=1)
+    assert summary.norms == pytest.approx((norms.min(), norms.max()))
+    total = (vectors / norms[:, None]).sum(axis=0)
+    assert summary.mean_cosine == pytest.approx((total @ total - N) / (N * (N - 1)), abs=1e-5)
     assert summary.reading.n_bytes < summary.reading.all_bytes + 3 * 65_536
     _assert_holds(tmp_path / "S", np.arange(N))
 

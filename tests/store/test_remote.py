@@ -123,6 +123,25 @@ def test_a_copy_that_was_cut_here_is_copied_again(tmp_path: Path) -> None:
     assert (vectors.read_bytes(), len(opened.X)) == (whole, 5)
 
 
+def test_a_file_of_which_half_came_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "here", 1)
+    push(tmp_path / "here", ADDRESS)
+    system, cuts = type(fsspec.filesystem("memory")), [True]
+    get = system.get_file
+
+    def cut(self: object, path: str, target: str, **given: object) -> None:
+        get(self, path, target, **given)
+        if cuts.pop() if cuts else False:
+            data = Path(target).read_bytes()
+            Path(target).write_bytes(data[: len(data) // 2])
+
+    monkeypatch.setattr(system, "get_file", cut)
+    assert bp.open(ADDRESS).verify().is_whole
+    assert not cuts
+
+
 def test_who_reads_a_copy_reads_on_when_the_store_there_was_compacted(tmp_path: Path) -> None:
     here = tmp_path / "here"
     fill(here, 1)
@@ -287,7 +306,12 @@ def test_damage_at_an_address_is_told_and_no_store_is_made_of_it(tmp_path: Path)
 
 def test_objects_whose_names_lead_out_of_the_store_are_left_where_they_are(tmp_path: Path) -> None:
     fill(tmp_path / "here", 1)
+    # What a repair laid aside is of the store here alone.
+    aside = tmp_path / "here" / "damaged" / "00000" / "vectors.npy"
+    aside.parent.mkdir(parents=True)
+    aside.write_bytes(b"damaged")
     push(tmp_path / "here", ADDRESS)
+    assert not [path for path in list_objects() if "damaged" in path]
     system = fsspec.filesystem("memory")
     system.store["/bucket/stores/photos/../../escaped.txt"] = system.store[
         "/bucket/stores/photos/manifest.json"

@@ -58,8 +58,9 @@ def settle_precision(encoder: TorchEncoder) -> None:
     if not _may_be_fast(encoder.runtime.device):
         return
     shape = encoder.preprocess(PIL.Image.new("RGB", (64, 64), "grey")).shape
-    # On a GPU few pictures take as long in any precision. A whole batch may be another backend's.
-    n_probes = _N_PROBES if encoder.device == "cpu" else encoder.batch_size - 1
+    # A whole batch may be another backend's. On a GPU few pictures take as long in any precision.
+    most = encoder.batch_size - 1
+    n_probes = min(_N_PROBES, most) if encoder.device == "cpu" else most
     probes = _draw_probes(shape, max(1, n_probes))
     exact, exact_s = _time_encoding(encoder, probes)
     kept = {name: tensor.clone() for name, tensor in encoder.module.state_dict().items()}

@@ -558,7 +558,9 @@ def test_a_store_says_what_ran_and_takes_vectors_of_any(
     for place, picture in enumerate(pictures[:4]):
         picture.save(photos / f"{place}.png")
     model = f"local-dir:{open_clip_dir}"
-    embed = functools.partial(bp.embed, photos, model=model, batch_size=2, device="cpu", threads=1)
+    embed = functools.partial(
+        bp.embed, photos, model=model, batch_size=2, device="cpu", threads=1, precision="fp32"
+    )
     whole, mixed = tmp_path / "torch", tmp_path / "mixed"
     embed(store=whole, backend="torch")
     traced = embed(store=mixed, backend="traced")

@@ -9,6 +9,7 @@ import torch
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.families import precision
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
+from bioprobe.types import Vectors
 
 HAS_BF16 = precision._may_be_fast(torch.device("cpu"))
 
@@ -54,6 +55,23 @@ def test_on_a_gpu_it_is_measured_on_as_many_pictures_as_fill_it(
             precision.settle_precision(encoder)
     # One less than a whole batch, which may be another backend's; each is run twice, in both.
     assert shapes == [15] * 4 + [4] * 4
+
+
+def test_it_is_measured_by_torch_alone_however_few_pictures_are_a_batch(
+    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure, counted = precision._time_encoding, list[dict[str, int]]()
+
+    def count(encoder: TorchEncoder, pixels: Vectors) -> tuple[Vectors, float]:
+        found = measure(encoder, pixels)
+        counted.append(encoder.count_rows())
+        return found
+
+    monkeypatch.setattr(precision, "_may_be_fast", lambda _device: True)
+    monkeypatch.setattr(precision, "_time_encoding", count)
+    name = f"local-dir:{open_clip_dir}"
+    load_encoder(name, device="cpu", precision="auto", batch_size=2, backend="traced")
+    assert counted == [{"torch": 2}] * 2
 
 
 def test_a_slower_bf16_leaves_the_weights_as_they_were(
