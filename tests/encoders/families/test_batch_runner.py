@@ -234,6 +234,21 @@ def test_one_row_that_differs_is_not_made_up_for_by_the_others() -> None:
     assert batch_runner._compare(found, exact) == pytest.approx(0.5**0.5)
 
 
+def test_where_the_vectors_of_torch_are_no_numbers_nothing_agrees_with_them(
+    open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    pretend(fine=Fake())
+    encoder = load(open_clip_dir, "auto")
+    compare = batch_runner._compare
+    monkeypatch.setattr(
+        batch_runner, "_compare", lambda found, exact: compare(found, exact * math.nan)
+    )
+    encoder.encode_image(pictures)
+    assert encoder.image_runner.backend == "torch"
+    assert find_trials(encoder)["fine"].startswith("least cosine to torch nan")
+
+
 def test_a_little_less_perturbed_it_would_be_taken(
     open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None]
 ) -> None:
@@ -440,6 +455,7 @@ def test_what_fails_later_is_given_up_and_nothing_is_lost(
     with caplog.at_level("INFO", logger="bioprobe.loading"):
         np.testing.assert_allclose(encoder.encode_image(pictures), first, atol=1e-6)
     assert encoder.image_runner.backend == "torch"
+    assert re.search(why, find_trials(encoder)["late"])
     assert re.search(rf"late failed .*{why}.*; torch goes on", caplog.text)
     with pytest.raises(BioprobeError, match=f"late cannot run the images.*{why}"):
         named.encode_image(pictures)
