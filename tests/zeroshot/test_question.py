@@ -26,9 +26,7 @@ def _ask() -> tuple[Question, Vectors, Doubles]:
     vectors = normalise_rows(random.normal(size=(len(LINES), DIM)))
     offsets = random.normal(scale=2, size=(2, N_CLASSES)).astype(np.float32)
     taxa = Taxonomy(tuple(Taxon.from_names({"species": f"Genus s{i}"}) for i in range(N_CLASSES)))
-    question = Question(
-        Tree(taxa, Rank.SPECIES), Leaves.of(texts, offsets), SCALE, {}, kinds=LINES
-    )
+    question = Question(Tree(taxa, Rank.SPECIES), Leaves.of(texts, offsets), SCALE, {}, kinds=LINES)
     weights = np.exp(SCALE * vectors.astype(np.float64) @ texts.T - offsets[LINES])
     return question, vectors, weights / weights.sum(axis=1, keepdims=True)
 
