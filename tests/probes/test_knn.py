@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -132,7 +134,7 @@ def test_of_many_equals_those_that_come_first_vote(
 
     search = faiss.knn
 
-    def find_last(queries: Vectors, rows: Vectors, n: int, **how: object) -> object:
+    def find_last(queries: Vectors, rows: Vectors, n: int, **how: Any) -> Any:  # noqa: ANN401
         # Which of equals it finds is its own affair: here those that come last.
         similarities, places = search(queries, np.ascontiguousarray(rows[::-1]), n, **how)
         return similarities, len(rows) - 1 - places
