@@ -287,6 +287,11 @@ def test_each_picture_is_of_one_share_by_its_path_alone(photos: Path, tmp_path: 
         assert Order.of(one).only(part).places.keys() == {
             str(photos / path) for path in part.frame["path"]
         }
+    # What is not read is of one share too.
+    unread = tuple((str(photos), f"{number}.png", "too large") for number in range(20))
+    parts = [part.unread for _, part in split(dataclasses.replace(one, unread=unread), 3)]
+    assert sorted(sum(parts, ())) == sorted(unread)
+    assert all(parts)
 
 
 def test_a_share_without_a_picture_is_a_finished_one(tmp_path: Path) -> None:

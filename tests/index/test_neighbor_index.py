@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -212,6 +215,22 @@ def test_rows_as_near_as_each_other_stand_in_their_order(
     np.testing.assert_array_equal(rows, order)
     expected = np.take_along_axis(exact.astype(np.float32), order, axis=1)
     np.testing.assert_allclose(similarities, expected, rtol=0, atol=1e-7)
+
+
+def test_of_equals_in_parts_of_an_engine_the_lower_rows_are_answers(
+    make: Callable[..., EmbeddingStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioprobe.index.exact._PART_ROWS", 7)
+    vectors = _draw(40, 0)
+    vectors[3::2] = vectors[3]
+    store = _add(make(), vectors)
+    # What is sent elsewhere has no engine of its own.
+    in_turn: Any = SimpleNamespace(
+        map=lambda work, parts: map(pickle.loads(pickle.dumps(work)), parts)
+    )
+    allowed = np.ones(40, dtype=bool)
+    rows, _ = exact.search_exactly(StoredVectors(store, in_turn), vectors[3:4], 6, allowed)
+    assert rows.tolist() == [[3, 5, 7, 9, 11, 13]]
 
 
 @pytest.mark.parametrize("n_queries", [1, 8])
