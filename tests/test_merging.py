@@ -76,8 +76,10 @@ def test_stores_stand_one_after_the_other_and_a_picture_once(fill: Fill) -> None
 
 
 def test_what_only_a_later_store_says_of_a_picture_is_taken_and_what_differs_is_said(
-    tmp_path: Path, encoder: PlainEncoder
+    tmp_path: Path, encoder: PlainEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Shards of two rows of the merged store.
+    monkeypatch.setattr("bioprobe.store.compaction.SHARD_BYTES", 2 * 4 * encoder.dim)
     said = {
         "one": "path,species,site,n\n1.png,Lynx lynx,,1\n2.png,,a,\n3.png,Puma concolor,b,3\n",
         "other": "path,species,site,n\n3.png,Lynx rufus,c,3\n2.png,Lynx lynx,a,2\n1.png,,b,\n",
@@ -91,6 +93,7 @@ def test_what_only_a_later_store_says_of_a_picture_is_taken_and_what_differs_is_
         embed_images(find_images([tmp_path / f"{name}.csv"]), encoder, store)
         stores.append(EmbeddingStore.open(store.folder))
     merged, notes = _merge(*stores)
+    assert [one.n_images for one in merged.manifest.shards] == [2, 1]
     frame = merged.images.frame
     assert frame["species"].tolist() == ["Lynx lynx", "Lynx lynx", "Puma concolor"]
     assert frame["genus"].tolist() == ["Lynx", "Lynx", "Puma"]
@@ -100,6 +103,17 @@ def test_what_only_a_later_store_says_of_a_picture_is_taken_and_what_differs_is_
         (note,) = (one for one in notes if f"another {what} in a later store" in one)
         assert note.startswith("1 picture has")
         assert "3.png" in note
+
+
+def test_of_the_same_bytes_there_is_one_vector_that_of_the_first_store(fill: Fill) -> None:
+    one, other = fill("one", ["b/1.png"]), fill("other", ["a/2.png"])
+    # A copy of the first picture, whose vector another machine rounded otherwise.
+    copy = one.images.frame.assign(path="a/copy.png")
+    other.append(copy, one.read_vectors() + np.float32(1e-4))
+    merged, _ = _merge(one, EmbeddingStore.open(other.folder))
+    assert merged.images.column("path").tolist() == ["b/1.png", "a/2.png", "a/copy.png"]
+    first, _, copied = merged.read_vectors()
+    assert np.array_equal(copied, first)
 
 
 def test_a_store_is_not_merged_into_one_of_its_own(fill: Fill) -> None:

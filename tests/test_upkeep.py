@@ -382,6 +382,50 @@ def test_who_has_the_store_open_reads_on(folder: Path) -> None:
     assert [path.name for path in (folder / "shards").iterdir()] == ["c2n00000"]
 
 
+def test_values_that_only_removed_rows_had_are_no_categories_afterwards(
+    tmp_path: Path,
+    encoder: Any,  # noqa: ANN401
+) -> None:
+    store = EmbeddingStore.create(tmp_path / "s", encoder.fingerprint, dim=DIM)
+    vectors = _draw(3)
+    store.append(_table(3).assign(keeper=pd.Categorical(["anna", "bertram", "cleo"])), vectors)
+    del store
+    opened = bp.open(tmp_path / "s")
+    opened.remove(row=1)
+    opened.compact()
+    keepers = EmbeddingStore.open(tmp_path / "s").images.column("keeper")
+    assert keepers.cat.categories.tolist() == keepers.tolist() == ["anna", "cleo"]
+    assert _find_traces(tmp_path / "s", vectors[1:2], ["bertram"]) == []
+
+
+def test_who_reads_on_beside_a_repair_is_seen_by_a_compaction(folder: Path) -> None:
+    reader = EmbeddingStore.open(folder)
+    before = reader.read_vectors(np.arange(5, 10))
+    (folder / "shards" / "00000" / "vectors.npy").write_bytes(b"damaged")
+    # The shard by which it holds the others is laid aside.
+    repair_store(folder)
+    assert bp.open(folder).compact().is_waiting
+    assert np.array_equal(reader.read_vectors(np.arange(5, 10)), before)
+
+
+def test_what_is_compacted_while_it_is_opened_is_opened_as_it_is_then(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    lock, is_first = fcntl.flock, [True]
+
+    def compact_first(descriptor: int, how: int) -> None:
+        if how == fcntl.LOCK_SH and (is_first.pop() if is_first else False):
+            # The folder is open, and nobody holds it yet.
+            compact_store(folder)
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", compact_first)
+    opened = EmbeddingStore.open(folder)
+    assert [one.name for one in opened.manifest.present_shards] == ["c1n00000"]
+    assert len(opened.read_vectors()) == N
+
+
 def test_a_compaction_that_was_interrupted_is_as_before_or_comes_to_its_end(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -486,7 +530,13 @@ def test_one_region_goes_and_its_picture_stays(tmp_path: Path, encoder: Any) -> 
     assert _find_traces(tmp_path / "s", vectors[:2], ["a.jpg"]) == []
 
 
-def test_shards_are_joined_cut_and_linked(tmp_path: Path, encoder: Any) -> None:  # noqa: ANN401
+def test_shards_are_joined_cut_and_linked(
+    tmp_path: Path,
+    encoder: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Vectors are copied a few at a time.
+    monkeypatch.setattr("bioprobe.store.compaction._ROWS_AT_ONCE", 3)
     store = EmbeddingStore.create(tmp_path / "s", encoder.fingerprint, dim=DIM)
     sizes = (1, 6, 2, 13, 1)
     vectors, start = _draw(sum(sizes)), 0

@@ -37,6 +37,7 @@ from bioprobe.files import (
 from bioprobe.progress import Progress, Step
 from bioprobe.remote import ChangedError, Found
 from bioprobe.result import Notes, Record
+from bioprobe.store.lease import remove_unread
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
 from bioprobe.store.shard import IMAGES_NAME, VECTORS_NAME
 from bioprobe.store.writing import LOCK_NAME, check_present, holding, locking
@@ -364,14 +365,30 @@ def _bring_once(
         with replacing(folder / MANIFEST_NAME) as temporary:
             temporary.write_bytes(data)
         record.keep(MANIFEST_NAME, Seen(sha256, now.version))
-    gone = [path for path in record if path not in {*paths, MANIFEST_NAME}]
+    n_removed = _remove_gone(folder, record, {*paths, MANIFEST_NAME}, is_own=is_own)
+    n_moved = len(wanted)
+    n_kept = len(paths) + 1 - n_moved
+    return Moved(manifest.n_images, n_moved, n_kept, n_removed, n_bytes)
+
+
+def _remove_gone(folder: Path, record: LastSeen, there: set[str], *, is_own: bool) -> int:
+    """Remove files that are there no longer, shards once nobody reads them; return how many."""
+    gone = [path for path in record if path not in there]
+    named = {_find_shard(path) for path in there}
+    shards = dict.fromkeys(_find_shard(path) for path in gone)
+    if not remove_unread(folder, [name for name in shards if name and name not in named]):
+        # Whoever brings the store the next time tries it again.
+        gone = [path for path in gone if not _find_shard(path)]
     for path in gone:
         if not is_own or _hash_here(folder / path) == record.find(path).sha256:
             (folder / path).unlink(missing_ok=True)
         record.forget(path)
-    n_moved = len(wanted)
-    n_kept = len(paths) + 1 - n_moved
-    return Moved(manifest.n_images, n_moved, n_kept, len(gone), n_bytes)
+    return len(gone)
+
+
+def _find_shard(path: str) -> str:
+    """Return the name of the shard that a file is of, ``""`` where it is of none."""
+    return path.split("/")[1] if path.startswith("shards/") else ""
 
 
 def _choose(

@@ -168,6 +168,28 @@ def test_few_vectors_are_compared_without_torch_as_many_are_with_it(
         np.testing.assert_allclose(of_few, of_many, atol=1e-6)
 
 
+def test_where_a_cell_has_few_of_other_units_no_own_one_is_near(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors, units = _draw_kinds(10, 15)
+    settings = {"MOST_COMPARED": 100, "_OF_A_CELL": 20, "_CELLS_AROUND": 1, "_ROWS_AT_ONCE": 7}
+    for setting, value in settings.items():
+        monkeypatch.setattr(neighbors, setting, value)
+    near, similarities = find_neighbors(vectors, 4, units)
+    unknown = np.isneginf(similarities)
+    assert unknown.any()
+    assert not unknown.all()
+    assert (units[near] != units[:, None])[~unknown].all()
+
+
+def test_neighbours_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, _ = _draw_kinds(30, 10)
+    whole = find_neighbors(vectors, 4)[0], average_neighbors(vectors, 4)
+    monkeypatch.setattr(neighbors, "_ROWS_AT_ONCE", 7)
+    assert find_neighbors(vectors, 4)[0].tolist() == whole[0].tolist()
+    np.testing.assert_allclose(average_neighbors(vectors, 4), whole[1], rtol=0, atol=1e-6)
+
+
 def test_averaging_brings_kinds_apart_but_not_bursts() -> None:
     vectors, kinds = _draw_kinds(20, 6, spread=0.3)
     bursts = np.arange(120) // 4

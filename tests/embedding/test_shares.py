@@ -254,6 +254,14 @@ def test_a_compacted_share_says_that_its_order_is_gone(shares: list[Path], tmp_p
         bp.merge(copies, store=tmp_path / "merged")
 
 
+def test_rows_that_came_to_a_share_later_stand_after_all_others(tmp_path: Path) -> None:
+    card = ShareCard(number=1, of=2, listing="all", n_files=9)
+    card.finish(tmp_path, np.array([4, 0]), generation=0)
+    finished = ShareCard.read(tmp_path)
+    assert finished is not None
+    assert finished.read_places(tmp_path, 4).tolist() == [4, 0, 9, 9]
+
+
 @pytest.mark.parametrize("text", ["0/8", "9/8", "1-8", "8", "1/0", "-1/8"])
 def test_a_shard_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(MisuseError, match="--shard is i/n with i from 1 to n"):
@@ -279,6 +287,11 @@ def test_each_picture_is_of_one_share_by_its_path_alone(photos: Path, tmp_path: 
         assert Order.of(one).only(part).places.keys() == {
             str(photos / path) for path in part.frame["path"]
         }
+    # What is not read is of one share too.
+    unread = tuple((str(photos), f"{number}.png", "too large") for number in range(20))
+    parts = [part.unread for _, part in split(dataclasses.replace(one, unread=unread), 3)]
+    assert sorted(sum(parts, ())) == sorted(unread)
+    assert all(parts)
 
 
 def test_a_share_without_a_picture_is_a_finished_one(tmp_path: Path) -> None:

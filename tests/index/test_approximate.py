@@ -14,6 +14,7 @@ from bioprobe.index.index_file import read_index, read_note
 from bioprobe.index.neighbor_index import ApproximateIndex
 from bioprobe.index.tuning import build_index
 from bioprobe.store import EmbeddingStore
+from bioprobe.upkeep import compact_store
 from tests.index.conftest import add_rows, draw_clustered
 
 Vectors = npt.NDArray[np.float32]
@@ -239,6 +240,18 @@ def test_an_interrupted_write_leaves_the_old_index(
         assert _find_file(clustered) == before
     exact = NeighborIndex.open(store, exact=True)
     assert _measure(NeighborIndex.open(store), exact, draw_clustered(100, 9)) >= 0.9
+
+
+def test_who_opened_a_store_before_it_was_compacted_writes_no_index_of_what_is_gone(
+    indexed: Indexed,
+) -> None:
+    reader = indexed("sq8")
+    reader.retire([0, 7])
+    compact_store(reader.folder)
+    note, before = read_note(reader.folder), _find_file(reader).read_bytes()
+    index = NeighborIndex.open(reader)
+    assert index.search(reader.read_vectors(np.array([7])), 1)[0].tolist() == [[7]]
+    assert (read_note(reader.folder), _find_file(reader).read_bytes()) == (note, before)
 
 
 def test_a_shard_that_was_taken_out_takes_its_rows_along(indexed: Indexed) -> None:

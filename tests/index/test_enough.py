@@ -153,6 +153,12 @@ def test_over_a_background_is_a_z_or_a_probability_of_each_image(
         assert 0 < len(found.rows) < len(clustered)
         frame = found.to_frame()
         np.testing.assert_allclose(frame[f"{form}_over_background"], values[found.rows], atol=2e-6)
+        # The least that was found reaches itself.
+        assert found.over_background is not None
+        least = float(found.over_background.min())
+        over = Background(background.texts, background.vectors, (), form, least, 5)
+        again = search(clustered, _ask(vector), enough=Enough(background=over))
+        assert again.rows.tolist() == found.rows.tolist()
         only_told = Background(background.texts, background.vectors, (), form, None, 5)
         told = search(clustered, _ask(vector), k=5, enough=Enough(background=only_told))
         assert told.rows.tolist() == search(clustered, vector, k=5).rows.tolist()

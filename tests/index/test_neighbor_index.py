@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -212,6 +215,49 @@ def test_rows_as_near_as_each_other_stand_in_their_order(
     np.testing.assert_array_equal(rows, order)
     expected = np.take_along_axis(exact.astype(np.float32), order, axis=1)
     np.testing.assert_allclose(similarities, expected, rtol=0, atol=1e-7)
+
+
+def test_of_equals_in_parts_of_an_engine_the_lower_rows_are_answers(
+    make: Callable[..., EmbeddingStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioprobe.index.exact._PART_ROWS", 7)
+    vectors = _draw(40, 0)
+    vectors[3::2] = vectors[3]
+    store = _add(make(), vectors)
+    # What is sent elsewhere has no engine of its own.
+    in_turn: Any = SimpleNamespace(
+        map=lambda work, parts: map(pickle.loads(pickle.dumps(work)), parts)
+    )
+    allowed = np.ones(40, dtype=bool)
+    rows, _ = exact.search_exactly(StoredVectors(store, in_turn), vectors[3:4], 6, allowed)
+    assert rows.tolist() == [[3, 5, 7, 9, 11, 13]]
+
+
+@pytest.mark.parametrize("n_queries", [1, 8])
+def test_what_single_precision_does_not_tell_apart_is_told_apart(
+    make: Callable[..., EmbeddingStore], n_queries: int
+) -> None:
+    # Similarities differ by a few of the last digits of single precision.
+    random = np.random.default_rng(0)
+    queries = np.tile(normalise_rows(random.normal(size=(1, 512))), (n_queries, 1))
+    vectors = normalise_rows(queries[0] + 2e-5 * random.normal(size=(600, 512)))
+    store = _add(make(dim=512), vectors)
+    rows, _ = NeighborIndex.open(store).search(queries, 40)
+    similarities = queries.astype(np.float64) @ store.read_vectors().astype(np.float64).T
+    order = np.argsort(-similarities.astype(np.float32), axis=1, kind="stable")[:, :40]
+    np.testing.assert_array_equal(rows, order)
+    found = exact.find_all(StoredVectors(store), queries[:1], np.ones(600, bool), most=40)
+    np.testing.assert_array_equal(found[0], order[0])
+
+
+@pytest.mark.parametrize("n_rows", [32 * 40, 32 * 40 + 31, 100])
+def test_the_greatest_of_many_products_are_picked_wherever_they_stand(n_rows: int) -> None:
+    products = np.random.default_rng(0).normal(size=n_rows).astype(np.float32)
+    for last in (0, 3):
+        products[n_rows - last :] = 9
+        picked = exact._pick(products, 8)
+        assert sorted(products[picked]) == sorted(products)[-8:]
+        assert len(set(picked)) == 8
 
 
 def test_an_answer_does_not_depend_on_the_other_queries(

@@ -151,6 +151,16 @@ def test_a_new_picture_is_encoded(
     assert vector.shape == (1, photos.manifest.dim)
 
 
+def test_the_vector_of_a_region_is_not_that_of_its_picture(
+    photos: EmbeddingStore, encoder: PlainEncoder, make_store: Callable[..., EmbeddingStore]
+) -> None:
+    part = photos.images.frame.iloc[[1]].assign(image_region="0,0,0.5,1").reset_index(drop=True)
+    store = make_store(encoder, "parts").append(part, photos.read_vectors(np.array([2])))
+    texts, file = TextCache(store, lambda: encoder), photos.images.find_file(1)
+    whole = photos.read_vectors(np.array([1]))
+    np.testing.assert_allclose(embed_query_image(store, texts, file), whole, atol=1e-6)
+
+
 def test_a_picture_is_not_encoded_by_another_encoder(
     photos: EmbeddingStore, tmp_path: Path
 ) -> None:

@@ -43,6 +43,15 @@ def test_answers_of_several_stores_are_those_of_one_with_all_rows(tmp_path: Path
     )
 
 
+def test_of_equal_answers_that_of_the_first_store_stands_first(tmp_path: Path) -> None:
+    vectors = _draw(8, 0)
+    ours, theirs = _make(vectors, "x", tmp_path), _make(vectors[::-1], "y", tmp_path)
+    frame = ours.search(row=3, k=16, also=theirs, exclude_query=False).to_frame()
+    assert frame["store"].tolist() == [str(ours.folder), str(theirs.folder)] * 8
+    first, second = frame["row"].to_numpy().reshape(8, 2).T
+    assert (first + second).tolist() == [7] * 8
+
+
 def test_conditions_hold_for_all_stores_and_copies_are_given_once(tmp_path: Path) -> None:
     ours, theirs = (_make(_draw(8, 0), name, tmp_path) for name in "xy")
     found = ours.where("site == 'a'").search(row=0, k=20, also=theirs)

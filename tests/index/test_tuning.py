@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,16 @@ from bioprobe.index.kinds import (
     Structure,
     count_training_rows,
     estimate_bytes,
+    find_lists,
     list_dials,
     list_structures,
+    make_index,
     measure_bytes,
 )
 from bioprobe.index.neighbor_index import ApproximateIndex
 from bioprobe.index.tuning import Limits, Tried, build_index
 from bioprobe.store import EmbeddingStore
+from bioprobe.types import Vectors
 from tests.index.conftest import add_rows, draw_clustered
 
 
@@ -85,6 +89,38 @@ def test_another_seed_holds_out_others(clustered: EmbeddingStore) -> None:
         return note.recall
 
     assert measure(0) == measure(0) != measure(1)
+
+
+def test_the_seed_draws_what_an_index_learns_from_and_where_its_lists_begin(
+    clustered: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbor_index, "count_training_rows", lambda *_: 400)
+    samples: list[Vectors] = []
+
+    def note(structure: Structure, sample: Vectors, **how: Any) -> Any:  # noqa: ANN401
+        samples.append(sample)
+        return make_index(structure, sample, **how)
+
+    monkeypatch.setattr(neighbor_index, "make_index", note)
+    structure = Structure("ivf", n_lists=30)
+    for seed in (0, 0, 1):
+        told = IndexNote(structure, Dial(), 10, 0, (0, 0), 0, 0, 1400, seed)
+        neighbor_index.build_from(StoredVectors(clustered), told, np.ones(1400, dtype=bool))
+    np.testing.assert_array_equal(samples[0], samples[1])
+    assert not np.array_equal(samples[0], samples[2])
+    lists = [find_lists(make_index(structure, samples[0], seed=seed)) for seed in (0, 0, 1)]
+    assert lists[0] is not None
+    assert lists[1] is not None
+    assert lists[2] is not None
+    np.testing.assert_array_equal(lists[0], lists[1])
+    assert not np.array_equal(lists[0], lists[2])
+
+
+def test_the_interval_is_one_of_95_percent() -> None:
+    # Of half of 400 queries all are found, of the others none.
+    low, high = tuning._bootstrap(np.repeat([0.0, 1.0], 200), seed=0)
+    around = 1.96 * 0.5 / 400**0.5
+    assert (low, high) == pytest.approx((0.5 - around, 0.5 + around), abs=0.1 * around)
 
 
 def test_no_held_out_image_is_in_the_index_while_it_is_measured(
@@ -322,6 +358,8 @@ def test_one_search_tells_what_each_shortlist_finds(clustered: EmbeddingStore, k
         is_coarse = kind == "ivfpqfs"
         assert is_coarse or np.mean(shares != plainly) <= 0.02, at
         assert shares.mean() == pytest.approx(plainly.mean(), abs=0.05 if is_coarse else 0.005)
+        error = max(shares.std() / len(shares) ** 0.5, 1 / (5 * len(shares)))
+        assert dials.look(at).error == pytest.approx(2.5 * error)
 
 
 @pytest.mark.parametrize("kind", ["ivf", "ivfpqfs", "ivfrabitq", "hnsw"])

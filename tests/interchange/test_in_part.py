@@ -131,6 +131,11 @@ def test_another_taxon_adds_and_the_same_one_reads_no_vectors(
 def test_without_a_taxon_all_is_brought(published: Path, tmp_path: Path) -> None:
     summary = import_in_part(published, tmp_path / "S")
     assert summary.n_imported == N
+    vectors = VECTORS["bioclip-2_float16"].astype(np.float64)
+    norms = np.linalg.norm(vectors, axis=1)
+    assert summary.norms == pytest.approx((norms.min(), norms.max()))
+    total = (vectors / norms[:, None]).sum(axis=0)
+    assert summary.mean_cosine == pytest.approx((total @ total - N) / (N * (N - 1)), abs=1e-5)
     assert summary.reading.n_bytes < summary.reading.all_bytes + 3 * 65_536
     _assert_holds(tmp_path / "S", np.arange(N))
 
@@ -311,15 +316,23 @@ def test_large_row_groups_are_streamed(
     monkeypatch.setattr(row_groups, "_AT_ONCE_BYTES", 0)
     monkeypatch.setattr(row_groups, "_BUFFER_BYTES", 4096)
     monkeypatch.setattr("bioprobe.interchange.in_part._BATCH_ROWS", 7)
+    # What is asked for at once comes in parts.
+    monkeypatch.setattr("bioprobe.interchange.ranges._MOST_BYTES", 3000)
     import_in_part(published, tmp_path / "S", within=["Felidae"])
     _assert_holds(tmp_path / "S", _find("Felidae"))
 
 
-def test_a_row_that_is_there_twice_comes_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("n_files", "group_rows"), [(3, 8), (1, 60)])
+def test_a_row_that_is_there_twice_comes_once(
+    n_files: int, group_rows: int, tmp_path: Path
+) -> None:
     twice = pa.concat_tables([ROWS.slice(0, 30), ROWS.slice(20, 30)])
     vectors = VECTORS["bioclip-2_float16"]
     matrix = np.concatenate([vectors[:30], vectors[20:50]])
-    write_published(str(tmp_path / "set"), twice, {"bioclip-2_float16": matrix}, group_rows=8)
+    write_published(
+        str(tmp_path / "set"), twice, {"bioclip-2_float16": matrix}, n_files=n_files,
+        group_rows=group_rows,
+    )  # fmt: skip
     summary = import_in_part(tmp_path / "set", tmp_path / "S")
     assert (summary.n_imported, summary.reading.n_known) == (50, 10)
     _assert_holds(tmp_path / "S", np.arange(50))
@@ -519,6 +532,19 @@ def test_where_there_is_no_row_that_is_said(parts: list[pa.Table], tmp_path: Pat
         import_in_part(source, tmp_path / "S")
     with pytest.raises(SelectionError, match="no 'Felidae' at any rank above species"):
         import_in_part(source, tmp_path / "S", within=["Felidae"])
+
+
+def test_a_group_in_which_some_rows_have_no_name_is_looked_at(
+    parts: list[pa.Table], tmp_path: Path
+) -> None:
+    table, (first, *_) = parts[0], _find("Felidae")
+    families = table["family"].to_pylist()
+    families[first + 1] = None
+    place = table.column_names.index("family")
+    nameless = table.set_column(place, "family", pa.array(families))
+    import_in_part(_write_parts(tmp_path, nameless), tmp_path / "S", within=["family=Felidae"])
+    rows = np.flatnonzero(np.array(families) == "Felidae")
+    _assert_holds(tmp_path / "S", rows)
 
 
 class _CutStatistics:

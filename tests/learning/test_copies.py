@@ -10,6 +10,7 @@ from PIL import Image
 
 import bioprobe as bp
 import bioprobe.embedding.encoder_choice
+import bioprobe.embedding.view_vectors
 import bioprobe.encoders
 from bioprobe.encoders import normalise_rows
 from bioprobe.encoders.views import make_views
@@ -86,6 +87,8 @@ def test_a_probe_learns_from_views_that_are_embedded_once(
     encoder: Any,  # noqa: ANN401
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # The last pictures are fewer than are read together.
+    monkeypatch.setattr(bioprobe.embedding.view_vectors, "_AT_ONCE", 7)
     asked = {"level": "family", "split": "none", "C": 10.0}
     probe = store.fit("linear", **asked, augment_views=4)  # type: ignore[arg-type]
     assert probe.provenance["options"]["n_copies"] == 3

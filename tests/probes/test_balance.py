@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -98,6 +100,14 @@ def test_mixup_keeps_the_total_weight_and_lies_between_rows() -> None:
     partner = np.random.default_rng(0).permutation(8)
     expected = share[:, None] * rows.vectors + (1 - share[:, None]) * rows.vectors[partner]
     np.testing.assert_allclose(made.vectors[:8], expected, atol=1e-6)
+
+
+def test_a_mixture_weighs_what_its_rows_do_by_their_shares() -> None:
+    rows = dataclasses.replace(_draw([5, 3]), weights=np.arange(1.0, 9.0))
+    first, second = make_rows(rows, Balance("mixup")).weights.reshape(2, 8)
+    share, partner = first / (first + second), np.random.default_rng(0).permutation(8)
+    expected = share * rows.weights + (1 - share) * rows.weights[partner]
+    np.testing.assert_allclose(first + second, expected)
 
 
 def test_alpha_says_how_far_mixtures_lie_from_rows() -> None:

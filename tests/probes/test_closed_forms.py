@@ -10,7 +10,9 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import log_loss
 
 from bioprobe.errors import ProbeError
+from bioprobe.learning.fit import LEAST_LIKELY_LOSS
 from bioprobe.probes.closed_form import LdaProbe, RidgeProbe, Sums, invert
+from bioprobe.task.probabilities import fit_scale
 
 Vectors = npt.NDArray[np.float32]
 Names = npt.NDArray[np.str_]
@@ -112,6 +114,26 @@ def test_the_factor_of_ridge_is_fitted_on_scores_of_rows_left_out() -> None:
     assert measure(scale) < measure(scale / 1.2)
 
 
+def test_a_row_of_a_small_class_has_the_leverage_of_its_weight() -> None:
+    vectors, y = _draw(60, 8, 3)
+    y = np.where((y == "class 02") & (np.arange(60) > 20), "class 00", y)
+    truth = np.unique(y, return_inverse=True)[1]
+    weights = 60 / (3 * np.bincount(truth)[truth])
+    assert weights.max() > 2 * weights.min()
+    # About the weighted mean, and with the intercepts of all rows.
+    rows = vectors - np.average(vectors.astype(np.float64), axis=0, weights=weights)
+    targets = 2.0 * np.eye(3)[truth] - 1
+    offset = np.average(targets, axis=0, weights=weights)
+    scores = np.empty((60, 3))
+    for row in range(60):
+        rest = np.arange(60) != row
+        weighed = rows[rest].T * weights[rest]
+        gram = weighed @ rows[rest] + 0.5 * np.eye(8)
+        scores[row] = rows[row] @ np.linalg.solve(gram, weighed @ (targets - offset)[rest])
+    expected = fit_scale((scores + offset).astype(np.float32), truth)
+    assert RidgeProbe(0.5).fit(vectors, y).scale_ == pytest.approx(expected, rel=1e-3)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sweep_measures_what_single_fits_on_each_fold_do(
     kind: type[LdaProbe | RidgeProbe],
@@ -146,6 +168,14 @@ def test_a_held_out_class_without_a_training_row_is_wrong_at_a_finite_loss(
     sweep = kind.sweep(vectors, y, np.array([0.5]), folds)
     assert sweep.accuracies[0, 0] <= 2 / 3
     assert np.isfinite(sweep.log_losses).all()
+
+
+def test_no_probability_has_the_loss_of_the_least_float32_beside_one() -> None:
+    vectors, y = _draw(60, 8, 3)
+    y[0] = "seen once"
+    # Of this class no row is left to learn from.
+    sweep = LdaProbe.sweep(vectors, y, np.array([0.5]), np.where(np.arange(60) == 0, 0, -1))
+    assert sweep.log_losses[0, 0] == pytest.approx(LEAST_LIKELY_LOSS)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -111,6 +113,10 @@ def test_balanced_votes_are_shares_of_the_neighbours_that_a_class_can_have() -> 
     fair = KnnProbe(4, temperature=1e6, balance="class-weight").fit(vectors, y)
     expected = 0.99 * np.array([0.5, 0.5]) + 0.01 * plain
     np.testing.assert_allclose(fair.predict_proba(asked)[0], expected, rtol=1e-4)
+    # Of two neighbours, one each: of the many no more than two could be.
+    two = KnnProbe(2, temperature=1e6, balance="class-weight").fit(vectors, y)
+    expected = 0.99 * np.array([1 / 3, 2 / 3]) + 0.01 * plain
+    np.testing.assert_allclose(two.predict_proba(asked)[0], expected, rtol=1e-3)
     sweep = KnnProbe.sweep(vectors, y, np.array([3.0]), np.array([0, -1, -1, -1]), balance="none")
     other = KnnProbe.sweep(
         vectors, y, np.array([3.0]), np.array([0, -1, -1, -1]), balance="class-weight"
@@ -121,7 +127,19 @@ def test_balanced_votes_are_shares_of_the_neighbours_that_a_class_can_have() -> 
 
 
 @pytest.mark.parametrize("n_copies", [4, 60])
-def test_of_many_equals_those_that_come_first_vote(n_copies: int) -> None:
+def test_of_many_equals_those_that_come_first_vote(
+    n_copies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import faiss
+
+    search = faiss.knn
+
+    def find_last(queries: Vectors, rows: Vectors, n: int, **how: Any) -> Any:  # noqa: ANN401
+        # Which of equals it finds is its own affair: here those that come last.
+        similarities, places = search(queries, np.ascontiguousarray(rows[::-1]), n, **how)
+        return similarities, len(rows) - 1 - places
+
+    monkeypatch.setattr(faiss, "knn", find_last)
     random = np.random.default_rng(0)
     kinds = normalise_rows(random.normal(size=(6, 64)).astype(np.float32))
     taught = kinds[random.integers(0, 6, 6 * n_copies)]

@@ -202,10 +202,10 @@ def test_a_prior_is_swept_as_it_is_fitted() -> None:
     )
 
 
-def test_values_may_come_in_any_order() -> None:
+def test_values_may_come_in_any_order_and_folds_have_any_number() -> None:
     x, y, folds = _draw(100)
     up = LinearProbe.sweep(x, y, VALUES, folds)
-    down = LinearProbe.sweep(x, y, VALUES[::-1], folds)
+    down = LinearProbe.sweep(x, y, VALUES[::-1], np.where(folds >= 0, 2 * folds + 1, -1))
     np.testing.assert_array_equal(up.accuracies, down.accuracies[::-1])
 
 

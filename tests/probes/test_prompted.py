@@ -59,6 +59,16 @@ def test_a_sweep_is_that_of_the_linear_probe() -> None:
     assert np.array_equal(ours.accuracies, linear.accuracies)
 
 
+def test_the_seed_of_made_up_rows_counts() -> None:
+    vectors, names = _draw(20)
+
+    def fit(seed: int) -> list[float]:
+        probe = PromptedProbe(5.0, balance="mixup", seed=seed).fit(vectors, names)
+        return probe.coef_.ravel().tolist()
+
+    assert fit(1) == fit(1) != fit(2)
+
+
 def test_classes_without_a_text_are_refused() -> None:
     vectors, names = _draw(10)
     with pytest.raises(ProbeError, match="1 classes have no text, such as lynx"):

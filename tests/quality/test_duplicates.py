@@ -84,6 +84,13 @@ def test_a_higher_threshold_needs_no_new_search(make_store: MakeStore, encoder: 
         assert found.at(threshold).to_frame().equals(searched.to_frame())
     with pytest.raises(SelectionError, match=r"looked for from 0\.8, got 0\.7"):
         found.at(0.7)
+    # A pair of the very similarity is linked, and said to be.
+    assert found.closest is not None
+    own = float(found.closest.similarities[found.closest.same].max())
+    closest = found.at(own).closest
+    assert closest is not None
+    assert closest.same.tolist() == (closest.similarities == np.float32(own)).tolist()
+    assert closest.same.any()
 
 
 def test_the_same_bytes_are_the_same_at_every_threshold(
@@ -165,8 +172,10 @@ def test_near_vectors_of_unlike_pictures_are_not_the_same(
 
 
 def test_pictures_that_look_the_same_need_no_near_vectors(
-    make_store: MakeStore, encoder: Encoder
+    make_store: MakeStore, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The similarities of one pair after the other.
+    monkeypatch.setattr("bioprobe.quality.duplicates._MULTIPLIED_AT_ONCE", 1)
     store = _lay_out(make_store, encoder, [0, 60, 90])
     looks = _draw_looks(3)
     looks["grey"][1] = looks["grey"][0]

@@ -69,7 +69,9 @@ def test_only_what_is_looked_for_is_found_by_the_threshold_that_is_given(
     assert find_flaws(store, ["dark"], below={"dark": 0.1}).kept.all()
 
 
-def test_what_was_not_measured_is_kept_and_said(store: EmbeddingStore) -> None:
+def test_what_was_not_measured_is_kept_and_said(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for file in (store.folder / "measures").iterdir():
         file.unlink()
     with pytest.raises(SelectionError, match="describe --measure"):
@@ -85,6 +87,13 @@ def test_what_was_not_measured_is_kept_and_said(store: EmbeddingStore) -> None:
     found = find_flaws(store, ["blurred"])
     assert found.kept.all()
     assert "12 pictures were not measured" in str(found.notes[0])
+    # Files that are too large to be searched together are searched one by one.
+    monkeypatch.setattr("bioprobe.store.look_cache._BYTES_AT_ONCE", 0)
+    half["sharpness"] = 0.5
+    LookCache(store.folder, MEASURES).write(store.images.contents[N // 2 :].tolist(), half)
+    values, known = LookCache(store.folder, MEASURES).read(store.images.contents)
+    assert known.all()
+    assert values["sharpness"] == pytest.approx([0.9] * (N // 2) + [0.5] * (N // 2))
 
 
 def test_conditions_know_the_measures(store: EmbeddingStore) -> None:

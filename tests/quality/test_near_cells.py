@@ -56,6 +56,16 @@ def test_no_pair_is_lost_across_the_borders_of_cells(dim: int, threshold: float)
     np.testing.assert_allclose(similarities, products[first, second], rtol=0, atol=1e-5)
 
 
+def test_rows_a_little_too_long_as_halves_are_lose_no_pair() -> None:
+    # On either side of the border, at an angle that two rows of length 1 may not be apart.
+    angle, threshold = np.deg2rad(12.95), 0.9
+    beside = np.array([np.cos(angle), np.sin(angle)])
+    rows = (1.0005 * np.stack([beside, beside * [1, -1]])).astype(np.float32)
+    assert np.cos(2 * angle) < threshold < rows[0] @ rows[1]
+    centres = normalise_rows(np.array([[1.0, 1.0], [1.0, -1.0]]))
+    assert set(_find(NearPairs(rows, threshold, centres, find_reach(threshold)))) == {(0, 1)}
+
+
 def test_a_shorter_reach_loses_pairs() -> None:
     vectors = _draw(600)
     search = NearPairs.choose(vectors, 0.9, np.arange(600))

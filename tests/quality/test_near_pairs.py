@@ -170,5 +170,12 @@ def test_the_forest_gives_the_groups_of_all_pairs_at_every_threshold(
         assert np.array_equal(find_components(a[kept], b[kept], 40), expected)
 
 
+def test_of_a_pair_that_comes_twice_the_forest_keeps_the_nearest() -> None:
+    for similarities in ([0.8, 0.9], [0.9, 0.8]):
+        forest = SpanningForest(3)
+        forest.add(np.array([0, 0]), np.array([2, 2]), np.array(similarities, dtype=np.float32))
+        assert forest.links[2].tolist() == [pytest.approx(0.9)]
+
+
 def test_a_forest_without_pairs_has_no_links() -> None:
     assert [len(part) for part in SpanningForest(3).links] == [0, 0, 0]

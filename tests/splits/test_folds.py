@@ -45,9 +45,14 @@ def test_classes_smaller_than_the_folds_do_not_all_go_to_the_first() -> None:
     assert np.bincount(assign_folds(labels, 5)).tolist() == [20] * 5
 
 
-def test_groups_are_whole_and_folds_no_less_even_than_scikit_learns() -> None:
+def test_groups_are_whole_and_folds_no_less_even_than_scikit_learns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     labels, groups = _draw(2000)
     folds = assign_folds(labels, 5, seed=3, groups=groups)
+    # However many groups are looked at together.
+    monkeypatch.setattr("bioprobe.splits.groups._GROUPS_AT_ONCE", 100)
+    assert assign_folds(labels, 5, seed=3, groups=groups).tolist() == folds.tolist()
     held = folds >= 0
     for name in np.unique(groups[held]):
         assert len(set(folds[held & (groups == name)])) == 1

@@ -10,11 +10,11 @@ def _names(*names: str) -> np.ndarray:
 
 
 def test_groups_across_parts_are_counted_with_their_images() -> None:
-    parts = _names("train", "train", "validation", "test", "test", "", "train")
-    bursts = _names("a", "a", "a", "b", "b", "b", "")
-    hashes = _names("1", "2", "3", "1", "1", "2", "9")
+    parts = _names("train", "train", "validation", "test", "test", "", "train", "")
+    bursts = _names("a", "a", "a", "b", "b", "b", "", "a")
+    hashes = _names("1", "2", "3", "1", "1", "2", "9", "8")
     assert find_leaks(parts, {"burst": bursts, "same bytes": hashes}) == (
-        # a is in train and validation; b is in test, and besides in no part.
+        # a is in train and validation, b in test, and both besides in no part.
         Leak("burst", n_groups=1, n_images=3, n_test=0),
         Leak("same bytes", n_groups=1, n_images=3, n_test=2),
     )

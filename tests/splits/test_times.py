@@ -95,6 +95,9 @@ def test_a_group_goes_where_its_earliest_image_is_and_what_is_late_is_counted() 
     made = assign_by_time(_days(1, 2, 3, 4, 5), (0.6, 0, 0.4), groups)
     assert made.parts[1] == made.parts[4] == 0
     assert made.n_late == 1
+    # Also what is of the very time at which a later part begins.
+    begins = assign_by_time(_days(1, 2, 3, 3, 5), (0.6, 0, 0.4), groups[[0, 1, 2, 4, 3]])
+    assert (begins.parts.tolist(), begins.n_late) == ([0, 0, 2, 0, 2], 1)
 
 
 def test_a_split_by_time_says_what_is_in_no_part(label_store: LabelStore) -> None:

@@ -53,6 +53,13 @@ def test_what_was_written_is_read_again(folder: Path) -> None:
         assert (read.damaged, read.torn) == ((), 0)
 
 
+def test_what_people_say_changes_a_store_for_who_has_it_open(folder: Path) -> None:
+    opened = EmbeddingStore.open(folder)
+    assert not opened.is_changed()
+    append(folder, [_say(1)])
+    assert opened.is_changed()
+
+
 def test_the_same_id_is_one_annotation_and_another_is_refused(folder: Path) -> None:
     append(folder, [_say(1)])
     again = Annotation.make(UNIT, "species", "lion", by="anna", id=f"{1:032x}")

@@ -62,12 +62,15 @@ def test_a_column_is_one_of_the_image_table(store: EmbeddingStore) -> None:
 
 
 def test_later_pictures_have_none_and_what_is_relabelled_keeps_its_own(
-    store: EmbeddingStore,
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A shard of new rows for each.
+    monkeypatch.setattr("bioprobe.store.embedding_store._RELABELLED_ROWS", 1)
     grown = _add(store, 6, 2)
     assert grown.images.labels("cluster").tolist() == [*VALUES, "", ""]
     changed = grown.relabel(np.array([3, 1]), pd.DataFrame({"site": ["south", "east"]}))
     assert changed.images.labels("cluster").tolist() == [*VALUES, "", "", "2", "1"]
+    assert changed.images.labels("site").tolist()[-2:] == ["south", "east"]
     for record in changed.manifest.present_shards:
         table = pd.read_parquet(store.folder / "shards" / record.name / "images.parquet")
         assert "cluster" not in table

@@ -15,6 +15,7 @@ from PIL import Image
 
 import bioprobe as bp
 from bioprobe.errors import MisuseError
+from bioprobe.images.looks import LOOK
 from bioprobe.images.regions import REGION
 from bioprobe.page.html import make_thumbnail
 from bioprobe.quality.duplicates import find_duplicates
@@ -87,6 +88,20 @@ def test_regions_of_one_picture_stay_together_and_are_no_copies(store: Embedding
         ([True, True], False),
         ([False, False], True),
     )
+
+
+def test_regions_of_one_picture_that_look_the_same_are_no_copies(
+    make_store: Callable[..., EmbeddingStore], encoder: PlainEncoder
+) -> None:
+    looks = np.zeros(1, dtype=LOOK)
+    looks["grey"] = np.random.default_rng(0).integers(0, 256, (1, 32, 32))
+    one = make_store(encoder, "one").append(_frame([LEFT, RIGHT]), _vectors(2))
+    assert find_duplicates(one, read=lambda _: looks[0]).n_groups == 0
+    # Of two pictures they are.
+    two = make_store(encoder, "two").append(
+        _frame([LEFT, RIGHT], path=["a.png", "b.png"], sha256=["a", "b"]), _vectors(2)
+    )
+    assert find_duplicates(two, read=lambda _: looks[0]).n_groups == 1
 
 
 def test_without_a_split_regions_of_one_picture_are_in_one_fold(

@@ -112,6 +112,76 @@ def test_a_store_at_an_address_is_asked_and_copied_once(
     assert len(opened.X) == 5
 
 
+def test_a_copy_that_was_cut_here_is_copied_again(tmp_path: Path) -> None:
+    fill(tmp_path / "here", 1)
+    push(tmp_path / "here", ADDRESS)
+    (vectors,) = bp.open(ADDRESS).folder.glob("shards/*/vectors.npy")
+    whole = vectors.read_bytes()
+    vectors.write_bytes(whole[:-10])
+    opened = bp.open(ADDRESS)
+    assert (vectors.read_bytes(), len(opened.X)) == (whole, 5)
+
+
+def test_a_file_of_which_half_came_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "here", 1)
+    push(tmp_path / "here", ADDRESS)
+    system, cuts = type(fsspec.filesystem("memory")), [True]
+    get = system.get_file
+
+    def cut(self: object, path: str, target: str, **given: object) -> None:
+        get(self, path, target, **given)
+        if cuts.pop() if cuts else False:
+            data = Path(target).read_bytes()
+            Path(target).write_bytes(data[: len(data) // 2])
+
+    monkeypatch.setattr(system, "get_file", cut)
+    assert bp.open(ADDRESS).verify().is_whole
+    assert not cuts
+
+
+def test_who_reads_a_copy_reads_on_when_the_store_there_was_compacted(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    fill(here, 1)
+    expected = fill(here, 2).read_vectors()
+    push(here, ADDRESS)
+    # Of it nothing is read yet.
+    reader = EmbeddingStore.open(ADDRESS)
+    bp.open(here).compact()
+    push(here, ADDRESS)
+    assert len(EmbeddingStore.open(ADDRESS).manifest.shards) == 1
+    np.testing.assert_array_equal(reader.read_vectors(), expected)
+    assert len(reader.images.column("path")) == 10
+    # What nobody reads goes with the next question.
+    shards = reader.folder / "shards"
+    del reader
+    EmbeddingStore.open(ADDRESS)
+    assert [one.name for one in shards.iterdir()] == ["c1n00000"]
+
+
+def test_a_store_that_is_replaced_while_it_is_copied_is_copied_as_it_is_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    fill(here, 1)
+    fill(here, 2)
+    push(here, ADDRESS)
+    fetch, is_first = remote.fetch, [True]
+
+    def fetch_after(address: str, file: Path) -> None:
+        if is_first.pop() if is_first else False:
+            bp.open(here).compact()
+            push(here, ADDRESS)
+        fetch(address, file)
+
+    monkeypatch.setattr(remote, "fetch", fetch_after)
+    opened = bp.open(ADDRESS)
+    assert opened.verify().is_whole
+    np.testing.assert_array_equal(opened.X, bp.open(here).X)
+    assert len(EmbeddingStore.open(opened.folder).manifest.shards) == 1
+
+
 def test_nothing_is_written_in_place(tmp_path: Path) -> None:
     fill(tmp_path / "here", 1)
     push(tmp_path / "here", ADDRESS)
@@ -235,7 +305,12 @@ def test_damage_at_an_address_is_told_and_no_store_is_made_of_it(tmp_path: Path)
 
 def test_objects_whose_names_lead_out_of_the_store_are_left_where_they_are(tmp_path: Path) -> None:
     fill(tmp_path / "here", 1)
+    # What a repair laid aside is of the store here alone.
+    aside = tmp_path / "here" / "damaged" / "00000" / "vectors.npy"
+    aside.parent.mkdir(parents=True)
+    aside.write_bytes(b"damaged")
     push(tmp_path / "here", ADDRESS)
+    assert not [path for path in list_objects() if "damaged" in path]
     system = fsspec.filesystem("memory")
     system.store["/bucket/stores/photos/../../escaped.txt"] = system.store[
         "/bucket/stores/photos/manifest.json"

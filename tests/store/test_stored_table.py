@@ -21,6 +21,7 @@ from bioprobe.store import shard as shard_module
 from bioprobe.store.shard import ShardImages, read_images
 from bioprobe.store.stored_table import StoredTable, _Texts
 from bioprobe.store.view import View
+from bioprobe.upkeep import compact_store
 
 Reads: TypeAlias = list[tuple[str, tuple[str, ...], Sequence[int] | None]]
 
@@ -111,6 +112,17 @@ def test_columns_and_rows_are_those_of_the_whole_table(
     assert after.images.contents.tolist() == [
         *images.contents.tolist(), f"{90:064x}"
     ]  # fmt: skip
+
+
+def test_what_is_known_of_shards_that_were_replaced_is_not_taken_over(tmp_path: Path) -> None:
+    frames = [_frame(2, family=["Felidae", "Canidae"]), _frame(2, 2, family=["Ursidae", ""])]
+    before = _make(tmp_path, frames)
+    assert before.images.labels("family").tolist() == ["Felidae", "Canidae", "Ursidae", ""]
+    before.retire([0])
+    compact_store(tmp_path)
+    after = EmbeddingStore.open(tmp_path, after=before)
+    assert after.images.labels("family").tolist() == ["Canidae", "Ursidae", ""]
+    pd.testing.assert_frame_equal(after.images.frame, _read_whole(after))
 
 
 def test_a_store_is_opened_without_its_table(tmp_path: Path, reads: Reads) -> None:

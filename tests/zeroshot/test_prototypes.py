@@ -282,7 +282,8 @@ def test_the_variances_that_weigh_a_text_are_in_one_frame() -> None:
     # Two pictures of a cosine of .8 with their mean: a variance of 2 (1 - .64), in the frame of
     # texts a quarter of it, .18; texts are .27 away, of which half of that is the mean's own.
     two = np.full(3, 2)
-    made_of = MadeOf(two, two, np.full(3, 0.8), np.zeros(0, np.uint64))
+    # Two that count, of which each is of two copies.
+    made_of = MadeOf(2 * two, two, np.full(3, 0.8), np.zeros(0, np.uint64))
     assert _find_worth(np.full(3, 0.27), two, made_of, 0.5)[0] == pytest.approx(1)
 
 
@@ -292,6 +293,8 @@ def test_what_labelled_images_choose_must_be_better_by_a_standard_error() -> Non
     assert choose_worth(fusion, lambda worth: (51 if worth == 8 else 50, 100))[0] == 2.0
     worth, rule = choose_worth(fusion, lambda worth: (90 if worth == 8 else 50, 100))
     assert (worth, rule[:9]) == (8.0, "90 of 100")
+    # Also where none is right, of which the error is not nothing.
+    assert choose_worth(fusion, lambda worth: (int(worth == 8), 20))[0] == 2.0
 
 
 @pytest.fixture
@@ -324,6 +327,23 @@ def test_prototypes_stand_among_the_rows_of_a_head(heads: tuple[TextHead, TextHe
     assert species == ["", "", "", "Dd dd", "", "", "Aa aa", "Bb bb", "Cc cc", "Ee ee"]
     np.testing.assert_array_equal(fused.vectors[3:5], text.vectors[3:5])
     np.testing.assert_allclose(fused.vectors[9:], rows.fusion.stand_alone(rows.alone), atol=1e-6)
+
+
+def test_a_taxon_that_a_head_divides_further_is_left_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    families = ["Uidae", "Vidae", "Widae", "Xidae"]
+    frame = pd.DataFrame({"path": list("abcd"), "family": families})
+    store = make_store(tmp_path / "S", frame, rng.normal(size=(4, 6)).astype(np.float32))
+    taxa = pd.DataFrame("", index=range(6), columns=list(LABEL_COLUMNS), dtype=object)
+    taxa["family"] = [*families, "Xidae", "Uidae"]
+    taxa["species"] = ["", "", "", "Aa aa", "Bb bb", "Cc cc"]
+    text = write_head(store, "text", taxa, [rng.normal(size=(6, 6)).astype(np.float32)], source="x")
+    made = write_prototypes(store, "made", make_prototypes(store, Rank.FAMILY))
+    rows = HeadRows.of_head(text, made)
+    assert [rows.taxa[n].name for n in rows.both] == families[:3]
+    assert (rows.alone.tolist(), rows.n_left_out) == ([], 1)
+    # Species of a family stay beside what is known of the family alone.
+    assert sorted(rows.replaced.tolist()) == [0, 1, 2]
 
 
 def test_texts_of_a_class_have_its_prototype_each(heads: tuple[TextHead, TextHead]) -> None:

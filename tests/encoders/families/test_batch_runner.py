@@ -238,6 +238,28 @@ def test_the_fastest_that_agrees_is_taken_and_what_is_wrong_with_the_others_is_s
     np.testing.assert_allclose(vectors, exact, atol=1e-6)
 
 
+def test_one_row_that_differs_is_not_made_up_for_by_the_others() -> None:
+    exact = torch.eye(3)
+    found = exact.clone()
+    found[2, 0] = 1
+    assert batch_runner._compare(found, exact) == pytest.approx(0.5**0.5)
+
+
+def test_where_the_vectors_of_torch_are_no_numbers_nothing_agrees_with_them(
+    open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    pretend(fine=Fake())
+    encoder = load(open_clip_dir, "auto")
+    compare = batch_runner._compare
+    monkeypatch.setattr(
+        batch_runner, "_compare", lambda found, exact: compare(found, exact * math.nan)
+    )
+    encoder.encode_image(pictures)
+    assert encoder.image_runner.backend == "torch"
+    assert find_trials(encoder)["fine"].startswith("least cosine to torch nan")
+
+
 def test_a_little_less_perturbed_it_would_be_taken(
     open_clip_dir: Path, pictures: list[Image.Image], pretend: Callable[..., None]
 ) -> None:
@@ -347,6 +369,37 @@ def test_the_choice_is_kept_for_this_machine_and_this_model(
     monkeypatch.setattr(Fakes, "find_packages", lambda _: {"fine": "fine-kernels 2"})
     load(open_clip_dir, "auto").encode_image(pictures)
     assert len(list(files.glob("*.json"))) == 4
+
+
+def test_a_kept_choice_is_prepared_once_pytorch_has_taken_as_long(
+    open_clip_dir: Path, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch,
+    pretend: Callable[..., None],
+) -> None:  # fmt: skip
+    fine = Fake()
+    pretend(fine=fine)
+    load(open_clip_dir, "auto").encode_image(pictures)
+    monkeypatch.setattr(Choice, "prepare_s", math.inf)
+    again = load(open_clip_dir, "auto")
+    again.encode_image(pictures)
+    assert (again.count_rows(), fine.n_prepared) == ({"torch": len(pictures)}, 1)
+
+
+def test_what_is_kept_is_of_one_part_shape_batch_and_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tower = Tower(torch.nn.Linear(1, 1), lambda x: x)
+
+    def name(batch_size: int = 8, what: str = "images", dim: int = 3) -> Path:
+        runner = batch_runner.BatchRunner(
+            tower, asked="auto", batch_size=batch_size, model={}, what=what, n_tried=2
+        )
+        return runner._make_part((torch.zeros(8, dim),)).folder
+
+    found = [name(), name(batch_size=4), name(what="texts"), name(dim=5)]
+    assert name() == found[0]
+    n_threads = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads + 1)
+    assert len({*found, name()}) == 5
 
 
 @pytest.mark.parametrize("kept", ["", "{", "[]", '{"backend": "fine"}', '{"backend": "gone"}'])
@@ -552,6 +605,7 @@ def test_what_fails_later_is_given_up_and_nothing_is_lost(
     with caplog.at_level("INFO", logger="bioprobe.loading"):
         np.testing.assert_allclose(encoder.encode_image(pictures), first, atol=1e-6)
     assert encoder.image_runner.backend == "torch"
+    assert re.search(why, find_trials(encoder)["late"])
     assert re.search(rf"late failed .*{why}.*; torch goes on", caplog.text)
     with pytest.raises(BioprobeError, match=f"late cannot run the images.*{why}"):
         named.encode_image(pictures)

@@ -173,6 +173,26 @@ def test_on_a_gpu_it_is_measured_on_as_many_pictures_as_fill_it(
     assert set(shapes[-6:]) == {15}
 
 
+def test_it_is_measured_by_torch_alone_however_few_pictures_are_a_batch(
+    open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[dict[str, int]] = []
+
+    def count(
+        encoder: TorchEncoder, pixels: Vectors, *, is_first: bool
+    ) -> tuple[Vectors, float]:
+        found = TIME_ENCODING(encoder, pixels, is_first=is_first)
+        counted.append(encoder.count_rows())
+        return found
+
+    monkeypatch.setattr(precision, "_may_be_fast", lambda _device: True)
+    monkeypatch.setattr(precision, "_time_encoding", count)
+    name = f"local-dir:{open_clip_dir}"
+    load_encoder(name, device="cpu", precision="auto", batch_size=2, backend="traced")
+    assert counted[:2] == [{"torch": 2}] * 2
+    assert {key for one in counted for key in one} == {"torch"}
+
+
 def test_a_slower_bf16_leaves_the_weights_as_they_were(
     open_clip_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
