@@ -178,9 +178,7 @@ def test_it_is_measured_by_torch_alone_however_few_pictures_are_a_batch(
 ) -> None:
     counted: list[dict[str, int]] = []
 
-    def count(
-        encoder: TorchEncoder, pixels: Vectors, *, is_first: bool
-    ) -> tuple[Vectors, float]:
+    def count(encoder: TorchEncoder, pixels: Vectors, *, is_first: bool) -> tuple[Vectors, float]:
         found = TIME_ENCODING(encoder, pixels, is_first=is_first)
         counted.append(encoder.count_rows())
         return found
