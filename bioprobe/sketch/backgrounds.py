@@ -33,10 +33,11 @@ def draw_background(habitat: str, size_px: int, rng: np.random.Generator) -> Ima
     """
     top, bottom, decor = HABITATS[habitat]
     shift = rng.normal(0, 12, 3)
-    fall = np.linspace(0, 1, size_px)[:, None, None] ** rng.uniform(0.7, 1.4)
-    ground = np.array(top) * (1 - fall) + np.array(bottom) * fall + shift
+    fall = np.linspace(0, 1, size_px)[:, None] ** rng.uniform(0.7, 1.4)
+    above, below, shift = (np.array(one)[:, None, None] for one in (top, bottom, shift))
+    ground = above * (1 - fall) + below * fall + shift
     mottling = _mottling(size_px, rng) * rng.uniform(4, 14)
-    image = write_strips(size_px, lambda rows: ground[rows] + mottling[rows])
+    image = write_strips(size_px, lambda rows: ground[:, rows] + mottling[rows])
     tint = blend(top, bottom, 0.6)
     for draw_decor in decor:
         draw_decor(ImageDraw.Draw(image), size_px, tint, rng)
@@ -58,7 +59,7 @@ def _mottling(size_px: int, rng: np.random.Generator) -> np.ndarray:
     cells = int(rng.integers(4, 12))
     coarse = Image.fromarray(rng.normal(0, 1, (cells, cells)).astype(np.float32))
     soft = coarse.resize((size_px, size_px), Image.Resampling.BICUBIC)
-    return np.asarray(soft)[:, :, None]
+    return np.asarray(soft)
 
 
 def _blade(

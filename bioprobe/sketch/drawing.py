@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from bioprobe.sketch.backgrounds import HABITATS, OPEN, draw_background, draw_foreground
 from bioprobe.sketch.palette import mix_inks
-from bioprobe.sketch.pen import Colour, Pen, oval, smooth, surround, write_strips
+from bioprobe.sketch.pen import Colour, Pen, oval, read_channels, smooth, surround, write_strips
 from bioprobe.sketch.tree import Look, SketchSpecies
 
 
@@ -602,7 +602,7 @@ def draw_coat(
     pencil = ImageDraw.Draw(coat)
     for points in _marks(pattern, rng):
         placed = points @ matrix[:, :2].T + matrix[:, 2]
-        pencil.polygon([(float(x), float(y)) for x, y in placed], fill=inks["second"])
+        pencil.polygon(placed.ravel().tolist(), fill=inks["second"])
     return _shade(coat, matrix, rng)
 
 
@@ -656,12 +656,12 @@ def _shade(coat: Image.Image, matrix: NDArray[np.float64], rng: np.random.Genera
     height = (np.arange(size_px) - centre_y) / max(reach, 1.0)
     fall = 1.06 - 0.2 * np.clip(height, -1.0, 1.0) * rng.uniform(0.5, 1.0)
     grain = rng.normal(1.0, 0.035, (size_px // 4 + 1, size_px // 4 + 1))
-    grain = np.repeat(np.repeat(grain, 4, 0), 4, 1)[:size_px, :size_px]
-    colours = np.asarray(coat)
+    grain = np.repeat(grain, 4, 1)[:, :size_px]
+    colours, quarters = read_channels(coat), np.arange(size_px) // 4
 
     def light(rows: slice) -> NDArray[np.float32]:
-        shade = (fall[rows, None] * grain[rows])[:, :, None]
-        lit: NDArray[np.float32] = colours[rows].astype(np.float32) * shade.astype(np.float32)
+        shade = (fall[rows, None] * grain[quarters[rows]]).astype(np.float32)
+        lit: NDArray[np.float32] = colours[:, rows].astype(np.float32) * shade
         return lit
 
     return write_strips(size_px, light)
@@ -790,12 +790,12 @@ def develop(canvas: Image.Image, rng: np.random.Generator, size_px: int) -> Imag
         radius_px = rng.uniform(0.002, 0.006) * canvas.size[0]
         canvas = canvas.filter(ImageFilter.GaussianBlur(radius_px))
     small = canvas.resize((size_px, size_px), Image.Resampling.BOX)
-    gain = rng.normal(1.0, 0.06) + rng.normal(0.0, 0.02, 3)
-    grain = rng.normal(0.0, rng.uniform(0.5, 4.5), (size_px, size_px, 1))
-    contrast, colours = rng.uniform(0.9, 1.08), np.asarray(small)
+    gain = rng.normal(1.0, 0.06) + rng.normal(0.0, 0.02, (3, 1, 1))
+    grain = rng.normal(0.0, rng.uniform(0.5, 4.5), (size_px, size_px))
+    contrast, colours = rng.uniform(0.9, 1.08), read_channels(small)
 
     def light(rows: slice) -> NDArray[np.float64]:
-        lit = (colours[rows].astype(np.float32) - 128) * contrast + 128
+        lit = (colours[:, rows].astype(np.float32) - 128) * contrast + 128
         return lit * gain + grain[rows]
 
     return write_strips(size_px, light)

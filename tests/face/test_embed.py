@@ -12,6 +12,7 @@ import pytest
 import bioprobe as bp
 from bioprobe.progress import Step
 from bioprobe.store import EmbeddingStore
+from tests.conftest import PlainEncoder
 
 pytestmark = pytest.mark.usefixtures("loads")
 Write = Callable[..., Path]
@@ -158,8 +159,8 @@ def _list_all(folder: Path) -> list[str]:
 @pytest.mark.parametrize("shard", [None, "1/1"])
 @pytest.mark.parametrize("broken", ["its first batch", "dim"])
 def test_a_run_that_fails_before_an_image_is_in_leaves_nothing_where_nothing_was(
-    write_pictures: Write, encoder: Any, make_encoder: Any, monkeypatch: pytest.MonkeyPatch,  # noqa: ANN401
-    tmp_path: Path, broken: str, shard: str | None,
+    write_pictures: Write, encoder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,  # noqa: ANN401
+    broken: str, shard: str | None,
 ) -> None:  # fmt: skip
     folder, name = write_pictures(3), "store" if shard is None else "store-1-of-1"
     # There before: a file of the user's, one of the names of a store's, and half of a folder.
@@ -185,7 +186,7 @@ def test_a_run_that_fails_before_an_image_is_in_leaves_nothing_where_nothing_was
             assert _list_all(tmp_path) == before
     # Another model is welcome there.
     (mine / "failures.parquet").unlink()
-    other = make_encoder(2)
+    other = PlainEncoder(2)
     monkeypatch.setattr("bioprobe.embedding.encoder_choice.load_encoder", lambda *_, **__: other)
     assert len(bp.embed(folder, store=tmp_path / "mine/store", model="plain", shard=shard)) == 3
 
