@@ -6,10 +6,12 @@ import dataclasses
 import gc
 import hashlib
 import itertools
+import multiprocessing
 import os
 import shutil
 import tomllib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -320,6 +322,30 @@ def no_taxa_of_the_user(nothing_of_the_user: Path) -> Path:
 def no_pictures_of_the_user(nothing_of_the_user: Path) -> Path:
     """Return where a test's own cache of pictures would be."""
     return nothing_of_the_user / "cache" / "pictures"
+
+
+# What processes of tests import, once in the server that each of them is forked from. The server
+# is one for all tests of a worker, so that it is one list.
+_PRELOADED = (
+    "tests.cli.test_killed_commands", "tests.embedding.test_shares",
+    "tests.embedding.test_survival", "tests.encoders.families.test_batch_runner",
+    "bioprobe.evaluation.keeping", "bioprobe.index", "bioprobe.interchange",
+    "bioprobe.learning.tune", "bioprobe.merging", "bioprobe.quality", "bioprobe.report",
+    "bioprobe.sources.source", "bioprobe.zeroshot.unseen",
+    "datasets", "faiss", "filelock", "pandas", "pydantic", "pyarrow.dataset", "pyarrow.parquet",
+    "safetensors.numpy", "scipy.stats", "sklearn.linear_model", "sklearn.discriminant_analysis",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def processes() -> ForkServerContext:
+    """Return what starts processes of their own, which have imported what they need already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    first = context.Process(target=os.getpid)
+    first.start()
+    first.join()
+    return context
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MisuseError, SelectionError, StoreError
+from bioprobe.files import parse_json
 from bioprobe.images.identity import hash_sorted, name_contents
 from bioprobe.images.regions import REGION
 from bioprobe.names import suggest
@@ -151,7 +152,7 @@ def write_split(store: EmbeddingStore, split: Split) -> Split:
         parts=np.where(is_in_part, split.parts, "").astype(object),
         folds=np.where(is_in_part, split.folds, -1),
         groups=np.where(is_in_part, split.groups, "").astype(object),
-        provenance=json.loads(json.dumps(split.provenance)),
+        provenance=parse_json(json.dumps(split.provenance)),
     )
 
 

@@ -15,7 +15,6 @@ import errno
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -207,14 +206,6 @@ LONG = ("taxa remove", "export head", "import head")
 
 
 ENCODING = ("filter", "taxa add --images", *(LONG[1:2] if "BIOPROBE_LONG" in os.environ else ()))
-# What the commands import, once for all processes.
-PRELOADED = (
-    "bioprobe.evaluation.keeping", "bioprobe.index", "bioprobe.interchange",
-    "bioprobe.learning.tune", "bioprobe.quality", "bioprobe.report", "bioprobe.sources.source",
-    "bioprobe.zeroshot.unseen",
-    "datasets", "faiss", "filelock", "pandas", "pydantic", "pyarrow.dataset", "pyarrow.parquet",
-    "safetensors.numpy", "scipy.stats", "sklearn.linear_model", "sklearn.discriminant_analysis",
-)  # fmt: skip
 
 
 def _act_at(number: int, folder: Path, act: Callable[[str], None]) -> list[str]:
@@ -396,13 +387,6 @@ def _be_refused(told: Connection, folder: Path, case: Case, number: int) -> None
     again = _run(case.argv)
     _let_another_write(again)
     told.send((code, said, found, again, _see(case.outputs), _list_files()))
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *PRELOADED])
-    return context
 
 
 Ask = Callable[..., Any]

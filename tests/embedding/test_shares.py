@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -49,14 +48,6 @@ def _embed(sources: Path, store: Path, shard: str | None, dies_at: int, is_real:
 def _embed_alone(*arguments: Any) -> None:  # noqa: ANN401
     wait_for_no_disk()
     _embed(*arguments)
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    # Imported by the server once, that each process is forked from.
-    context.set_forkserver_preload([__name__, "pyarrow.parquet", "filelock", "bioprobe.merging"])
-    return context
 
 
 def _write_photos(folder: Path, n: int) -> Path:

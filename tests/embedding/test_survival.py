@@ -10,7 +10,6 @@ import contextlib
 import functools
 import io
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -139,16 +138,6 @@ def _append_for_ever(store: Path) -> None:
             start = len(opened)
             frame = pd.DataFrame({"path": [f"{start + i}" for i in range(SHARD_IMAGES)]})
             opened = opened.append(frame, np.eye(16)[:SHARD_IMAGES])
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "pyarrow.parquet", "filelock"])
-    first = context.Process(target=os.getpid)
-    first.start()
-    first.join()
-    return context
 
 
 @pytest.fixture(scope="module")

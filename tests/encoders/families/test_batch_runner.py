@@ -9,7 +9,6 @@ import functools
 import importlib.util
 import json
 import math
-import multiprocessing
 import os
 import re
 import resource
@@ -501,13 +500,6 @@ def _run_alone(cache: Path, told: Connection, how: str, n_good: float = math.inf
         told.send((runner.backend, {one.backend: one.refused for one in runner.choice.trials}))
         late.n_good = 0
         runner(batch)
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
